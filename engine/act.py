@@ -1,0 +1,268 @@
+"""Carrying out what was decided: asks models, calls tools, runs verifiers, and records what came of it."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Protocol
+
+from surefoot.engine.budget import Account
+from surefoot.engine.recorder import Conversation, Recorder
+from surefoot.engine.state import RunState, StepState
+from surefoot.models.answer import answer
+from surefoot.models.question import ChatMessage, Model, Question, Reply, ToolRequest
+from surefoot.reflection.verifier import Case, Verifier
+from surefoot.storage.errors import Retry, SurefootError, ToolError
+from surefoot.storage.records import (
+    Attempt,
+    AttemptRole,
+    AttemptStatus,
+    Effect,
+    Event,
+    JournalRecord,
+    Json,
+    Policy,
+    ToolCall,
+    Usage,
+)
+from surefoot.tools.tool import Tool, ToolContext
+
+TURNS = 16
+"""Rounds of tool calls that a model may take before it must answer."""
+
+
+class NeedsPerson(SurefootError):
+    """A person must agree, answer or correct before this goes on. `ask` is kept in the journal."""
+
+    def __init__(self, ask: dict[str, Json]) -> None:
+        self.ask = ask
+        super().__init__(str(ask.get("question")))
+
+
+class Desk(Protocol):
+    """What an actor needs of the run that it works for."""
+
+    state: RunState
+    account: Account
+    recorder: Recorder
+    context: ToolContext
+
+    def seq(self) -> int: ...
+    def record(self, record: JournalRecord) -> None: ...
+    async def barrier(self) -> None: ...
+
+
+async def use_tool(
+    desk: Desk,
+    step: StepState,
+    tool: Tool,
+    arguments: Mapping[str, Json],
+    request: ToolRequest | None = None,
+    call: int | None = None,
+) -> Json:
+    """One execution of a tool under its effect's rules.
+
+    Pure tools just run. Any other tool has its intent made durable before and its result after; a recorded
+    result is used again instead of a second execution, and a `once` tool that may have run is not run again
+    unless a person says so. Raises Retry, ToolError or NeedsPerson.
+    """
+    pure = tool.effect is Effect.PURE
+    key = None if pure and not tool.approval else effect_key(desk.context.run_id, step.seq, tool.name, arguments)
+    if key is not None:
+        if key in desk.state.effects:
+            return desk.state.effects[key]
+        arguments = _agreed(desk, tool, arguments, key)
+        if not pure:
+            desk.record(
+                Event(desk.seq(), "intent", step.seq, data={"key": key, "tool": tool.name, "arguments": arguments})
+            )
+            await desk.barrier()
+    context = desk.context
+    if context.step != step.step.id or context.idempotency_key:
+        context = ToolContext(context.run_id, step.step.id, key or "", context.workspace)
+    began = asyncio.get_running_loop().time()
+    result: Json = None
+    failure: Retry | ToolError | None = None
+    try:
+        result = await tool.call(arguments, context)
+    except (Retry, ToolError) as error:
+        failure = error
+    spent = (asyncio.get_running_loop().time() - began) * 1000
+    desk.record(
+        ToolCall(
+            desk.seq(),
+            step.seq,
+            tool.name,
+            arguments,
+            call,
+            request.id if request else None,
+            request.arguments_raw if request else None,
+            result,
+            str(failure) if failure else None,
+            isinstance(failure, Retry),
+            tool.effect,
+            key if not pure else None,
+            round(spent, 3),
+        )
+    )
+    if not pure:
+        await desk.barrier()
+    if failure is not None:
+        raise failure
+    return result
+
+
+def effect_key(run_id: str, step: int, tool: str, arguments: Mapping[str, Json]) -> str:
+    """Idempotency key: the same for every attempt at the same call of one step."""
+    text = json.dumps([run_id, step, tool, arguments], sort_keys=True, default=str)
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+
+
+def _agreed(desk: Desk, tool: Tool, arguments: Mapping[str, Json], key: str) -> Mapping[str, Json]:
+    """The arguments, once nothing stands in the way. Raises NeedsPerson, or ToolError after a refusal."""
+    said = desk.state.answers.get(key)
+    doubt = key in desk.state.in_doubt and tool.effect is Effect.ONCE
+    if said is None and (tool.approval or doubt):
+        why = "may have run before the run was stopped; run it again" if doubt else "wants to run"
+        raise NeedsPerson(
+            {"key": key, "question": f"{tool.name} {why}: agree?", "tool": tool.name, "arguments": dict(arguments)}
+        )
+    if said is not None and not said.get("approve", True):
+        raise ToolError(f"a person declined {tool.name}" + (f": {said['comment']}" if said.get("comment") else ""))
+    return said["arguments"] if said and isinstance(said.get("arguments"), dict) else arguments
+
+
+class Metered:
+    """A model whose calls are held against the run's account, and noted where nobody else records them."""
+
+    def __init__(self, model: Model, account: Account, note: Callable[[Reply], None] | None = None) -> None:
+        self.model = model
+        self.account = account
+        self.note = note
+        self.name = model.name
+
+    @property
+    def policy(self) -> Policy:
+        return self.model.policy
+
+    def estimate(self, question: Question, n: int = 1) -> Usage:
+        return self.model.estimate(question, n)
+
+    async def ask(self, question: Question, n: int = 1) -> Sequence[Reply]:
+        with self.account.reserve(self.model.estimate(question, n)):
+            replies = await self.model.ask(question, n)
+            for reply in replies:
+                self.account.spent += reply.usage
+                if self.note is not None:
+                    self.note(reply)
+        return replies
+
+
+class Sampler:
+    """Draws candidates from a model: a question, the tool calls it leads to, an answer."""
+
+    def __init__(
+        self, desk: Desk, step: StepState, model: Model, tools: Mapping[str, Tool], talk: Conversation
+    ) -> None:
+        self.desk = desk
+        self.step = step
+        self.model = Metered(model, desk.account)
+        self.tools = tools
+        self.talk = talk
+        self.call: int | None = None
+
+    async def draw(self, question: Question, stopped: Sequence[ChatMessage] = ()) -> Reply:
+        """The reply that answers, after any rounds of tool calls.
+
+        `stopped` is a conversation that waited for a person; it goes on from its last message, which holds the
+        tool calls in question. Raises ModelError, ToolError, OutOfBudget or NeedsPerson.
+        """
+        if stopped:
+            question = _followed(question, stopped[:-1])
+            question = _followed(question, (stopped[-1], *await self._results(question, stopped[-1])))
+        for _ in range(TURNS):
+            reply = (await self.replies(question, 1))[0]
+            if not reply.tool_calls or reply.error is not None:
+                return reply
+            said = ChatMessage("assistant", reply.text, reply.tool_calls)
+            question = _followed(question, (said, *await self._results(question, said)))
+        raise ToolError(f"the model called tools {TURNS} times without answering")
+
+    async def replies(self, question: Question, n: int) -> list[Reply]:
+        """`n` samples, the last of its re-asks each; all are recorded."""
+        samples = await answer(self.model, question, n)
+        for replies in samples:
+            for reply in replies:
+                self.call = self.desk.recorder.reply(self.step.seq, question.role, reply, self.model.policy, self.talk)
+        return [replies[-1] for replies in samples]
+
+    async def _results(self, question: Question, said: ChatMessage) -> list[ChatMessage]:
+        """The results of all requested calls, run at once, in the order of the requests."""
+        outcomes = await asyncio.gather(*(self._one(request) for request in said.tool_calls), return_exceptions=True)
+        messages = []
+        for request, outcome in zip(said.tool_calls, outcomes, strict=True):
+            if isinstance(outcome, NeedsPerson):
+                outcome.ask["conversation"] = [message_to(one) for one in (*question.follow_up, said)]
+            if isinstance(outcome, BaseException):
+                raise outcome
+            messages.append(ChatMessage("tool", outcome, tool_call_id=request.id))
+        return messages
+
+    async def _one(self, request: ToolRequest) -> str:
+        """What the model is told of one call: its result, or what to mend."""
+        tool = self.tools.get(request.name)
+        if tool is None:
+            return f"error: there is no tool {request.name}; there are: {', '.join(sorted(self.tools)) or 'none'}"
+        if request.arguments is None:
+            return "error: the arguments are no JSON object; write them again"
+        try:
+            result = await use_tool(self.desk, self.step, tool, request.arguments, request, self.call)
+        except (Retry, ToolError) as error:
+            return f"error: {error}"
+        return result if isinstance(result, str) else json.dumps(result, ensure_ascii=False)
+
+
+def message_to(message: ChatMessage) -> Json:
+    """A message as JSON, for a conversation that has to wait."""
+    calls = [[one.id, one.name, one.arguments_raw, one.arguments] for one in message.tool_calls]
+    return [message.role, message.content, calls, message.tool_call_id]
+
+
+def message_from(value: Json) -> ChatMessage:
+    role, content, calls, answered = value
+    return ChatMessage(role, content, tuple(ToolRequest(*call) for call in calls), answered)
+
+
+def _followed(question: Question, more: Sequence[ChatMessage]) -> Question:
+    return replace(question, follow_up=(*question.follow_up, *more))
+
+
+async def check(desk: Desk, attempt: int, verifiers: Sequence[Verifier], case: Case) -> None:
+    """Puts a candidate before verifiers, cheapest first as listed, and stops at the first that fails it."""
+    for verifier in verifiers:
+        verdict = await verifier.verify(case)
+        desk.record(replace(verdict, seq=desk.seq(), attempt=attempt))
+        if verdict.ruling == "fail":
+            return
+
+
+def proposed(
+    desk: Desk, step: StepState, output: Json, key: str, call: int | None = None, role: AttemptRole = "sample"
+) -> None:
+    """Records an attempt that has a candidate."""
+    desk.record(Attempt(desk.seq(), step.seq, step.tried + 1, role, "proposed", output, key=key, call=call))
+
+
+def missed(
+    desk: Desk,
+    step: StepState,
+    error: str,
+    call: int | None = None,
+    role: AttemptRole = "sample",
+    status: AttemptStatus = "error",
+) -> None:
+    """Records an attempt that has none."""
+    desk.record(Attempt(desk.seq(), step.seq, step.tried + 1, role, status, error=error, call=call))

@@ -1,0 +1,395 @@
+"""The engine that users embed."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from surefoot.engine.config import Config
+from surefoot.engine.ending import ending
+from surefoot.engine.flow import Flow
+from surefoot.engine.kit import Kit, Settings
+from surefoot.engine.loop import run_sync
+from surefoot.engine.phases import Cursor, answer, build
+from surefoot.engine.result import Result
+from surefoot.engine.resume import FOLDED, before_step, refold
+from surefoot.engine.setup import Output, check_fixed, kit_for, models_for, planner_for, root_step, task_for
+from surefoot.engine.state import RunState
+from surefoot.models.question import Model
+from surefoot.planners.planner import Planner
+from surefoot.reflection.verifier import Verifier
+from surefoot.storage.records import (
+    Budget,
+    Event,
+    JournalRecord,
+    Json,
+    Outcome,
+    Plan,
+    PlannedStep,
+    Reliability,
+    Role,
+    Task,
+    Usage,
+)
+
+if TYPE_CHECKING:
+    from langgraph.graph.state import CompiledStateGraph
+
+    from surefoot.storage.journal import Journal
+    from surefoot.storage.store import Store
+
+Listener = Callable[[JournalRecord], None]
+
+
+class Engine:
+    """Completes tasks: plans, executes, verifies every step, records everything.
+
+    model: litellm name, `pocket`, `local/<path>`, or a Model; `plan_model`, `act_model` and `judge_model` set one
+        role's. Default: the environment's SUREFOOT_MODEL, else the pocket model.
+    tools: what steps may use: functions under `@tool`, LangChain tools, names of built-in ones.
+    verifiers: put before the task's output; each must pass. A plan's steps may name them too.
+    checks: verifiers that only steps which name them are put before.
+    planner: a Planner, a Plan, or the path of a plan; default: the plan model makes the plan. `planners` are
+        further ones, for steps that name them.
+    store: a Store, its SQLAlchemy URL or path; default SUREFOOT_STORE, else ./.surefoot/surefoot.db.
+    target, budget, verify, votes, seed: defaults for every run; see `run`.
+
+    Raises SetupError where the set-up is wrong. One engine may run any number of tasks at once.
+    """
+
+    def __init__(
+        self,
+        model: str | Model | None = None,
+        *,
+        plan_model: str | Model | None = None,
+        act_model: str | Model | None = None,
+        judge_model: str | Model | None = None,
+        base_url: str | None = None,
+        tools: Iterable[Any] = (),
+        verifiers: Iterable[Verifier] = (),
+        checks: Iterable[Verifier] = (),
+        planner: Planner | Plan | str | Path | None = None,
+        planners: Iterable[Planner] = (),
+        store: Store | str | Path | None = None,
+        target: float | None = None,
+        budget: Budget | None = None,
+        verify: bool = True,
+        votes: int | None = None,
+        seed: int = 0,
+        concurrency: int = 32,
+        temperature: float | None = None,
+        workspace: str | Path | None = None,
+    ) -> None:
+        config = Config() if base_url is None else Config(base_url=base_url)
+        roles: dict[Role, str | Model | None] = {
+            "plan": plan_model or config.plan_model,
+            "act": act_model or config.act_model,
+            "judge": judge_model or config.judge_model,
+        }
+        self.models = models_for(config, model, roles)
+        self.planner = planner_for(planner, self.models["plan"])
+        self.tools = tuple(tools)
+        self.final = tuple(verifiers)
+        self.checks = (*self.final, *checks)
+        self.planners = tuple(planners)
+        self.target = target
+        self.budget = budget
+        self.workspace = Path(workspace) if workspace is not None else None
+        self.settings = Settings(
+            verify=verify, votes=votes, seed=seed, concurrency=concurrency, temperature=temperature, target=target
+        )
+        self._kit(self.settings)
+        self._where = store if store is not None else config.store
+        self._store: Store | None = None
+        self._flows: dict[str, Flow] = {}
+        self._graph: CompiledStateGraph[Any, Any, Any, Any] | None = None
+        self._runner: CompiledStateGraph[Any, Any, Any, Any] | None = None
+        self._saver: Any = None
+
+    # --- running --------------------------------------------------------------------------------------------
+
+    def run(self, task: str, **options: Any) -> Result:
+        """Completes a task; the same as `arun`, from anywhere, a running event loop included."""
+        return run_sync(self.arun, task, **options)
+
+    async def arun(
+        self,
+        task: str,
+        *,
+        inputs: Mapping[str, Json] | None = None,
+        output: Any = None,
+        target: float | None = None,
+        budget: Budget | None = None,
+        verify: bool | None = None,
+        seed: int | None = None,
+        source: str | None = None,
+        on_record: Listener | None = None,
+    ) -> Result:
+        """Completes a task and returns what became of it, whatever that was.
+
+        output: the type of the output, for pydantic, or a JSON Schema; default: whatever the plan delivers.
+        target: wanted probability that an accepted output is right. budget: limits, checked before the spend.
+        verify: False takes one sample of everything and accepts it, so that the difference can be measured.
+        on_record: called with each record as it is appended.
+
+        Raises SetupError (an empty task, a fixed plan with a circle, a store that cannot be opened) and whatever
+        a tool or verifier raises that is no ordinary failure; the run is kept and can be resumed.
+        """
+        kind = Output(output)
+        flow = self._begin(task, inputs, kind, target, budget, verify, seed, source, on_record)
+        return await self._go(flow, kind)
+
+    async def stream(self, task: str, **options: Any) -> AsyncIterator[JournalRecord | Result]:
+        """The records of a run as they are made, and its Result last."""
+        queue: asyncio.Queue[JournalRecord | Result | BaseException] = asyncio.Queue()
+
+        async def go() -> None:
+            try:
+                queue.put_nowait(await self.arun(task, on_record=queue.put_nowait, **options))
+            except BaseException as error:
+                queue.put_nowait(error)
+                raise
+
+        running = asyncio.create_task(go())
+        try:
+            while True:
+                item = await queue.get()
+                if isinstance(item, BaseException):
+                    await running
+                else:
+                    yield item
+                    if isinstance(item, Result):
+                        return
+        finally:
+            running.cancel()
+            await asyncio.wait([running])
+
+    def resume(self, run_id: str, answers: Json = None, **options: Any) -> Result:
+        """Goes on with a run; the same as `aresume`, from anywhere."""
+        return run_sync(self.aresume, run_id, answers, **options)
+
+    async def aresume(
+        self,
+        run_id: str,
+        answers: Json = None,
+        *,
+        budget: Budget | None = None,
+        output: Any = None,
+        on_record: Listener | None = None,
+    ) -> Result:
+        """Goes on with a run that was killed, stopped, asked a person, or ran out of budget.
+
+        What is committed is never run again. `answers` are for a run that waits for a person: True or False for
+        all questions, or a mapping from a question's key to True, False, or `{"approve", "arguments", "output",
+        "comment"}`. A finished run is handed back as it ended. Raises StoreError where there is no such run.
+        """
+        run_id = self.store.resolve(run_id)
+        info = self.store.run(run_id)
+        if info.outcome in (Outcome.VERIFIED, Outcome.UNVERIFIED, Outcome.ABSTAINED, Outcome.FAILED):
+            return self._stored(run_id, Output(output))
+        flow = self._reopen(run_id, budget, on_record)
+        flow.record(Event(flow.seq(), "resumed", flow.state.root))
+        if answers is not None:
+            answer(flow, answers)
+        return await self._go(flow, Output(output))
+
+    async def _go(self, flow: Flow, kind: Output) -> Result:
+        """Takes a run through the phases, and leaves a clean record however it is left."""
+        began = time.monotonic()
+        flow.owned = True
+        try:
+            await self._own_graph().ainvoke(
+                {"run_id": flow.run_id},
+                {"configurable": {"thread_id": flow.run_id}, "recursion_limit": 100_000, "callbacks": []},
+            )
+        except asyncio.CancelledError:
+            flow.journal.finish(Outcome.CANCELED, "stopped; it can be resumed", usage=flow.state.usage)
+            raise
+        except Exception as error:
+            flow.journal.finish(Outcome.FAILED, f"{type(error).__name__}: {error}", usage=flow.state.usage)
+            raise
+        finally:
+            self._saver.delete_thread(flow.run_id)
+            self._flows.pop(flow.run_id, None)
+            await asyncio.shield(asyncio.to_thread(flow.journal.close))
+        result = self._result(flow, kind)
+        result.seconds = time.monotonic() - began
+        return result
+
+    # --- runs by id -----------------------------------------------------------------------------------------
+
+    def fork(self, run_id: str, step: str, **options: Any) -> Result:
+        """Runs on from a point in another run's past: everything before the first attempt at `step` stands."""
+        return run_sync(self.afork, run_id, step, **options)
+
+    async def afork(
+        self,
+        run_id: str,
+        step: str,
+        *,
+        seed: int | None = None,
+        budget: Budget | None = None,
+        output: Any = None,
+        on_record: Listener | None = None,
+    ) -> Result:
+        """A new run with the old one as its parent; `step` is a step's id, or its seq where ids repeat."""
+        run_id = self.store.resolve(run_id)
+        task = self.store.task(run_id)
+        settings = self._settings_of(run_id) if seed is None else replace(self._settings_of(run_id), seed=seed)
+        journal = self.store.begin(
+            task, config=self._config(settings), seed=settings.seed, target=task.target, purpose="fork", parent=run_id
+        )
+        for record in before_step(lambda: self.store.records(run_id), step):
+            journal.append(record)
+        await asyncio.to_thread(journal.close)
+        return await self._go(self._reopen(journal.run_id, budget, on_record), Output(output))
+
+    def _stored(self, run_id: str, kind: Output) -> Result:
+        """The result of a run that has ended."""
+        info = self.store.run(run_id)
+        return Result(
+            run_id,
+            info.outcome or Outcome.FAILED,
+            kind.read(info.output),
+            info.reason or "",
+            info.reliability or Reliability(info.target, None, None, "none"),
+            info.usage or Usage(),
+            store=self.store,
+        )
+
+    # --- as a graph -----------------------------------------------------------------------------------------
+
+    @property
+    def graph(self) -> CompiledStateGraph[Any, Any, Any, Any]:
+        """The phases as a compiled LangGraph graph, to run on its own or as a node of another graph.
+
+        State in: `task`, and `inputs` where it has any; or the `run_id` of a run to go on with. State out:
+        `run_id`, `outcome`, `output`, `reason`. A question to a person is a LangGraph interrupt, so the outer
+        graph needs a checkpointer where tools ask for approval.
+        """
+        if self._graph is None:
+            self._graph = build(self)
+        return self._graph
+
+    def open(self, cursor: Cursor) -> Flow:
+        """For the graph's nodes: the run under way, taken up again, or begun."""
+        run_id = cursor.get("run_id")
+        if run_id is None:
+            return self._begin(cursor.get("task", ""), cursor.get("inputs"), Output())
+        return self._flows.get(run_id) or self._reopen(run_id)
+
+    def close_run(self, flow: Flow) -> None:
+        """For the graph's last node: lets go of a run that the graph itself began."""
+        if not flow.owned:
+            self._flows.pop(flow.run_id, None)
+            flow.journal.close()
+
+    # --- the run's beginning --------------------------------------------------------------------------------
+
+    @property
+    def store(self) -> Store:
+        """The store, opened when it is first needed."""
+        if self._store is None:
+            from surefoot.storage.store import Store
+
+            self._store = self._where if isinstance(self._where, Store) else Store.open(self._where)
+        return self._store
+
+    def close(self) -> None:
+        """Closes the store, unless it was handed in open."""
+        if self._store is not None and self._store is not self._where:
+            self._store.close()
+            self._store = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _begin(
+        self,
+        goal: str,
+        inputs: Mapping[str, Json] | None,
+        kind: Output,
+        target: float | None = None,
+        budget: Budget | None = None,
+        verify: bool | None = None,
+        seed: int | None = None,
+        source: str | None = None,
+        on_record: Listener | None = None,
+    ) -> Flow:
+        task = task_for(goal, inputs, kind, self.target if target is None else target, budget or self.budget)
+        settings = replace(
+            self.settings,
+            target=task.target,
+            verify=self.settings.verify if verify is None else verify,
+            seed=self.settings.seed if seed is None else seed,
+        )
+        kit = self._kit(settings)
+        check_fixed(kit, self.planner, task)
+        journal = self.store.begin(
+            task, config=self._config(settings), seed=settings.seed, target=task.target, source=source
+        )
+        flow = self._flow(kit, task, journal, RunState(), on_record)
+        root = root_step(task, self.planner, self.final)
+        flow.record(PlannedStep(flow.seq(), None, 0, 1, root))
+        flow.record(Event(flow.seq(), "started", flow.state.root))
+        return flow
+
+    def _reopen(self, run_id: str, budget: Budget | None = None, on_record: Listener | None = None) -> Flow:
+        task = self.store.task(run_id)
+        if budget is not None:
+            task = replace(task, budget=budget)
+        kit = self._kit(self._settings_of(run_id))
+        state = refold(self.store.records(run_id, kinds=FOLDED), kit)
+        if not state.steps:
+            root = root_step(task, self.planner, self.final)
+            flow = self._flow(kit, task, self.store.reopen(run_id), state, on_record)
+            flow.record(PlannedStep(flow.seq(), None, 0, 1, root))
+            return flow
+        return self._flow(kit, task, self.store.reopen(run_id), state, on_record)
+
+    def _flow(self, kit: Kit, task: Task, journal: Journal, state: RunState, listener: Listener | None) -> Flow:
+        listeners = (listener,) if listener is not None else ()
+        flow = Flow(kit, task, journal, self.store.policy, state, listeners, self.workspace)
+        self._flows[flow.run_id] = flow
+        return flow
+
+    def _kit(self, settings: Settings) -> Kit:
+        return kit_for(self.models, self.planner, self.tools, self.planners, self.checks, settings)
+
+    def _config(self, settings: Settings) -> Json:
+        """What a run was made with, for the record and for taking it up again."""
+        models = {role: model.name for role, model in self.models.items()}
+        return {"models": models, "planner": self.planner.name, "settings": asdict(settings)}
+
+    def _settings_of(self, run_id: str) -> Settings:
+        saved = (self.store.run(run_id).config or {}).get("settings")
+        return Settings(**saved) if saved else self.settings
+
+    def _result(self, flow: Flow, kind: Output) -> Result:
+        waiting = flow.questions() if flow.phase() == "ask" else []
+        base = Result(flow.run_id, Outcome.INPUT_REQUIRED, usage=flow.state.usage, committed=flow.state.committed)
+        base.store = self.store
+        if waiting:
+            base.questions = waiting
+            base.reason = "; ".join(str(one["question"]) for one in waiting)
+            return base
+        end = ending(flow.state, flow.kit, flow.task, flow.halt)
+        base.outcome, base.reason, base.reliability = end.outcome, end.reason, end.reliability
+        base.output = kind.read(end.output)
+        return base
+
+    def _own_graph(self) -> CompiledStateGraph[Any, Any, Any, Any]:
+        """The graph with a checkpointer in memory, so that it can stop for a person; the journal is the truth."""
+        if self._runner is None:
+            from langgraph.checkpoint.memory import InMemorySaver
+
+            self._saver = InMemorySaver()
+            self._runner = build(self, self._saver)
+        return self._runner

@@ -1,0 +1,106 @@
+"""What a run works with, and the rules that follow from it for each step."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+from surefoot.engine.decide import Mode, Prior, Rules
+from surefoot.models.question import Model, ToolSpec
+from surefoot.planners.planner import Planner
+from surefoot.planners.structure import StructureCheck, problems
+from surefoot.reflection.schema import SchemaCheck
+from surefoot.reflection.verifier import Verifier
+from surefoot.storage.records import Json, Plan, Role, Step
+from surefoot.tools.tool import Tool
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How far to trust, how often to try, how much at once."""
+
+    verify: bool = True
+    """False: one sample, accepted as it is; its outcome is `unverified`."""
+    target: float | None = None
+    votes: int | None = None
+    """Lead that a sampled output needs where no exact check passes it; None: from the target, else 2."""
+    tries: int = 4
+    samples: int = 12
+    replans: int = 2
+    concurrency: int = 32
+    """Steps driven at once."""
+    temperature: float | None = None
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Kit:
+    """Models by role, and everything that a plan may name."""
+
+    models: Mapping[Role, Model]
+    tools: Mapping[str, Tool]
+    planners: Mapping[str, Planner]
+    verifiers: Mapping[str, Verifier]
+    settings: Settings = Settings()
+    prior: Prior = Prior()
+    """Of the act model's samples."""
+    plan_prior: Prior = Prior()
+    """Of the plan model's."""
+
+    @cached_property
+    def specs(self) -> dict[str, ToolSpec]:
+        return {name: ToolSpec(name, tool.description, tool.parameters) for name, tool in self.tools.items()}
+
+    @cached_property
+    def schemas(self) -> dict[str, tuple[Json, Json]]:
+        return {name: (tool.parameters, tool.returns) for name, tool in self.tools.items()}
+
+    def mode(self, step: Step) -> Mode:
+        if step.planner is not None:
+            return "plan"
+        if step.tool is not None:
+            return "arguments" if step.args is None else "tool"
+        return "answer"
+
+    def sampled(self, step: Step) -> bool:
+        """Whether asking again may give something else."""
+        if step.planner is not None:
+            return self.planners[step.planner].sampled
+        return step.tool is None or step.args is None
+
+    def defects(self, plan: Plan, inputs: Mapping[str, Json] | None, done: tuple[str, ...] = ()) -> list[str]:
+        return problems(
+            plan,
+            tools=self.schemas,
+            planners=self.planners,
+            verifiers=self.verifiers,
+            inputs=inputs,
+            done=done,
+        )
+
+    def rules(self, step: Step) -> Rules:
+        """The rules of a step; made anew for each, since a step is driven once and a plan may have a million."""
+        settings = self.settings
+        mode = self.mode(step)
+        checks: list[Verifier] = [SCHEMA] if step.contract.gives is not None else []
+        checks += [self.verifiers[name] for name in step.checks]
+        plan_checks: tuple[Verifier, ...] = ()
+        if mode == "plan" and step.planner is not None and self.planners[step.planner].sampled:
+            plan_checks = (StructureCheck(self.defects), *self.planners[step.planner].checks)
+        return Rules(
+            mode=mode,
+            sampled=self.sampled(step),
+            checks=tuple(checks),
+            plan_checks=plan_checks,
+            votes=step.votes if step.votes is not None else settings.votes,
+            prior=self.plan_prior if mode == "plan" else self.prior,
+            target=settings.target,
+            tries=settings.tries,
+            samples=settings.samples,
+            replans=settings.replans,
+            verify=settings.verify,
+        )
+
+
+SCHEMA = SchemaCheck()

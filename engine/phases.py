@@ -1,0 +1,98 @@
+"""The phases of a run as a LangGraph graph: plan -> work -> reflect -> (plan | work | ask | finish).
+
+The graph's state is a cursor: which run, and how it ended. Everything else is in the journal, so a checkpoint
+stays small however long the run is, and a graph that is resumed in another process finds its run again by id.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol, TypedDict
+
+from surefoot.storage.records import Event, Json
+
+if TYPE_CHECKING:
+    from langgraph.graph.state import CompiledStateGraph
+
+    from surefoot.engine.flow import Flow
+
+
+class Cursor(TypedDict, total=False):
+    """State of the graph. In: `task` (and `inputs`), or the `run_id` of a run to go on with. Out: the rest."""
+
+    task: str
+    inputs: dict[str, Any]
+    run_id: str
+    outcome: str
+    output: Any
+    reason: str
+
+
+class Desk(Protocol):
+    """Where the graph's nodes find their runs."""
+
+    def open(self, cursor: Cursor) -> Flow:
+        """The run under way, the run of the cursor's id taken up again, or a new one for its task."""
+        ...
+
+    def close_run(self, flow: Flow) -> None: ...
+
+
+def build(desk: Desk, checkpointer: Any = None) -> CompiledStateGraph[Any, Any, Any, Any]:
+    """The compiled graph. Without a checkpointer of its own it takes part in that of the graph it is a node of."""
+    from langgraph.graph import END, START, StateGraph
+    from langgraph.types import interrupt
+
+    async def plan(cursor: Cursor) -> Cursor:
+        flow = desk.open(cursor)
+        await flow.drive(flow.root)
+        return {"run_id": flow.run_id}
+
+    async def work(cursor: Cursor) -> Cursor:
+        await desk.open(cursor).work()
+        return {}
+
+    async def reflect(cursor: Cursor) -> Cursor:
+        flow = desk.open(cursor)
+        await flow.drive(flow.root, planning=False)
+        return {}
+
+    async def ask(cursor: Cursor) -> Cursor:
+        flow = desk.open(cursor)
+        flow.pause()
+        await flow.barrier()
+        answer(flow, interrupt({"run_id": flow.run_id, "questions": flow.questions()}))
+        return {}
+
+    async def finish(cursor: Cursor) -> Cursor:
+        flow = desk.open(cursor)
+        ending = flow.finish()
+        await flow.barrier()
+        desk.close_run(flow)
+        return {"outcome": ending.outcome.value, "output": ending.output, "reason": ending.reason}
+
+    def after(cursor: Cursor) -> str:
+        return desk.open(cursor).phase()
+
+    graph = StateGraph(Cursor)
+    for node in (plan, work, reflect, ask):
+        graph.add_node(node.__name__, node)
+        graph.add_conditional_edges(node.__name__, after, ["plan", "work", "reflect", "ask", "finish"])
+    graph.add_node("finish", finish)
+    graph.add_edge(START, "plan")
+    graph.add_edge("finish", END)
+    return graph.compile(checkpointer=checkpointer, name="surefoot")
+
+
+def answer(flow: Flow, answers: Json) -> None:
+    """Records a person's answers: one for each open question by its key, or one for all of them.
+
+    An answer is True or False (agree or not), or a mapping with any of `approve`, `arguments` (corrected ones),
+    `output` (the step's output, given by the person) and `comment`.
+    """
+    for question in flow.questions():
+        key = question["key"]
+        one = answers.get(key) if isinstance(answers, dict) and key in answers else answers
+        if isinstance(one, bool):
+            one = {"approve": one}
+        if isinstance(one, dict) and one.keys() & {"approve", "arguments", "output"}:
+            flow.record(Event(flow.seq(), "answered", question["step"], data={"key": key, "answer": one}))

@@ -1,0 +1,72 @@
+"""Taking up a run again: its journal, folded, is where it stood."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+
+from surefoot.engine.kit import Kit
+from surefoot.engine.state import RunState, StepState, drop, fold
+from surefoot.storage.errors import StoreError
+from surefoot.storage.records import Attempt, Event, JournalRecord, ModelCall, PlannedStep, ToolCall, Verdict
+
+FOLDED = (PlannedStep, Attempt, Verdict, ModelCall, ToolCall, Event)
+"""What the state depends on; messages are only for reading."""
+
+
+def refold(records: Iterable[JournalRecord], kit: Kit) -> RunState:
+    """The state that the records lead to, with everything on `ready` that can be driven.
+
+    Memory stays with the open part of the plan, however long the journal is.
+    """
+    state = RunState()
+    for record in records:
+        fold(state, record)
+        state.ready.clear()
+    for step in list(state.steps.values()):
+        if state.steps.get(step.seq) is step:
+            _mend(state, step, kit)
+    state.ready = [step.seq for step in sorted(state.steps.values(), key=_turn, reverse=True) if _driven(state, step)]
+    return state
+
+
+def _mend(state: RunState, step: StepState, kit: Kit) -> None:
+    """Lets go of what the kill cut in half.
+
+    A plan whose `planned` event is missing was never accepted. A candidate that a model's reply is needed to
+    check cannot be checked any more, since the reply died with the process: it is proposed again.
+    """
+    drop(state, step.drafted)
+    step.drafted = []
+    rules = kit.rules(step.step)
+    checks = (*rules.checks, *rules.plan_checks)
+    for key, candidate in list(step.candidates.items()):
+        if any(check.kind == "model" and check.name not in candidate.verdicts for check in checks):
+            state.judged.pop(candidate.attempt, None)
+            del step.candidates[key]
+
+
+def _turn(step: StepState) -> int:
+    return step.seq
+
+
+def _driven(state: RunState, step: StepState) -> bool:
+    if step.seq == state.root or not step.open or step.asked is not None:
+        return False
+    return step.status == "ready" or not step.open_children or step.broken is not None
+
+
+def before_step(records: Callable[[], Iterable[JournalRecord]], step: str) -> Iterator[JournalRecord]:
+    """The records before the first attempt at a step, by its id or seq. Raises StoreError where there is none."""
+    wanted: int | None = None
+    for record in records():
+        if isinstance(record, PlannedStep) and step in (record.step.id, str(record.seq)):
+            wanted = record.seq
+            break
+    if wanted is None:
+        raise StoreError(f"the run has no step {step!r}: `surefoot show` lists them")
+    # Records of steps that ran beside it stay; its own conversation is what the fork makes anew.
+    for record in records():
+        mine = getattr(record, "step", None) == wanted
+        if isinstance(record, Attempt) and mine:
+            return
+        yield record

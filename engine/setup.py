@@ -1,0 +1,146 @@
+"""From what a user passes to what a run works with. All of it raises SetupError where the set-up is wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter
+from pydantic.errors import PydanticSchemaGenerationError
+
+from surefoot.engine.config import Config
+from surefoot.engine.decide import Prior
+from surefoot.engine.kit import Kit, Settings
+from surefoot.models.question import Model
+from surefoot.models.registry import load
+from surefoot.planners.fixed import FixedPlanner
+from surefoot.planners.model import ModelPlanner
+from surefoot.planners.planner import Planner
+from surefoot.reflection.typical import Typical
+from surefoot.reflection.verifier import Verifier
+from surefoot.storage.errors import PlanError, SetupError
+from surefoot.storage.records import ANYTHING, Budget, Contract, Json, Plan, Role, Step, Task
+from surefoot.tools.registry import Registry
+
+ROOT = "task"
+
+
+class Output:
+    """The type of a task's output: a JSON Schema outwards, a Python value inwards."""
+
+    def __init__(self, type_: Any = None) -> None:
+        self.type = type_
+        self.adapter: TypeAdapter[Any] | None = None
+        self.schema: Json = None
+        if isinstance(type_, Mapping):
+            self.schema = dict(type_)
+        elif type_ is not None:
+            try:
+                self.adapter = TypeAdapter(type_)
+                self.schema = self.adapter.json_schema()
+            except PydanticSchemaGenerationError as error:
+                raise SetupError(f"output={type_!r} is no type that pydantic knows: {error}") from None
+
+    def read(self, value: Json) -> Any:
+        return value if self.adapter is None or value is None else self.adapter.validate_python(value)
+
+
+def models_for(
+    config: Config, model: str | Model | None, roles: Mapping[Role, str | Model | None]
+) -> dict[Role, Model]:
+    """A model for each role; roles that name the same one share it."""
+    made: dict[str, Model] = {}
+
+    def one(name: str | Model) -> Model:
+        if not isinstance(name, str):
+            return load(name)
+        if name not in made:
+            remote = not name.startswith(("pocket", "local/"))
+            options = {"base_url": config.base_url, "api_key": config.api_key} if remote else {}
+            made[name] = load(name, **{key: value for key, value in options.items() if value is not None})
+        return made[name]
+
+    base = model if model is not None else config.model
+    return {role: one(roles.get(role) or base) for role in ("plan", "act", "judge")}
+
+
+def planner_for(given: Planner | Plan | str | Path | None, model: Model) -> Planner:
+    """The planner of the outermost plan."""
+    if given is None:
+        return ModelPlanner(checks=own_checks(model))
+    if isinstance(given, (Plan, str, Path)):
+        return FixedPlanner(given)
+    if not isinstance(given, Planner):
+        raise SetupError(f"planner={given!r} is no planner: pass a Plan, a path, or an object with `propose`")
+    return given
+
+
+def own_checks(model: Model) -> tuple[Verifier, ...]:
+    """Checks that a model's card asks for: whether a text is of a kind that it was taught."""
+    limits = getattr(model, "card", {}).get("typical")
+    return (Typical(**limits),) if limits else ()
+
+
+def prior_of(model: Model) -> Prior:
+    """What the model's card says of its samples, else the stated prior."""
+    measured = getattr(model, "card", {}).get("sample")
+    return Prior(measured["p"], "measured", measured.get("low")) if measured else Prior()
+
+
+def kit_for(
+    models: Mapping[Role, Model],
+    root: Planner,
+    tools: Iterable[Any],
+    planners: Iterable[Planner],
+    verifiers: Iterable[Verifier],
+    settings: Settings,
+) -> Kit:
+    named = {root.name: root}
+    for planner in planners:
+        if named.setdefault(planner.name, planner) is not planner:
+            raise SetupError(f"two planners are called {planner.name!r}; rename one")
+    registry = Registry(tools)
+    return Kit(
+        models,
+        {tool.name: tool for tool in registry},
+        named,
+        _by_name(verifiers),
+        settings,
+        prior_of(models["act"]),
+        prior_of(models["plan"]),
+    )
+
+
+def _by_name(verifiers: Iterable[Verifier]) -> dict[str, Verifier]:
+    named: dict[str, Verifier] = {}
+    for one in verifiers:
+        if not isinstance(one, Verifier):
+            raise SetupError(f"{one!r} is no verifier: decorate the function with @verifier")
+        if named.setdefault(one.name, one) is not one:
+            raise SetupError(f"two verifiers are called {one.name!r}; rename one, for example with @verifier(name=...)")
+    return named
+
+
+def task_for(
+    goal: str, inputs: Mapping[str, Json] | None, output: Output, target: float | None, budget: Budget | None
+) -> Task:
+    if not isinstance(goal, str) or not goal.strip():
+        raise SetupError("the task is empty: say what is to be done")
+    if target is not None and not 0 < target < 1:
+        raise SetupError(f"target={target} is no probability between 0 and 1")
+    return Task(goal.strip(), dict(inputs or {}), output.schema, None, target, budget or Budget())
+
+
+def root_step(task: Task, planner: Planner, final: Iterable[Verifier]) -> Step:
+    contract = Contract(gives=task.output_schema) if task.output_schema is not None else ANYTHING
+    checks = tuple(one.name for one in final)
+    return Step(ROOT, task.goal, None, task.inputs, planner.name, (), contract, checks, None, ROOT)
+
+
+def check_fixed(kit: Kit, planner: Planner, task: Task) -> None:
+    """A fixed plan that cannot be carried out is the caller's mistake. Raises PlanError."""
+    if isinstance(planner, FixedPlanner):
+        found = kit.defects(planner.plan, task.inputs)
+        if found:
+            raise PlanError(found)

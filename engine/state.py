@@ -1,0 +1,352 @@
+"""What is known of a run, and how one record changes it.
+
+`fold` is the only thing that changes a `RunState`. A live run folds each record as it is appended to the
+journal; a resumed run folds the journal again and stands where it stood. Nothing here awaits, reads a clock or
+touches a store, so the whole flow can be tested on records alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Literal
+
+from surefoot.reflection.trust import EXACT, Support, Trust
+from surefoot.storage.records import (
+    Attempt,
+    Event,
+    JournalRecord,
+    Json,
+    ModelCall,
+    PlannedStep,
+    Step,
+    ToolCall,
+    Usage,
+    Verdict,
+)
+
+ONE_ATTEMPT = Usage(attempts=1)
+UNKNOWN = "\0unknown"
+"""Key of the candidate "I do not know tasks of this kind"."""
+
+Status = Literal["waiting", "ready", "expanded", "committed", "failed"]
+
+
+@dataclass(slots=True)
+class Candidate:
+    """One proposed output; attempts with equal keys are votes for it."""
+
+    key: str
+    attempt: int
+    """seq of the first attempt that proposed it."""
+    output: Json
+    votes: int = 1
+    verdicts: dict[str, Verdict] = field(default_factory=dict)
+    """The latest verdict of each verifier."""
+
+    @property
+    def refuted(self) -> bool:
+        return any(verdict.ruling == "fail" for verdict in self.verdicts.values())
+
+
+@dataclass(slots=True)
+class StepState:
+    """A step of the part of the plan that is still open."""
+
+    seq: int
+    parent: int | None
+    step: Step
+    needs: tuple[int, ...]
+    status: Status = "waiting"
+    pending: int = 0
+    """Needs that are not committed yet."""
+    feeds: list[int] = field(default_factory=list)
+    """Siblings that wait for this step."""
+    tried: int = 0
+    """Attempts in all; numbers them."""
+    attempts: int = 0
+    """Attempts since the step was last opened, planned or rolled back."""
+    errors: int = 0
+    """Attempts without a candidate since the last candidate."""
+    candidates: dict[str, Candidate] = field(default_factory=dict)
+    critique: str = ""
+    reason: str = ""
+    """Why it failed."""
+    beyond: bool = False
+    """It failed because the model does not know tasks of its kind."""
+    fault: bool = False
+    """It failed because a model or tool did, not for lack of evidence."""
+    output: Json = None
+    support: Support | None = None
+    asked: Json = None
+    """The question that a person must answer before this step goes on."""
+    stopped: Json = None
+    """The conversation with the model that waits for that answer."""
+    version: int = 0
+    """Version of the plan that it was expanded into; 0: not expanded."""
+    children: dict[str, int] = field(default_factory=dict)
+    drafted: list[int] = field(default_factory=list)
+    """Steps of a plan whose `planned` event has not come yet."""
+    open_children: int = 0
+    broken: int | None = None
+    """A child that failed."""
+    delivers: Json = None
+    """The plan's output, with references to its steps."""
+    more: bool = False
+    rollbacks: int = 0
+    replans: int = 0
+    inputs: dict[str, Json] | None = None
+    """Its arguments with references resolved, once they were needed."""
+
+    @property
+    def open(self) -> bool:
+        return self.status in ("ready", "expanded")
+
+    def ballot(self) -> dict[str, int]:
+        """Votes by candidate, refuted ones left out."""
+        return {key: one.votes for key, one in self.candidates.items() if not one.refuted}
+
+
+@dataclass(slots=True)
+class RunState:
+    """A run, as far as it is still open: what is committed inside a committed step has been let go."""
+
+    steps: dict[int, StepState] = field(default_factory=dict)
+    root: int = 0
+    ready: list[int] = field(default_factory=list)
+    """Steps that can be driven on, deepest last: taking from the end keeps the open part of the plan small."""
+    usage: Usage = field(default_factory=Usage)
+    committed: int = 0
+    expected: int = 1
+    """Steps with sampled outputs, planned so far: the error budget is shared over them."""
+    trust: Trust = field(default_factory=Trust)
+    answers: dict[str, Json] = field(default_factory=dict)
+    """A person's answers, by the key of what was asked."""
+    effects: dict[str, Json] = field(default_factory=dict)
+    """Results of tools that must not run again, by idempotency key."""
+    in_doubt: set[str] = field(default_factory=set)
+    """Intents without a result: the tool may have run."""
+    judged: dict[int, int] = field(default_factory=dict)
+    """Step of each attempt that proposed a candidate which is still open."""
+    finished: bool = False
+
+    def children(self, of: StepState) -> Iterator[StepState]:
+        return (self.steps[seq] for seq in of.children.values())
+
+
+def fold(state: RunState, record: JournalRecord) -> None:
+    """Applies one record. Records of steps that are no longer open are history and change nothing."""
+    if isinstance(record, Attempt):
+        _attempt(state, record)
+    elif isinstance(record, Verdict):
+        _verdict(state, record)
+    elif isinstance(record, Event):
+        _event(state, record)
+    elif isinstance(record, PlannedStep):
+        _planned_step(state, record)
+    elif isinstance(record, ModelCall):
+        state.usage += record.usage
+    elif isinstance(record, ToolCall) and record.idempotency_key and record.error is None:
+        state.effects[record.idempotency_key] = record.result
+        state.in_doubt.discard(record.idempotency_key)
+
+
+def _planned_step(state: RunState, record: PlannedStep) -> None:
+    state.steps[record.seq] = StepState(record.seq, record.parent, record.step, record.needs)
+    if record.parent is None:
+        state.root = record.seq
+        state.steps[record.seq].status = "ready"
+    elif (parent := state.steps.get(record.parent)) is not None:
+        parent.drafted.append(record.seq)
+
+
+def _attempt(state: RunState, record: Attempt) -> None:
+    state.usage += ONE_ATTEMPT
+    step = state.steps.get(record.step)
+    if step is None:
+        return
+    step.attempts += 1
+    step.tried += 1
+    step.stopped = None
+    if record.status in ("proposed", "unknown"):
+        key = record.key if record.status == "proposed" else UNKNOWN
+        if (candidate := step.candidates.get(key)) is not None:
+            candidate.votes += 1
+        else:
+            step.candidates[key] = Candidate(key, record.seq, record.output)
+            state.judged[record.seq] = step.seq
+        step.errors = 0
+    else:
+        step.errors += 1
+        step.fault = record.status == "error"
+        step.critique = record.error or ""
+
+
+def _verdict(state: RunState, record: Verdict) -> None:
+    step = state.steps.get(state.judged.get(record.attempt, -1))
+    if step is None:
+        return
+    for candidate in step.candidates.values():
+        if candidate.attempt == record.attempt:
+            candidate.verdicts[record.verifier] = record
+            if record.ruling != "pass" and record.critique:
+                step.critique = record.critique
+
+
+def _clear(state: RunState, step: StepState) -> None:
+    for candidate in step.candidates.values():
+        state.judged.pop(candidate.attempt, None)
+    step.candidates = {}
+
+
+def _event(state: RunState, event: Event) -> None:
+    step = state.steps.get(event.step) if event.step is not None else None
+    if event.kind == "intent":
+        state.in_doubt.add(event.data["key"])
+    elif event.kind == "answered":
+        state.answers[event.data["key"]] = event.data["answer"]
+        if step is not None:
+            step.asked = None
+            _wake(state, step)
+    elif event.kind == "finished":
+        state.finished = True
+    elif event.kind == "resumed":
+        state.finished = False
+    elif step is not None:
+        _CHANGES[event.kind](state, step, event)
+
+
+def _started(state: RunState, step: StepState, event: Event) -> None:
+    """The run exists; its root step was planned just before."""
+
+
+def _asked(state: RunState, step: StepState, event: Event) -> None:
+    step.asked = event.data
+    step.stopped = event.data.get("conversation")
+
+
+def _expand(state: RunState, step: StepState, event: Event) -> None:
+    """A plan was accepted: its drafted steps come alive; those of an older version are let go."""
+    data = event.data
+    if not data.get("extend"):
+        for seq in step.children.values():
+            _forget(state, seq)
+        step.children = {}
+    step.status, step.version, step.broken = "expanded", data["version"], None
+    step.delivers, step.more = data.get("output"), bool(data.get("more"))
+    _clear(state, step)
+    step.errors = step.attempts = 0
+    if (p := data.get("p")) is not None:
+        state.trust.add(Support(p, data["bound"], data["basis"]))
+    drafted, step.drafted = step.drafted, []
+    for seq in drafted:
+        child = state.steps[seq]
+        step.children[child.step.id] = seq
+    state.expected += data.get("sampled", 0)
+    for seq in drafted:
+        _place(state, state.steps[seq])
+    step.open_children = sum(state.steps[seq].status != "committed" for seq in step.children.values())
+    for seq in reversed(drafted):
+        if state.steps[seq].status == "ready":
+            state.ready.append(seq)
+    if not step.open_children:
+        _wake(state, step)
+
+
+def _place(state: RunState, child: StepState) -> None:
+    for need in child.needs:
+        other = state.steps[need]
+        if other.status != "committed":
+            other.feeds.append(child.seq)
+            child.pending += 1
+    if not child.pending:
+        child.status = "ready"
+
+
+def _commit(state: RunState, step: StepState, event: Event) -> None:
+    candidate = next(one for one in step.candidates.values() if one.attempt == event.attempt)
+    step.output, step.status = candidate.output, "committed"
+    _clear(state, step)
+    state.committed += 1
+    step.support = Support(**event.data) if event.data else EXACT
+    state.trust.add(step.support)
+    for seq in step.children.values():
+        _forget(state, seq)
+    step.children = {}
+    for seq in step.feeds:
+        fed = state.steps.get(seq)
+        if fed is not None:
+            fed.pending -= 1
+            if not fed.pending and fed.status == "waiting":
+                fed.status = "ready"
+                state.ready.append(seq)
+    step.feeds = []
+    if step.parent is not None and (parent := state.steps.get(step.parent)) is not None:
+        parent.open_children -= 1
+        if not parent.open_children:
+            _wake(state, parent)
+
+
+def _fail(state: RunState, step: StepState, event: Event) -> None:
+    step.status, step.reason = "failed", event.data["reason"]
+    step.beyond, step.fault = bool(event.data.get("beyond")), bool(event.data.get("fault"))
+    _clear(state, step)
+    if step.parent is not None and (parent := state.steps.get(step.parent)) is not None:
+        parent.broken = step.seq
+        _wake(state, parent)
+
+
+def _roll_back(state: RunState, step: StepState, event: Event) -> None:
+    """Undoes commits of this step's children: the one to blame and everything that read it.
+
+    Without any, it is the plan that is undone: the next one may use what is committed again.
+    """
+    _clear(state, step)
+    step.critique = event.data.get("critique", "")
+    step.errors = step.attempts = 0
+    if not event.data["steps"]:
+        step.status, step.broken, step.more = "ready", None, False
+        step.replans += 1
+        _wake(state, step)
+        return
+    step.rollbacks += 1
+    undone = [state.steps[seq] for seq in event.data["steps"]]
+    for child in undone:
+        if child.support is not None:
+            state.trust.remove(child.support)
+        child.status, child.pending, child.feeds, child.support = "waiting", 0, [], None
+        child.attempts, child.inputs, child.critique = 0, None, step.critique
+    for child in undone:
+        _place(state, child)
+    step.open_children = sum(one.status != "committed" for one in state.children(step))
+    state.ready += [child.seq for child in reversed(undone) if child.status == "ready"]
+
+
+_CHANGES = {
+    "started": _started,
+    "asked": _asked,
+    "planned": _expand,
+    "committed": _commit,
+    "failed": _fail,
+    "rolled_back": _roll_back,
+}
+
+
+def _wake(state: RunState, step: StepState) -> None:
+    """The root is driven by the phases, every other step from `ready`."""
+    if step.seq != state.root and step.open:
+        state.ready.append(step.seq)
+
+
+def drop(state: RunState, seqs: Iterable[int]) -> None:
+    """Lets go of steps and of everything below them."""
+    for seq in seqs:
+        _forget(state, seq)
+
+
+def _forget(state: RunState, seq: int) -> None:
+    step = state.steps.pop(seq, None)
+    if step is not None:
+        _clear(state, step)
+        for child in (*step.children.values(), *step.drafted):
+            _forget(state, child)

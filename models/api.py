@@ -1,0 +1,237 @@
+"""Models behind an API, through litellm."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import tenacity
+
+from surefoot.models.chat import Chat, render, wire
+from surefoot.models.completion import Price, answered, ceiling, size, to_reply
+from surefoot.models.failures import PassingTrouble, classify
+from surefoot.models.forbid import check_allowed
+from surefoot.models.gateway import litellm, missing_key, supported
+from surefoot.models.loop import elsewhere
+from surefoot.models.question import Question, Reply
+from surefoot.storage.errors import ModelError, ModelRefused, ModelUnavailable, SetupError
+from surefoot.storage.records import Policy, Usage
+
+MAX_TOKENS = 4096
+TEMPLATE_TOKENS = 512
+"""Room in an estimate for what a provider's chat template adds."""
+MAX_WAIT = 60.0
+"""The longest wait between two tries, whatever a server asks for."""
+
+
+class ApiModel:
+    """A model by its litellm name, `openai/gpt-5.1` (`openai:gpt-5.1` is read as the same).
+
+    Each sample is a request of its own, all at once. A passing trouble (time-out, broken connection, 408,
+    409, 425, 429, 5xx, a reply without finish reason) is tried again, here and nowhere else, after the
+    longer of Retry-After and a random exponential wait, until `retries` or `deadline` run out. A parameter
+    that the provider does not take is left out, and `Reply.sampling` says what was sent.
+
+    Costs, in `usage.usd`: the server's own figure; else `price`; else litellm's price map, from the usage
+    reported; else 0. `Reply.sampling["cost_source"]` says which. Requests that failed after the server
+    reported usage count too.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        base_url: str | None = None,
+        api_key: str | None = None,
+        timeout: float = 120.0,
+        deadline: float = 600.0,
+        retries: int = 5,
+        temperature: float | None = None,
+        max_tokens: int = MAX_TOKENS,
+        concurrency: int = 64,
+        price: Price | None = None,
+        structured: bool = True,
+        logprobs: bool = False,
+        token_ids: bool = False,
+        extra: Mapping[str, Any] | None = None,
+    ) -> None:
+        """`timeout` is in seconds a request, `deadline` in seconds for a sample with all its retries.
+
+        `price` is in US dollars a million tokens (prompt, completion). `structured` asks for JSON by schema
+        natively, not in words alone. `token_ids` asks servers that can (vLLM) for exact token ids and
+        log-probabilities. `extra` goes to litellm as it is.
+        """
+        self.name = canonical(name)
+        self._base_url = base_url
+        self._api_key = api_key
+        self._timeout = timeout
+        self._deadline = deadline
+        self._retries = retries
+        self._temperature = temperature
+        self._max_tokens = max_tokens
+        self._price = price
+        self._structured = structured
+        self._logprobs = logprobs or token_ids
+        self._token_ids = token_ids
+        self._extra = dict(extra or {})
+        self._slots = asyncio.Semaphore(concurrency)
+        self._supported: frozenset[str] | None = None
+        self._checked = False
+
+    @property
+    def policy(self) -> Policy:
+        return Policy(self.name)
+
+    def estimate(self, question: Question, n: int = 1) -> Usage:
+        chat = render(question)
+        asked = json.dumps([chat.tools, chat.response_format], default=str)
+        prompt = size(chat.messages) + len(asked.encode()) + 16 * len(chat.messages) + TEMPLATE_TOKENS
+        one = ceiling(self.name, prompt, question.max_tokens or self._max_tokens, self._price)
+        return Usage(0, n, one.prompt_tokens * n, one.completion_tokens * n, 0, one.usd * n)
+
+    async def ask(self, question: Question, n: int = 1) -> list[Reply]:
+        """`n` replies. Where some samples fail and others do not, the failed ones are replies with `error`."""
+        check_allowed(self.name)
+        return await elsewhere(self._samples(question, n))
+
+    def check(self) -> None:
+        """Raises ModelRefused where the model cannot be asked as things stand: unknown provider, no key."""
+        if self._checked:
+            return
+        self._supported = supported(self.name)
+        if self._supported is None:
+            provider = self.name.partition("/")[0]
+            raise ModelRefused(
+                f"{self.name}: litellm knows no provider {provider!r}; write provider/model, for example "
+                "openai/gpt-5.1, or openai/<model> with base_url for a server of your own"
+            )
+        key = missing_key(self.name) if self._api_key is None else None
+        if key is not None and self._base_url is None:
+            raise ModelRefused(f"{self.name} needs a key: set {key} or pass api_key")
+        if key is not None:
+            self._api_key = "none"  # servers of one's own take any key, but the client insists on one
+        self._checked = True
+
+    # --- on the shared loop ---
+
+    async def _samples(self, question: Question, n: int) -> list[Reply]:
+        self.check()
+        chat = render(question)
+        results = await asyncio.gather(
+            *(self._sample(question, chat, index) for index in range(n)), return_exceptions=True
+        )
+        errors = [result for result in results if isinstance(result, BaseException)]
+        unknown = [error for error in errors if not isinstance(error, ModelError)]
+        if errors and (unknown or len(errors) == n):
+            raise (unknown or errors)[0]
+        return [_failed(self.name, chat, result) if isinstance(result, BaseException) else result for result in results]
+
+    async def _sample(self, question: Question, chat: Chat, index: int) -> Reply:
+        params = self._params(question, index)
+        wasted = Usage()
+        async with self._slots:
+            retrying = tenacity.AsyncRetrying(
+                retry=tenacity.retry_if_exception_type(PassingTrouble),
+                wait=_wait,
+                stop=tenacity.stop_after_attempt(self._retries + 1) | tenacity.stop_before_delay(self._deadline),
+                reraise=True,
+            )
+            try:
+                async with asyncio.timeout(self._deadline):
+                    async for attempt in retrying:
+                        with attempt:
+                            reply = await self._attempt(chat, params)
+                        outcome = attempt.retry_state.outcome
+                        if outcome is not None and isinstance(trouble := outcome.exception(), PassingTrouble):
+                            wasted += trouble.usage
+            except TimeoutError:
+                raise ModelUnavailable(
+                    f"{self.name}: no answer within {self._deadline:g} s, retries included"
+                ) from None
+            except PassingTrouble as trouble:
+                tries = retrying.statistics.get("attempt_number", 1)
+                raise ModelUnavailable(f"{trouble} (tried {tries} times)") from trouble
+        retries = int(retrying.statistics["attempt_number"]) - 1
+        return replace(reply, retries=retries, usage=reply.usage + wasted) if retries else reply
+
+    async def _attempt(self, chat: Chat, params: dict[str, Any]) -> Reply:
+        """One request. The time-out is kept here as well: clients do not see every stall."""
+        captured: list[Any] = []
+        request = self._request(chat, params, captured)
+        started = time.perf_counter()
+        try:
+            async with asyncio.timeout(self._timeout):
+                response = await litellm().acompletion(**request)
+        except Exception as error:
+            known = classify(error, self.name, self._base_url)
+            if known is None:
+                raise
+            raise known from error
+        latency = (time.perf_counter() - started) * 1000
+        got = answered(response, captured[-1] if captured else None)
+        reply = to_reply(got, chat.messages, name=self.name, price=self._price, sampling=params)
+        return replace(reply, latency_ms=latency)
+
+    def _params(self, question: Question, index: int) -> dict[str, Any]:
+        """Sampling parameters, less what the provider does not take. Each sample has a seed of its own."""
+        wanted = {
+            "temperature": self._temperature if question.temperature is None else question.temperature,
+            "max_tokens": question.max_tokens or self._max_tokens,
+            "seed": None if question.seed is None else question.seed + index,
+            "logprobs": True if self._logprobs else None,
+        }
+        known = self._supported or frozenset()
+        return {key: value for key, value in wanted.items() if value is not None and key in known}
+
+    def _request(self, chat: Chat, params: dict[str, Any], captured: list[Any]) -> dict[str, Any]:
+        request: dict[str, Any] = {
+            "model": self.name,
+            "messages": [wire(message) for message in chat.messages],
+            "api_base": self._base_url,
+            "api_key": self._api_key,
+            "timeout": self._timeout,
+            "max_retries": 0,
+            "num_retries": 0,
+            "drop_params": True,
+            "logger_fn": lambda details: captured.append(details.get("original_response")),
+            **params,
+        }
+        if chat.tools:
+            request["tools"] = list(chat.tools)
+            request["tool_choice"] = chat.tool_choice
+        if chat.response_format is not None and self._structured:
+            request["response_format"] = chat.response_format
+        if self._token_ids:
+            request["extra_body"] = {"return_token_ids": True}
+        return request | self._extra
+
+
+def canonical(name: str) -> str:
+    """litellm's spelling. Only a colon before the first slash parts provider and model: `ollama/llama3:8b`."""
+    provider, separator, model = name.partition("/")
+    if ":" in provider:
+        provider, separator, model = name.partition(":")
+    if not provider.strip() or not separator or not model.strip():
+        raise SetupError(
+            f"{name!r} names no model: write provider/model (openai/gpt-5.1), pocket for the packaged weights, "
+            "or local/<path> for weights of your own"
+        )
+    return f"{provider.strip()}/{model.strip()}"
+
+
+_backoff = tenacity.wait_random_exponential(multiplier=0.5, max=MAX_WAIT)
+
+
+def _wait(state: tenacity.RetryCallState) -> float:
+    """The longer of what the server asked for and a random exponential wait, so that callers spread out."""
+    error = state.outcome.exception() if state.outcome else None
+    asked = error.wait if isinstance(error, PassingTrouble) and error.wait is not None else 0.0
+    return min(MAX_WAIT, max(asked, _backoff(state)))
+
+
+def _failed(name: str, chat: Chat, error: BaseException) -> Reply:
+    return Reply("", chat.messages, error=f"this sample failed: {error}", usage=Usage(), model=name)

@@ -1,0 +1,134 @@
+"""How local weights are spoken to: as a chat, or in the compact language of the pocket models."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, Literal, Protocol
+
+from surefoot.models import compact
+from surefoot.models.chat import render, wire
+from surefoot.models.question import ChatMessage, Question, Reply, ToolRequest
+from surefoot.models.schema import check
+from surefoot.storage.errors import ModelRefused, SetupError
+
+Name = Literal["chat", "compact"]
+
+
+class Dialect(Protocol):
+    """Turns a question into a prompt, and the text that follows into a reply."""
+
+    def beyond(self, question: Question) -> str | None:
+        """Why the model cannot be asked this at all; None where it can."""
+        ...
+
+    def prompt(self, question: Question, tokenizer: Any) -> tuple[tuple[ChatMessage, ...], str]:
+        """The prompt as messages, for the record, and as the exact text to tokenize."""
+        ...
+
+    def read(self, question: Question, reply: Reply) -> Reply:
+        """The reply, with what the dialect itself can tell from its text."""
+        ...
+
+
+def dialect(name: str) -> Dialect:
+    if name == "chat":
+        return ChatDialect()
+    if name == "compact":
+        return CompactDialect()
+    raise SetupError(f"there is no dialect {name!r}; there are 'chat' and 'compact'")
+
+
+# --- chat ---------------------------------------------------------------------------------------------------
+
+_TOOL_CALL = re.compile(r"<tool_call>\s*(.*?)\s*</tool_call>", re.DOTALL)
+
+
+class ChatDialect:
+    """The tokenizer's chat template; plain headings where it has none. Tool calls in <tool_call> tags."""
+
+    def beyond(self, question: Question) -> str | None:
+        return None
+
+    def prompt(self, question: Question, tokenizer: Any) -> tuple[tuple[ChatMessage, ...], str]:
+        chat = render(question)
+        if getattr(tokenizer, "chat_template", None):
+            text = tokenizer.apply_chat_template(
+                [_templated(message) for message in chat.messages],
+                tools=list(chat.tools) or None,
+                add_generation_prompt=True,
+                tokenize=False,
+            )
+        elif chat.tools:
+            raise ModelRefused("these weights have no chat template, so they cannot be offered tools")
+        else:
+            text = _headed(chat.messages)
+        return chat.messages, text
+
+    def read(self, question: Question, reply: Reply) -> Reply:
+        if not question.tools:
+            return reply
+        calls = tuple(_tool_call(position, body) for position, body in enumerate(_TOOL_CALL.findall(reply.text), 1))
+        return replace(reply, tool_calls=calls, text=_TOOL_CALL.sub("", reply.text).strip()) if calls else reply
+
+
+def _templated(message: ChatMessage) -> dict[str, Any]:
+    """Templates take arguments as objects and write them out themselves."""
+    form = wire(message)
+    for call in form.get("tool_calls", ()):
+        call["function"]["arguments"] = json.loads(call["function"]["arguments"])
+    return form | {"content": message.content}
+
+
+def _headed(messages: Sequence[ChatMessage]) -> str:
+    return "".join(f"[{message.role}]\n{message.content}\n\n" for message in messages) + "[assistant]\n"
+
+
+def _tool_call(position: int, body: str) -> ToolRequest:
+    try:
+        value = json.loads(body)
+    except (ValueError, RecursionError):
+        value = None
+    known = value if isinstance(value, dict) else {}
+    arguments = known.get("arguments", {})
+    raw = body if value is None else json.dumps(arguments)
+    return ToolRequest(
+        f"call-{position}",
+        str(known.get("name", "")),
+        raw,
+        arguments if isinstance(arguments, dict) and known else None,
+    )
+
+
+# --- compact ------------------------------------------------------------------------------------------------
+
+
+class CompactDialect:
+    """Plans for word problems: the goal goes in with its numbers masked, a plan of calculator steps comes out."""
+
+    def beyond(self, question: Question) -> str | None:
+        if question.role != "plan":
+            return f"a pocket model only plans; the role {question.role!r} needs another model"
+        if question.tools:
+            return "a pocket model cannot call tools itself"
+        if question.inputs.get("inputs"):
+            return "a pocket model reads the goal and no other inputs"
+        return None
+
+    def prompt(self, question: Question, tokenizer: Any) -> tuple[tuple[ChatMessage, ...], str]:
+        text = compact.render(question.goal)
+        return (ChatMessage("user", text),), text
+
+    def read(self, question: Question, reply: Reply) -> Reply:
+        try:
+            plan = compact.parse(reply.text, compact.mask(question.goal).numbers)
+        except ValueError as error:
+            return replace(reply, error=f"the plan cannot be read: {error}")
+        if plan is None:
+            return replace(reply, unknown=True)
+        problem = None if question.output_schema is None else check(question.output_schema)(plan)
+        if problem is not None:
+            return replace(reply, error=f"a pocket model makes whole plans, and another form was wanted: {problem}")
+        return replace(reply, parsed=plan)

@@ -1,0 +1,208 @@
+"""Models with local weights: concurrent questions are batched, ids and log-probabilities kept exactly."""
+
+from __future__ import annotations
+
+import secrets
+import threading
+import time
+from array import array
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from surefoot.models.batcher import Batcher, Job
+from surefoot.models.dialects import Dialect, Name, dialect
+from surefoot.models.question import ChatMessage, Question, Reply
+from surefoot.models.weights import Weights, load_weights
+from surefoot.storage.errors import ModelRefused
+from surefoot.storage.records import Policy, Usage
+
+if TYPE_CHECKING:
+    from surefoot.models.decode import Decoder, Draw, Drawn
+
+MAX_TOKENS = 512
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    question: Question
+    n: int
+
+
+@dataclass(slots=True)
+class _Answering:
+    """A question inside a batch."""
+
+    job: Job[_Asked, list[Reply]]
+    prompt: tuple[ChatMessage, ...]
+    ids: tuple[int, ...]
+    replies: list[Reply | None]
+    seed: int
+    limit: int
+    temperature: float
+    logprobs: array[float] | None = None
+
+
+class LocalModel:
+    """Weights in a folder (or of a Hub id), asked with transformers on this machine.
+
+    Questions asked at the same time are answered in one batch, in a worker thread; equal prompts are read
+    once. A sample is decided by (prompt, seed, sample index) alone, never by what is in the batch beside it,
+    up to ties within float rounding. A question without a seed gets a random one; `Reply.sampling` has it.
+    """
+
+    def __init__(
+        self,
+        source: str | Path | Weights,
+        *,
+        name: str | None = None,
+        dialect: Name = "chat",
+        temperature: float = 1.0,
+        max_tokens: int = MAX_TOKENS,
+        max_batch: int = 256,
+        prompt_logprobs: bool = True,
+        device: str | None = None,
+        dtype: str | None = None,
+    ) -> None:
+        """`max_batch` is in samples. `temperature` and `max_tokens` stand in where a question has none.
+
+        Raises MissingExtra without torch and transformers, SetupError where `source` holds no weights.
+        """
+        self._weights = source if isinstance(source, Weights) else load_weights(source, device=device, dtype=dtype)
+        self.name = name or f"local/{self._weights.folder.name if self._weights.folder else 'memory'}"
+        self._dialect: Dialect = _dialect(dialect)
+        self._temperature = temperature
+        self._max_tokens = max_tokens
+        self._max_batch = max_batch
+        self._tokenizing = threading.Lock()  # fast tokenizers may not be used by two threads at once
+        self._decoder = _decoder(self._weights, prompt_logprobs)
+        self._batcher: Batcher[_Asked, list[Reply]] = Batcher(self._work, most=max_batch)
+
+    @property
+    def policy(self) -> Policy:
+        return replace(self._weights.policy, model=self.name)
+
+    @property
+    def prompt_tokens(self) -> int:
+        """Prompt tokens that went through the network so far; equal prompts of a batch count once."""
+        return self._decoder.prompt_tokens
+
+    def estimate(self, question: Question, n: int = 1) -> Usage:
+        if self._dialect.beyond(question):
+            return Usage(samples=n)
+        _, ids = self._encode(question)
+        return Usage(0, n, len(ids) * n, self._limit(question, len(ids)) * n)
+
+    async def ask(self, question: Question, n: int = 1) -> list[Reply]:
+        beyond = self._dialect.beyond(question)
+        if beyond is not None:
+            text = f"{self.name}: {beyond}; set SUREFOOT_MODEL, or model=, to one that can, such as openai/gpt-5.1"
+            return [Reply("", (), error=text, unknown=True, model=self.name, usage=Usage()) for _ in range(n)]
+        return await self._batcher.ask(_Asked(question, n), n)
+
+    # --- in the worker thread ---
+
+    def _work(self, jobs: list[Job[_Asked, list[Reply]]]) -> None:
+        started = time.perf_counter()
+        answering = [entry for job in jobs if (entry := self._begin(job)) is not None]
+        wanted = [(entry, index) for entry in answering for index in range(entry.job.asked.n)]
+        for start in range(0, len(wanted), self._max_batch):
+            self._draw(wanted[start : start + self._max_batch], started)
+
+    def _begin(self, job: Job[_Asked, list[Reply]]) -> _Answering | None:
+        question = job.asked.question
+        try:
+            prompt, ids = self._encode(question)
+            limit = self._limit(question, len(ids))
+            if not ids or limit < 1:
+                raise ModelRefused(
+                    f"{self.name}: a prompt of {len(ids)} tokens leaves no room for a reply "
+                    f"(window {self._weights.window}); shorten the inputs"
+                )
+        except ModelRefused as error:
+            job.fail(error)
+            return None
+        seed = secrets.randbits(31) if question.seed is None else question.seed
+        heat = self._temperature if question.temperature is None else question.temperature
+        return _Answering(job, prompt, ids, [None] * job.asked.n, seed, limit, heat)
+
+    def _draw(self, wanted: Sequence[tuple[_Answering, int]], started: float) -> None:
+        """One batch: distinct prompts once, then every sample. A question is told as its last sample ends."""
+        from surefoot.models.decode import Draw
+
+        prompts: dict[tuple[int, ...], int] = {}
+        draws: list[Draw] = []
+        owners: list[int] = []
+        for position, (entry, index) in enumerate(wanted):
+            at = prompts.setdefault(entry.ids, len(prompts))
+            if at == len(owners):
+                owners.append(position)
+            draws.append(Draw(at, entry.seed, index, entry.limit, entry.temperature))
+        first = set(owners)
+        done: dict[int, Drawn] = {}
+        told = self._decoder.draw(
+            list(prompts),
+            draws,
+            finished=lambda position, drawn: done.__setitem__(position, drawn),
+            wanted=lambda position: not wanted[position][0].job.future.cancelled(),
+        )
+        latency = (time.perf_counter() - started) * 1000
+        for position, drawn in done.items():
+            entry, index = wanted[position]
+            entry.logprobs = told[draws[position].prompt]
+            entry.replies[index] = self._reply(entry, draws[position], drawn, position in first, latency)
+        for entry, _ in wanted:
+            if all(reply is not None for reply in entry.replies):
+                entry.job.tell([reply for reply in entry.replies if reply is not None])
+
+    def _reply(self, entry: _Answering, draw: Draw, drawn: Drawn, first: bool, latency: float) -> Reply:
+        kept = drawn.ids[:-1] if drawn.ended else drawn.ids
+        with self._tokenizing:
+            text = self._weights.tokenizer.decode(list(kept), skip_special_tokens=True)
+        prompt = len(entry.ids)
+        reply = Reply(
+            text=text,
+            prompt=entry.prompt,
+            finish_reason="stop" if drawn.ended else "length",
+            usage=Usage(0, 1, prompt, len(drawn.ids), 0 if first else prompt),
+            usage_source="counted",
+            model=self.name,
+            revision=self.policy.revision,
+            latency_ms=latency,
+            sampling={
+                "temperature": draw.temperature,
+                "max_tokens": draw.limit,
+                "seed": draw.seed,
+                "index": draw.index,
+            },
+            prompt_ids=array("i", entry.ids),
+            token_ids=drawn.ids,
+            logprobs=drawn.logprobs,
+            prompt_logprobs=entry.logprobs,
+        )
+        return self._dialect.read(entry.job.asked.question, reply)
+
+    # --- prompts ---
+
+    def _encode(self, question: Question) -> tuple[tuple[ChatMessage, ...], tuple[int, ...]]:
+        with self._tokenizing:
+            prompt, text = self._dialect.prompt(question, self._weights.tokenizer)
+            # Templates and dialects write the special tokens out; the tokenizer must not add them again.
+            return prompt, tuple(self._weights.tokenizer.encode(text, add_special_tokens=False))
+
+    def _limit(self, question: Question, prompt: int) -> int:
+        return min(question.max_tokens or self._max_tokens, self._weights.window - prompt)
+
+
+_dialect = dialect
+
+
+def _decoder(weights: Weights, prompt_logprobs: bool) -> Decoder:
+    from surefoot.models.decode import Decoder
+
+    pad = weights.tokenizer.pad_token_id
+    return Decoder(weights.network, ends=weights.ends, pad=pad or 0, prompt_logprobs=prompt_logprobs)
+
+
+__all__ = ["LocalModel", "Weights"]

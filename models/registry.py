@@ -1,0 +1,42 @@
+"""From a model's name to the model."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from surefoot.models.question import Model
+from surefoot.storage.errors import SetupError
+
+POCKET = "pocket/word-problems"
+
+
+def load(name: str | Model, **options: Any) -> Model:
+    """The model of a name, with `options` for its class; a model is handed back as it is.
+
+    `pocket` or `pocket/word-problems`: the packaged weights (PocketModel). `local/<path>`: weights in a folder
+    (LocalModel). `provider/model` or `provider:model`: a litellm name (ApiModel). Raises SetupError for
+    anything else, MissingExtra where the name needs an optional part that is not installed.
+    """
+    if not isinstance(name, str):
+        return _as_is(name, options)
+    if name in ("pocket", POCKET):
+        from surefoot.models.pocket import PocketModel
+
+        return PocketModel(**options)
+    if name.startswith("pocket/"):
+        raise SetupError(f"there is no packaged model {name!r}; there is {POCKET!r}")
+    if name.startswith("local/"):
+        from surefoot.models.local import LocalModel
+
+        return LocalModel(name.removeprefix("local/"), **options)
+    from surefoot.models.api import ApiModel
+
+    return ApiModel(name, **options)
+
+
+def _as_is(model: Model, options: dict[str, Any]) -> Model:
+    if not isinstance(model, Model):
+        raise SetupError(f"a model is a name such as 'openai/gpt-5.1' or an object with `ask`, not {model!r}")
+    if options:
+        raise SetupError(f"options {sorted(options)} belong to a model's name; give them to the model itself")
+    return model

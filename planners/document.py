@@ -1,0 +1,119 @@
+"""A plan as a document: the JSON or YAML that people and models write, and the records that it becomes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from surefoot.storage.errors import PlanError
+from surefoot.storage.records import ANYTHING, Contract, Json, Plan, Step
+
+MARKER_HELP = 'Use {"$ref": "<step id>"} where a value is the output of an earlier step.'
+
+
+class StepDocument(BaseModel):
+    """One step as it is written."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    id: str = Field(min_length=1, pattern=r"^[A-Za-z_][A-Za-z0-9_-]*$", description="unique name, for references")
+    goal: str = Field(default="", description="what this step must find out or do, complete in itself")
+    tool: str | None = Field(default=None, description="name of the tool that does it; null: think and answer")
+    args: dict[str, Any] | None = Field(default=None, description=f"the tool's arguments, or the inputs. {MARKER_HELP}")
+    planner: str | None = Field(default=None, description="name of a planner that expands this step when it is ready")
+    needs: list[str] = Field(default_factory=list, description="ids of further steps that must be finished first")
+    takes: Any = Field(default=None, description="JSON Schema of args")
+    gives: Any = Field(default=None, description="JSON Schema of the output")
+    checks: list[str] = Field(default_factory=list, description="names of verifiers that must pass")
+    votes: int | None = Field(default=None, ge=1)
+    kind: str = ""
+
+    def step(self) -> Step:
+        contract = ANYTHING if self.takes is None and self.gives is None else Contract(self.takes, self.gives)
+        return Step(
+            self.id,
+            self.goal,
+            self.tool,
+            self.args,
+            self.planner,
+            tuple(self.needs),
+            contract,
+            tuple(self.checks),
+            self.votes,
+            self.kind,
+        )
+
+
+class PlanDocument(BaseModel):
+    """A plan as it is written."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    steps: list[StepDocument]
+    output: Any = Field(default=None, description="the answer, built from steps; null: the last step's output")
+    more: bool = False
+
+    def plan(self) -> Plan:
+        steps = tuple(step.step() for step in self.steps)
+        output = self.output
+        if output is None and steps and not self.more:
+            output = {"$ref": steps[-1].id}
+        return Plan(steps, output, self.more)
+
+
+def plan_from(value: Json) -> Plan:
+    """The plan in a JSON value. Raises PlanError with every defect of form."""
+    try:
+        return PlanDocument.model_validate(value).plan()
+    except ValidationError as error:
+        raise PlanError(
+            [f"{'.'.join(map(str, item['loc'])) or 'plan'}: {item['msg']}" for item in error.errors()]
+        ) from None
+
+
+def plan_to(plan: Plan) -> Json:
+    """The plan as the JSON value that `plan_from` reads; defaults are left out."""
+    return {"steps": [step_to(step) for step in plan.steps], "output": plan.output} | (
+        {"more": True} if plan.more else {}
+    )
+
+
+def step_to(step: Step) -> dict[str, Json]:
+    document: dict[str, Json] = {"id": step.id}
+    if step.goal:
+        document["goal"] = step.goal
+    if step.tool is not None:
+        document["tool"] = step.tool
+    if step.args is not None:
+        document["args"] = step.args
+    if step.planner is not None:
+        document["planner"] = step.planner
+    if step.needs:
+        document["needs"] = list(step.needs)
+    if step.contract.takes is not None:
+        document["takes"] = step.contract.takes
+    if step.contract.gives is not None:
+        document["gives"] = step.contract.gives
+    if step.checks:
+        document["checks"] = list(step.checks)
+    if step.votes is not None:
+        document["votes"] = step.votes
+    if step.kind:
+        document["kind"] = step.kind
+    return document
+
+
+def load_plan(path: str | Path) -> Plan:
+    """A plan from a YAML or JSON file. Raises PlanError where it cannot be read."""
+    import yaml
+
+    try:
+        value = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise PlanError([f"{path} cannot be read: {error}"]) from None
+    if not isinstance(value, Mapping):
+        raise PlanError([f"{path} holds no plan: expected a mapping with `steps`"])
+    return plan_from(value)

@@ -1,0 +1,64 @@
+"""References inside plan values: `{"$ref": "s1.total"}` and `{"$input": "rows"}`.
+
+A plan is data, so its data flow is data too: a step's arguments are JSON in which these two one-key objects
+stand for values that are not known yet.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from surefoot.storage.records import Json
+
+
+def is_marker(value: Json) -> bool:
+    return isinstance(value, dict) and len(value) == 1 and ("$ref" in value or "$input" in value)
+
+
+def markers(value: Json) -> Iterator[tuple[str, str]]:
+    """Every reference in a value, as (kind, name) with kind `$ref` or `$input`."""
+    if isinstance(value, dict):
+        if is_marker(value):
+            yield next(iter(value.items()))
+        else:
+            for item in value.values():
+                yield from markers(item)
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            yield from markers(item)
+
+
+def siblings(value: Json) -> set[str]:
+    """ids of the steps that a value refers to."""
+    return {name.split(".", 1)[0] for kind, name in markers(value) if kind == "$ref"}
+
+
+def resolve(value: Json, output: Callable[[str], Json], inputs: Mapping[str, Json]) -> Json:
+    """The value with every reference replaced.
+
+    `output` gives a sibling's committed output by id. Raises LookupError where a path does not exist.
+    """
+    if isinstance(value, dict):
+        if len(value) == 1:
+            if "$ref" in value:
+                step, _, path = str(value["$ref"]).partition(".")
+                return _dig(output(step), path, f"step {step}")
+            if "$input" in value:
+                name, _, path = str(value["$input"]).partition(".")
+                if name not in inputs:
+                    raise LookupError(f"there is no input {name!r}; there are: {', '.join(sorted(inputs)) or 'none'}")
+                return _dig(inputs[name], path, f"input {name}")
+        return {key: resolve(item, output, inputs) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [resolve(item, output, inputs) for item in value]
+    return value
+
+
+def _dig(value: Any, path: str, where: str) -> Json:
+    for part in path.split(".") if path else ():
+        try:
+            value = value[int(part)] if isinstance(value, list) else value[part]
+        except (KeyError, IndexError, ValueError, TypeError):
+            raise LookupError(f"the output of {where} has no {path!r}") from None
+    return value

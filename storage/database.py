@@ -1,0 +1,164 @@
+"""Connections to the store's database, and the one place that says what its failures mean."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from surefoot.storage.errors import MissingExtra, StoreError
+
+PLACE = Path(".surefoot") / "surefoot.db"
+"""Where the store is unless it is told."""
+
+BUSY, LOCKED, READONLY, FULL, CANTOPEN, NOTADB = 5, 6, 8, 13, 14, 26
+"""SQLite's primary result codes, https://www.sqlite.org/rescode.html."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tuning:
+    """Switches for tests."""
+
+    wal: bool | None = None
+    """Overrule the choice between WAL and TRUNCATE."""
+    busy_ms: int = 30_000
+    patience: float = 60.0
+    """Seconds for which a write that found the database busy or away is tried again."""
+
+
+DEFAULT = Tuning()
+
+
+def wal_is_safe(version: tuple[int, int, int]) -> bool:
+    """Whether this SQLite has the fix for https://www.sqlite.org/wal.html#walresetbug; 3.52.0 was withdrawn."""
+    if version == (3, 52, 0):
+        return False
+    return version >= (3, 51, 3) or (3, 50, 7) <= version < (3, 51) or (3, 44, 6) <= version < (3, 45)
+
+
+def address(url: str | Path | None) -> URL:
+    """What to connect to: a path is an SQLite file, None the default one. Raises StoreError, MissingExtra."""
+    if url is None or isinstance(url, Path) or "://" not in url:
+        return URL.create("sqlite", database=str(url or PLACE))
+    try:
+        parsed = make_url(url.replace("postgres://", "postgresql://", 1))
+    except (ArgumentError, ValueError):
+        raise StoreError(f"{url!r} is no address of a store: give a file, or postgresql://user@host/database") from None
+    if parsed.drivername == "sqlite":
+        if not parsed.database or parsed.database == ":memory:" or parsed.query:
+            raise StoreError(f"{url!r}: a store on SQLite is a plain file: give its path, or sqlite:///path")
+        return parsed
+    if parsed.drivername in ("postgresql", "postgresql+psycopg"):
+        if find_spec("psycopg") is None:
+            raise MissingExtra("postgres", "a store on PostgreSQL")
+        return parsed.set(drivername="postgresql+psycopg")
+    raise StoreError(f"{parsed.drivername} is no kind of store: give a file, or postgresql://user@host/database")
+
+
+def connect(url: URL, create: bool, tuning: Tuning) -> tuple[Engine, str]:
+    """An engine whose transactions are explicit, and a sentence on its mode for `doctor`."""
+    if url.drivername == "sqlite":
+        return _sqlite(url, create, tuning)
+    return create_engine(url, pool_pre_ping=True), "postgresql"
+
+
+def _sqlite(url: URL, create: bool, tuning: Tuning) -> tuple[Engine, str]:
+    path = Path(url.database or "")
+    _prepare(path, create)
+    safe = wal_is_safe(sqlite3.sqlite_version_info) if tuning.wal is None else tuning.wal
+    mode = "WAL" if safe else "TRUNCATE"
+    # A statement is cached for each number of rows that `writer` puts into one.
+    arguments = {"check_same_thread": False, "timeout": tuning.busy_ms / 1000, "cached_statements": 512}
+    engine = create_engine(url, connect_args=arguments)
+
+    @event.listens_for(engine, "connect")
+    def configure(connection: sqlite3.Connection, _: object) -> None:
+        connection.isolation_level = None
+        for pragma in (f"busy_timeout={tuning.busy_ms}", "foreign_keys=ON", "mmap_size=0", "synchronous=FULL"):
+            connection.execute(f"PRAGMA {pragma}")
+        (found,) = connection.execute("PRAGMA journal_mode").fetchone()
+        if found != mode.lower():
+            connection.execute(f"PRAGMA journal_mode={mode}")
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        # Taking the write lock at once: a transaction that reads first can be refused when it comes to write.
+        write = connection.get_execution_options().get("surefoot_write")
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+
+    why = "" if safe else ": its write-ahead log can corrupt a store; SQLite 3.51.3, 3.50.7 and 3.44.6 mend that"
+    return engine, f"sqlite {sqlite3.sqlite_version}, journal_mode {mode}{why}"
+
+
+def _prepare(path: Path, create: bool) -> None:
+    if path.is_dir():
+        raise StoreError(f"{path} is a directory: give the path of a file in it, for example {path / 'surefoot.db'}")
+    if path.exists():
+        return
+    if not create:
+        raise StoreError(f"there is no store at {path}: run a task first, or give the path of an existing store")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreError(f"cannot make {path.parent} for the store ({error.strerror}): give another path") from error
+
+
+# --- what went wrong ----------------------------------------------------------------------------------------
+
+
+@contextmanager
+def explained(what: str) -> Iterator[None]:
+    """Turn the database's errors into StoreError."""
+    try:
+        yield
+    except (SQLAlchemyError, sqlite3.Error) as error:
+        raise explain(what, error) from error
+
+
+def explain(what: str, error: BaseException) -> StoreError:
+    """What failed, and what to do next."""
+    if isinstance(error, StoreError):
+        return error
+    cause = _cause(error)
+    known: dict[int | None, str] = {
+        BUSY: "another process is writing to it: wait for that, or give another store",
+        LOCKED: "another process is writing to it: wait for that, or give another store",
+        READONLY: "it cannot be written: check the permissions of the file and of its folder",
+        CANTOPEN: "it cannot be opened: check the path and the permissions of its folder",
+        FULL: "the disk is full: make room, then resume the run",
+        NOTADB: "the file is no database: give another path",
+    }
+    advice = known.get(_code(cause), "check that the database is there and sound, then resume the run")
+    return StoreError(f"{what}: {str(cause).strip()}; {advice}")
+
+
+def transient(error: BaseException) -> bool:
+    """Whether trying again may help: the database is busy, or the connection to it broke."""
+    cause = _cause(error)
+    if isinstance(cause, sqlite3.Error):
+        return _code(cause) in (BUSY, LOCKED)
+    if isinstance(error, PoolTimeout) or getattr(error, "connection_invalidated", False):
+        return True
+    if isinstance(cause, OSError):
+        return True
+    state: str | None = getattr(cause, "sqlstate", None)
+    if state is None:
+        return type(cause).__name__ in ("OperationalError", "InterfaceError")
+    # Classes of SQLSTATE: 08 connection, 40 serialization, 53 resources (not disk_full), 55P03 lock, 57P0x shutdown.
+    return state == "55P03" or (state[:2] in ("08", "40", "53", "57") and state != "53100")
+
+
+def _cause(error: BaseException) -> BaseException:
+    return error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
+
+
+def _code(cause: BaseException) -> int | None:
+    code: int | None = getattr(cause, "sqlite_errorcode", None)
+    return None if code is None else code & 0xFF

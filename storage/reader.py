@@ -1,0 +1,137 @@
+"""Reading a run back: the tables of its records, merged in order of seq, page by page."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from operator import attrgetter
+
+from sqlalchemy import Engine
+
+from surefoot.storage.database import explained
+from surefoot.storage.records import (
+    Attempt,
+    Event,
+    JournalRecord,
+    Message,
+    ModelCall,
+    PlannedStep,
+    Policy,
+    Reward,
+    ToolCall,
+    Verdict,
+)
+from surefoot.storage.rows import EDGES, KINDS, Row, named_model
+
+PAGE = 1024
+"""Numbers of records that one read transaction covers."""
+
+Read = Callable[..., list[Row]]
+Wanted = Mapping[type, Callable[[Row], bool]]
+
+
+class Reader:
+    """Pages through records. Between pages it holds neither a transaction nor a connection."""
+
+    def __init__(self, engine: Engine, policies: Callable[[int], Mapping[int, Policy]]) -> None:
+        self._engine = engine
+        self._policies = policies
+        """Given the id of a policy, all known ones, that one among them."""
+        self._mark = "?" if engine.dialect.name == "sqlite" else "%s"
+
+    def records(
+        self, run: int, kinds: Sequence[type] | None, after: int, steps: Collection[int] | None
+    ) -> Iterator[JournalRecord]:
+        chosen = list(KINDS) if kinds is None else list(dict.fromkeys(kinds))
+        last = self.last(run, chosen)
+        wanted = None if steps is None else self._wanted(run, frozenset(steps), last)
+        first = after if steps is None else max(after, min(steps, default=last) - 1)
+        for low in range(first, last, PAGE):
+            yield from self._page(run, chosen, low, min(low + PAGE, last), wanted)
+
+    def last(self, run: int, kinds: Sequence[type] = tuple(KINDS)) -> int:
+        """Greatest seq among the run's records; 0 where there are none."""
+        each = [f"SELECT MAX(seq) FROM {KINDS[kind].table} WHERE run = {self._mark}" for kind in kinds]
+        with self._reading() as read:
+            return max((row[0] or 0 for row in read(" UNION ALL ".join(each), *[run] * len(each))), default=0)
+
+    def _page(self, run: int, kinds: Sequence[type], low: int, high: int, wanted: Wanted | None) -> list[JournalRecord]:
+        found: dict[type, Iterable[Row]] = {}
+        with self._reading() as read:
+            for kind in kinds:
+                found[kind] = self._rows(read, run, kind, low, high)
+        page: list[JournalRecord] = []
+        for kind, rows in found.items():
+            page += map(KINDS[kind].decode, rows if wanted is None else filter(wanted[kind], rows))
+        page.sort(key=attrgetter("seq"))
+        return page
+
+    def _rows(self, read: Read, run: int, kind: type, low: int, high: int) -> Iterable[Row]:
+        columns = ", ".join(f'"{name}"' for name in KINDS[kind].columns[1:])
+        rows = read(self._range(columns, KINDS[kind].table, "seq"), run, low, high)
+        if kind is PlannedStep:
+            needs = defaultdict(list)
+            for dst, src in read(self._range("dst, src", EDGES[0], "dst") + " ORDER BY dst, ordinal", run, low, high):
+                needs[dst].append(src)
+            return [(*row, tuple(needs[row[0]]) if row[0] in needs else ()) for row in rows]
+        if kind is ModelCall:
+            return [named_model(row, self._policies(row[3])) if row[4] is None else row for row in rows]
+        return rows
+
+    def _range(self, columns: str, table: str, key: str) -> str:
+        return (
+            f"SELECT {columns} FROM {table} WHERE run = {self._mark} AND {key} > {self._mark} AND {key} <= {self._mark}"
+        )
+
+    # --- the records of some steps ------------------------------------------------------------------------------
+
+    def _wanted(self, run: int, steps: frozenset[int], last: int) -> Wanted:
+        """What to keep of each kind. A record comes after its step, so the search begins at the first one."""
+        low = min(steps, default=last) - 1
+        attempts = {seq for seq, step in self._scan(run, "seq, step", "attempt", low, last) if step in steps}
+        calls: set[int] = set()
+        tips: set[int | None] = set()
+        for seq, step, prompt, completion in self._scan(run, "seq, step, prompt, completion", "model_call", low, last):
+            if step in steps:
+                calls.add(seq)
+                tips |= {prompt, completion}
+        messages = self._conversations(run, tips)
+        return {
+            PlannedStep: lambda row: row[0] in steps,
+            Attempt: lambda row: row[1] in steps,
+            Verdict: lambda row: row[1] in attempts,
+            Message: lambda row: row[0] in messages or row[7] in calls,
+            ModelCall: lambda row: row[1] in steps,
+            ToolCall: lambda row: row[1] in steps,
+            Event: lambda row: row[2] in steps,
+            Reward: lambda row: row[2] in {"step": steps, "attempt": attempts}.get(row[1], ()),
+        }
+
+    def _scan(self, run: int, columns: str, table: str, low: int, high: int) -> Iterator[Row]:
+        for start in range(low, high, 16 * PAGE):
+            with self._reading() as read:
+                rows = read(self._range(columns, table, "seq"), run, start, min(start + 16 * PAGE, high))
+            yield from rows
+
+    def _conversations(self, run: int, tips: set[int | None]) -> set[int]:
+        """These messages and all before them in their conversations."""
+        sql = f"SELECT parent FROM message WHERE run = {self._mark} AND seq = {self._mark}"
+        known: set[int] = set()
+        with self._reading() as read:
+            for tip in tips:
+                while tip is not None and tip not in known:
+                    known.add(tip)
+                    parents = read(sql, run, tip)
+                    tip = parents[0][0] if parents else None
+        return known
+
+    @contextmanager
+    def _reading(self) -> Iterator[Read]:
+        """A read transaction on the driver's own cursor: plain tuples, nothing in between."""
+        with explained("the run cannot be read"), self._engine.connect() as connection, connection.begin():
+            cursor = connection.connection.cursor()
+            try:
+                yield lambda sql, *values: cursor.execute(sql, values).fetchall()
+            finally:
+                cursor.close()

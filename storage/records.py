@@ -1,0 +1,380 @@
+"""The vocabulary: what a run is made of.
+
+Plain frozen dataclasses. `tables.py` gives each journal record its table; every other folder speaks these
+words. One word, one meaning: a *step* is a node of a plan, an *attempt* one try at it, a *verdict* what one
+verifier says of a candidate, a *commit* the acceptance that lets later steps read it.
+
+Inside a run every record has a `seq`: one counter for all kinds, so that order never depends on a clock.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Literal
+
+Json = Any
+"""A JSON value: None, bool, int, float, str, list, dict with string keys."""
+
+
+class Outcome(StrEnum):
+    """How a run ended, or why it stands still."""
+
+    VERIFIED = "verified"
+    ABSTAINED = "abstained"
+    FAILED = "failed"
+    OUT_OF_BUDGET = "out_of_budget"
+    INPUT_REQUIRED = "input_required"
+    CANCELED = "canceled"
+    UNVERIFIED = "unverified"
+
+
+class Effect(StrEnum):
+    """What running a tool again would do to the world."""
+
+    PURE = "pure"
+    """Nothing: it may run any number of times."""
+    IDEMPOTENT = "idempotent"
+    """Nothing more than the first time, given the same idempotency key."""
+    ONCE = "once"
+    """Harm: it must not run again unless a person says so."""
+
+
+Ruling = Literal["pass", "fail", "abstain"]
+Role = Literal["plan", "act", "judge", "propose"]
+Basis = Literal["exact", "measured", "prior", "none"]
+
+
+# --- what a user asks for ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """Limits of one run; None is no limit. Checked before the spend, so no limit is ever passed."""
+
+    steps: int | None = None
+    """Attempts at steps, rejected ones included."""
+    tokens: int | None = None
+    """Prompt and completion tokens of every model call."""
+    usd: float | None = None
+    seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What was spent. Sums with `+`."""
+
+    attempts: int = 0
+    samples: int = 0
+    """Replies asked of models."""
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cached_tokens: int = 0
+    usd: float = 0.0
+
+    @property
+    def tokens(self) -> int:
+        return self.prompt_tokens + self.completion_tokens
+
+    def __add__(self, other: Usage) -> Usage:
+        return Usage(
+            self.attempts + other.attempts,
+            self.samples + other.samples,
+            self.prompt_tokens + other.prompt_tokens,
+            self.completion_tokens + other.completion_tokens,
+            self.cached_tokens + other.cached_tokens,
+            self.usd + other.usd,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What the user wants."""
+
+    goal: str
+    inputs: Mapping[str, Json] = field(default_factory=dict)
+    output_schema: Json = None
+    """JSON Schema of the output; None is any text."""
+    tools: tuple[str, ...] | None = None
+    """Names of the allowed tools; None is all that the engine has."""
+    target: float | None = None
+    """Wanted probability that the output is right; None takes the engine's."""
+    budget: Budget = Budget()
+
+
+# --- the plan ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Contract:
+    """What a step is given and what it must deliver, as JSON Schemas (`const` states an exact value)."""
+
+    takes: Json = None
+    gives: Json = None
+
+
+ANYTHING = Contract()
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One node of a plan.
+
+    Values in `args` may hold references, anywhere in their depth: `{"$ref": "s1"}` or `{"$ref": "s1.total"}`
+    is the committed output of a sibling, `{"$input": "rows"}` an argument of the step that was expanded into
+    this plan (of the task, for the outermost plan).
+
+    Which kind of step it is follows from what is set: `planner` makes it expandable; `tool` with `args`
+    calls the tool; `tool` without `args` (None) has the model fill in the arguments; neither has the model
+    answer the goal from `args`, with the run's tools at hand.
+    """
+
+    id: str
+    """Unique inside its plan."""
+    goal: str = ""
+    tool: str | None = None
+    args: Mapping[str, Json] | None = None
+    planner: str | None = None
+    needs: tuple[str, ...] = ()
+    """Siblings to wait for beyond those that `args` refers to."""
+    contract: Contract = ANYTHING
+    checks: tuple[str, ...] = ()
+    """Names of verifiers; each must pass."""
+    votes: int | None = None
+    """Accept a candidate only when it is this many votes ahead of the runner-up; None leaves it to the engine."""
+    kind: str = ""
+    """The class that statistics are kept by; empty takes the tool's, planner's or role's name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A directed acyclic graph of steps. It is data."""
+
+    steps: tuple[Step, ...]
+    output: Json = None
+    """What the expanded step delivers: a JSON value with references to its steps."""
+    more: bool = False
+    """The planner wants to be asked again when these steps are committed."""
+
+
+def ref(step: str, path: str = "") -> Json:
+    """A reference to a sibling's committed output, or to a dotted path inside it."""
+    return {"$ref": f"{step}.{path}" if path else step}
+
+
+def given(name: str) -> Json:
+    """A reference to an argument of the step that this plan expands."""
+    return {"$input": name}
+
+
+# --- what the journal holds, in order of seq ----------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedStep:
+    """A step took its place in the run's plan."""
+
+    seq: int
+    parent: int | None
+    """seq of the step that was expanded; None for the root, which is the task itself."""
+    ordinal: int
+    version: int
+    """Version of the parent's plan, from 1."""
+    step: Step
+    needs: tuple[int, ...] = ()
+    """seqs of the siblings that must be committed first."""
+
+
+AttemptStatus = Literal["proposed", "invalid", "error", "unknown"]
+"""proposed: there is a candidate; invalid: output did not parse or broke its contract; error: the model or
+a tool failed; unknown: the model says that the task is beyond it."""
+
+AttemptRole = Literal["sample", "tool", "plan", "result", "person", "reused"]
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One try at a step, with the candidate that it proposes."""
+
+    seq: int
+    step: int
+    ordinal: int
+    role: AttemptRole
+    status: AttemptStatus
+    output: Json = None
+    """The candidate; for a plan, the plan as JSON."""
+    error: str | None = None
+    key: str = ""
+    """Canonical form: candidates with equal keys are one candidate."""
+    call: int | None = None
+    """seq of the model call that proposed it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What one named, versioned verifier says of one candidate. An error inside a verifier is abstain."""
+
+    verifier: str
+    ruling: Ruling
+    version: str = "1"
+    kind: str = "rule"
+    """rule, program, test, recompute, vote, judge, model, person."""
+    exact: bool = False
+    """A pass proves the property that it checks; it does not merely make it likely."""
+    critique: str = ""
+    """What is wrong and how to mend it: goes to the next attempt."""
+    score: float | None = None
+    blame: str | None = None
+    """id of the step whose committed output this verdict contradicts."""
+    evidence: Json = None
+    seq: int = 0
+    attempt: int = 0
+    usage: Usage = Usage()
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One message of a conversation with a model, stored once; `parent` is the message before it."""
+
+    seq: int
+    parent: int | None
+    role: Literal["system", "user", "assistant", "tool"]
+    content: str
+    tool_calls: Json = None
+    tool_call_id: str | None = None
+    sampled: bool = False
+    """The model wrote it."""
+    call: int | None = None
+    token_ids: bytes | None = None
+    """This message's own tokens (int32, little endian); the path from the root concatenates to what the model saw."""
+    mask: bytes | None = None
+    """One byte a token: 1 where the model sampled it."""
+    logprobs: bytes | None = None
+    """float32 a sampled token."""
+    token_source: Literal["engine", "none"] = "none"
+
+
+@dataclass(frozen=True, slots=True)
+class ModelCall:
+    """One request to a model, and what the provider reported."""
+
+    seq: int
+    step: int
+    role: Role
+    model: str
+    revision: str
+    policy: int | None
+    prompt: int | None
+    """seq of the last message of the prompt."""
+    completion: int | None
+    """seq of the reply's message; None where no reply came."""
+    attempt: int | None = None
+    sampling: Json = None
+    finish_reason: str | None = None
+    usage: Usage = Usage()
+    usage_source: Literal["provider", "counted", "estimated", "none"] = "none"
+    latency_ms: float = 0.0
+    retries: int = 0
+    repaired: bool = False
+    """The text broke JSON syntax and was mended before parsing; the raw text is in the message."""
+    error: str | None = None
+    trainable: bool = False
+    """Exact token ids and log-probabilities were captured while sampling."""
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """One execution of a tool."""
+
+    seq: int
+    step: int
+    name: str
+    arguments: Json
+    call: int | None = None
+    """seq of the model call that asked for it."""
+    call_id: str | None = None
+    arguments_raw: str | None = None
+    result: Json = None
+    error: str | None = None
+    retry: bool = False
+    """The error went back to the model, which may try again."""
+    effect: Effect = Effect.PURE
+    idempotency_key: str | None = None
+    latency_ms: float = 0.0
+
+
+EventKind = Literal[
+    "started", "planned", "committed", "failed", "rolled_back", "intent", "asked", "answered", "resumed", "finished"
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """A decision, or something that happened to the run as a whole."""
+
+    seq: int
+    kind: EventKind
+    step: int | None = None
+    attempt: int | None = None
+    data: Json = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reward:
+    """A number that training may use. Absent is not zero."""
+
+    seq: int
+    target: Literal["run", "step", "attempt"]
+    target_seq: int | None
+    name: str
+    value: float
+    source: str = ""
+
+
+JournalRecord = PlannedStep | Attempt | Verdict | Message | ModelCall | ToolCall | Event | Reward
+
+
+@dataclass(frozen=True, slots=True)
+class Feedback:
+    """A person's word on a run or a step of it: beside the verdicts, never in place of them."""
+
+    run_id: str
+    score: float | None = None
+    step: int | None = None
+    key: str = "correctness"
+    comment: str = ""
+    correction: Json = None
+    source: Literal["HUMAN", "LLM", "CODE", "END_USER"] = "HUMAN"
+    annotator: str = ""
+    created_at: float = field(default_factory=time.time)
+    """Seconds since the epoch, for people; nothing is ordered by it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """A model at one exact revision."""
+
+    model: str
+    revision: str = ""
+    weights_sha256: str = ""
+    tokenizer_sha256: str = ""
+    template_sha256: str = ""
+    parent: int | None = None
+
+
+# --- what a user gets back ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Reliability:
+    """How far a result can be trusted, and what that rests on."""
+
+    target: float | None
+    predicted: float | None
+    """Probability that the output is right, given that it was accepted; None where nothing was verified."""
+    silent_error_bound: float | None
+    """Upper bound of the probability that the accepted output is wrong."""
+    basis: Basis
+    """The weakest support under any step: exact checks, measured rates, or a stated prior."""

@@ -1,0 +1,301 @@
+"""Where everything rests: runs, their journals, policies, feedback."""
+
+from __future__ import annotations
+
+import time
+import weakref
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, Self, cast
+
+from sqlalchemy import Connection, Engine, Select, Table, insert, select, text
+from sqlalchemy.dialects import postgresql, sqlite
+
+from surefoot.storage import migrations
+from surefoot.storage.database import DEFAULT, Tuning, address, connect, explained
+from surefoot.storage.errors import StoreError
+from surefoot.storage.ids import run_id as new_run_id
+from surefoot.storage.journal import Journal, TableJournal
+from surefoot.storage.jsonable import to_json
+from surefoot.storage.reader import Reader
+from surefoot.storage.records import Feedback, JournalRecord, Json, Outcome, Policy, Reward, Task
+from surefoot.storage.run import RunInfo, info, task, task_row
+from surefoot.storage.tables import FEEDBACK, POLICY, REWARD, RUN, TASK
+from surefoot.storage.writer import Writer
+
+Columns = Mapping[str, Any]
+
+
+class Store:
+    """One database of runs. `open` makes one; it is safe to share between threads.
+
+    Every method raises StoreError where the database fails, or knows nothing of what is asked for.
+    """
+
+    def __init__(self, engine: Engine, mode: str, tuning: Tuning) -> None:
+        self.mode = mode
+        """Kind of database and how it is used, for people."""
+        self._engine = engine
+        self._known: dict[int, Policy] = {}
+        self._ids: dict[Policy, int] = {}
+        self._writer = Writer(engine, self._known, tuning.patience)
+        self._reader = Reader(engine, self._policies_with)
+        # Runs at the latest when the interpreter exits, so that what waits is written then.
+        self._end = weakref.finalize(self, _end, self._writer, engine)
+
+    @classmethod
+    def open(cls, url: str | Path | None = None, *, create: bool = True, tuning: Tuning = DEFAULT) -> Self:
+        """Open the store at a path or an address of SQLAlchemy's, made or migrated where it needs that.
+
+        None is `./.surefoot/surefoot.db`. Raises StoreError where it cannot be opened, or is not there and
+        `create` is off; SchemaTooNew where a newer surefoot wrote it; MissingExtra without PostgreSQL's driver.
+        """
+        place = address(url)
+        engine, mode = connect(place, create, tuning)
+        try:
+            with explained(f"the store {place.render_as_string()} cannot be opened"):
+                _migrate(engine)
+        except BaseException:
+            engine.dispose()
+            raise
+        return cls(engine, mode, tuning)
+
+    def close(self) -> None:
+        """Write what waits and let go of the database. Raises StoreError where that failed."""
+        self._end()
+        failure = self._writer.failure
+        if failure is not None and failure is not self._writer.closed:
+            raise failure
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        if error is None:
+            self.close()
+        else:
+            self._end()
+
+    # --- runs -----------------------------------------------------------------------------------------------
+
+    def begin(
+        self,
+        task: Task,
+        *,
+        config: Json = None,
+        seed: int = 0,
+        target: float | None = None,
+        purpose: str = "prod",
+        parent: str | None = None,
+        source: str | None = None,
+        workspace: str | None = None,
+    ) -> Journal:
+        """A new run, durable before this returns. `parent` is the run that it is forked from."""
+        if not -(2**63) <= seed < 2**63:
+            raise StoreError(f"the seed {seed} is too long: give one of 64 bits")
+        asked = task_row(task, source)
+        row = {
+            "run_id": new_run_id(),
+            "parent": None if parent is None else self._number(parent),
+            "purpose": purpose,
+            "engine_version": _version(),
+            "config": to_json(config),
+            "seed": seed,
+            "target": target,
+            "budget": asked["budget"],
+            "workspace": workspace,
+            "created_at": time.time(),
+        }
+
+        def work(connection: Connection) -> int:
+            task_id = _get_or_insert(connection, TASK, {"digest": asked["digest"]}, asked)
+            return _insert(connection, RUN, {"task": task_id, **row})
+
+        return TableJournal(self._writer, row["run_id"], self._writer.do(work), 0)
+
+    def reopen(self, run_id: str) -> Journal:
+        """Go on with a run: numbers continue behind its last durable record."""
+        number = self._number(run_id)
+        return TableJournal(self._writer, run_id, number, self._reader.last(number))
+
+    def records(
+        self,
+        run_id: str,
+        kinds: Sequence[type] | None = None,
+        after: int = 0,
+        steps: Collection[int] | None = None,
+    ) -> Iterator[JournalRecord]:
+        """The durable records with a seq above `after`, in order of seq; memory does not grow with the run.
+
+        `kinds` keeps those types only. `steps`, seqs of steps, keeps what belongs to these steps, and the whole
+        conversations that their model calls saw; finding those takes time linear in the run from the first step on.
+        Ends at the last record that was durable at the first `next`. Writers are not kept waiting.
+        """
+        return self._reader.records(self._number(run_id), kinds, after, steps)
+
+    def run(self, run_id: str) -> RunInfo:
+        found = self._select(_infos().where(RUN.c.run_id == run_id))
+        if not found:
+            raise _unknown(run_id)
+        return info(found[0])
+
+    def runs(
+        self, limit: int = 100, before: str | None = None, outcome: Outcome | Literal["running"] | None = None
+    ) -> list[RunInfo]:
+        """Newest first; `before` is the last run of the page before this one."""
+        query = _infos().order_by(RUN.c.id.desc()).limit(limit)
+        if before is not None:
+            query = query.where(RUN.c.id < self._number(before))
+        if outcome is not None:
+            query = query.where(RUN.c.outcome == (None if outcome == "running" else outcome.value))
+        return [info(row) for row in self._select(query)]
+
+    def resolve(self, name: str) -> str:
+        """The run that a person means: its whole id, at least 4 characters of either end, or `last`."""
+        names = select(RUN.c.run_id).order_by(RUN.c.id.desc())
+        wanted = name.strip().lower()
+        if wanted == "last":
+            found = self._select(names.limit(1))
+            if not found:
+                raise StoreError("the store holds no run yet: run a task first")
+            return str(found[0]["run_id"])
+        if len(wanted) < 4:
+            raise StoreError(f"{name!r} is too short to name a run: give 4 characters or more, or 'last'")
+        either = RUN.c.run_id.startswith(wanted, autoescape=True) | RUN.c.run_id.endswith(wanted, autoescape=True)
+        match [row["run_id"] for row in self._select(names.where(either).limit(4))]:
+            case []:
+                raise _unknown(name)
+            case [only]:
+                return str(only)
+            case several:
+                raise StoreError(f"{name!r} could be {', '.join(several[:3])}: give more characters")
+
+    def task(self, run_id: str) -> Task:
+        """What the run was asked to do."""
+        found = self._select(select(TASK).join(RUN, RUN.c.task == TASK.c.id).where(RUN.c.run_id == run_id))
+        if not found:
+            raise _unknown(run_id)
+        return task(found[0])
+
+    # --- policies -------------------------------------------------------------------------------------------
+
+    def policy(self, policy: Policy) -> int:
+        """Its number in this store, given to it at the first call. The parent does not tell policies apart."""
+        key = replace(policy, parent=None)
+        if key not in self._ids:
+            columns = asdict(policy)
+            same = {name: value for name, value in columns.items() if name != "parent"}
+            number = self._writer.do(lambda connection: _get_or_insert(connection, POLICY, same, columns))
+            self._known.setdefault(number, policy)
+            self._ids[key] = number
+        return self._ids[key]
+
+    def policies(self) -> dict[int, Policy]:
+        """Every policy of the store, by number."""
+        for row in self._select(select(POLICY).order_by(POLICY.c.id)):
+            columns = dict(row)
+            self._known[columns.pop("id")] = Policy(**columns)
+        return dict(sorted(self._known.items()))
+
+    def _policies_with(self, number: int) -> Mapping[int, Policy]:
+        if number not in self._known:
+            self.policies()
+        return self._known
+
+    # --- what is said of a run afterwards ---------------------------------------------------------------------
+
+    def feedback(self, feedback: Feedback) -> int:
+        """Keep a person's word; returns its number."""
+        columns = asdict(feedback)
+        columns["run"] = self._number(columns.pop("run_id"))
+        columns["correction"] = to_json(columns["correction"])
+        columns["score"] = _number_or_none(feedback.score)
+        return cast(int, self._writer.do(lambda connection: _insert(connection, FEEDBACK, columns)))
+
+    def feedbacks(self, run_id: str) -> list[Feedback]:
+        """In the order given."""
+        query = select(FEEDBACK).where(FEEDBACK.c.run == self._number(run_id)).order_by(FEEDBACK.c.id)
+        names = ("score", "step", "key", "comment", "correction", "source", "annotator", "created_at")
+        return [Feedback(run_id, **{name: row[name] for name in names}) for row in self._select(query)]
+
+    def reward(self, run_id: str, reward: Reward) -> int:
+        """Add a reward behind the run's records; its `seq` is given here and returned. Not while it is written."""
+        number = self._number(run_id)
+        seq = self._reader.last(number) + 1
+        columns = asdict(reward) | {"run": number, "seq": seq, "value": _number_or_none(reward.value)}
+        self._writer.do(lambda connection: connection.execute(insert(REWARD).values(columns)))
+        return seq
+
+    # --- plumbing -------------------------------------------------------------------------------------------
+
+    def _number(self, run_id: str) -> int:
+        found = self._select(select(RUN.c.id).where(RUN.c.run_id == run_id))
+        if not found:
+            raise _unknown(run_id)
+        return int(found[0]["id"])
+
+    def _select(self, query: Select[Any]) -> list[Columns]:
+        with explained("the store cannot be read"), self._engine.connect() as connection, connection.begin():
+            return [dict(row._mapping) for row in connection.execute(query)]
+
+
+def _infos() -> Select[Any]:
+    parent = RUN.alias("parent_run")
+    return (
+        select(RUN, TASK.c.goal, parent.c.run_id.label("parent_id"))
+        .join(TASK, RUN.c.task == TASK.c.id)
+        .outerjoin(parent, RUN.c.parent == parent.c.id)
+    )
+
+
+def _insert(connection: Connection, table: Table, columns: Columns) -> int:
+    return int(connection.execute(insert(table).values(columns).returning(table.c.id)).scalar_one())
+
+
+def _get_or_insert(connection: Connection, table: Table, same: Columns, columns: Columns) -> int:
+    """id of the row where `same` holds. Two processes may come here at once: both get the row of the first."""
+    query = select(table.c.id).where(*(table.c[name] == value for name, value in same.items()))
+    found = connection.scalar(query)
+    if found is None:
+        dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
+        connection.execute(dialect.insert(table).values(columns).on_conflict_do_nothing())
+        found = connection.execute(query).scalar_one()
+    return int(found)
+
+
+def _unknown(name: str) -> StoreError:
+    return StoreError(f"the store holds no run {name!r}: `surefoot list` shows those that it holds")
+
+
+def _number_or_none(value: float | None) -> float | None:
+    """NaN says nothing, and databases disagree on how to keep it."""
+    return None if value is None or value != value else value
+
+
+def _end(writer: Writer, engine: Engine) -> None:
+    writer.stop()
+    engine.dispose()
+
+
+def _migrate(engine: Engine) -> None:
+    with engine.connect() as connection, connection.begin():
+        if migrations.check(migrations.version(connection)):
+            return
+    with engine.execution_options(surefoot_write=True).connect() as connection, connection.begin():
+        if connection.dialect.name == "postgresql":
+            connection.execute(text("SELECT pg_advisory_xact_lock(7302563)"))  # any number that is always the same
+        # Asked again: another process may have been at it since.
+        if not migrations.check(migrations.version(connection)):
+            migrations.upgrade(connection)
+
+
+@cache
+def _version() -> str:
+    try:
+        return metadata.version("surefoot")
+    except metadata.PackageNotFoundError:
+        return ""
