@@ -15,7 +15,7 @@ from typing import Literal
 from surefoot.engine.state import UNKNOWN, Candidate, RunState, StepState
 from surefoot.reflection.trust import EXACT, NOTHING, PRIOR, Support, support
 from surefoot.reflection.verifier import Verifier
-from surefoot.reflection.votes import ahead, step_error, votes_needed
+from surefoot.reflection.votes import step_error, votes_needed
 from surefoot.storage.records import Basis, Verdict
 
 Mode = Literal["plan", "tool", "arguments", "answer"]
@@ -135,7 +135,7 @@ def _weigh(state: RunState, step: StepState, rules: Rules, checks: tuple[Verifie
     """Candidates, checks and votes of a step (or of a plan for it)."""
     best = _leader(step)
     if best is not None and best.key == UNKNOWN:
-        if _lead(step, best) >= rules.lead(state.expected):
+        if step.lead(best) >= rules.lead(state.expected):
             return GiveUp(step.critique or "the model does not know tasks of this kind", beyond=True)
     elif best is not None:
         waiting = _unchecked(best, checks) if rules.verify else ()
@@ -144,21 +144,19 @@ def _weigh(state: RunState, step: StepState, rules: Rules, checks: tuple[Verifie
         if _accepted(best, checks, rules) and _enough(state, step, best, checks, rules):
             backing = _support(step, best, checks, rules)
             return Expand(best, backing) if rules.mode == "plan" else Commit(best, backing)
-    return _again(state, step, rules, best)
+    return _again(state, step, rules, checks, best)
 
 
 def _leader(step: StepState) -> Candidate | None:
     """The candidate with the most votes, ties included: a check may settle what votes do not."""
+    if len(step.candidates) == 1:
+        only = next(iter(step.candidates.values()))
+        return None if only.refuted else only
     return max((one for one in step.candidates.values() if not one.refuted), key=_votes, default=None)
 
 
 def _votes(candidate: Candidate) -> int:
     return candidate.votes
-
-
-def _lead(step: StepState, best: Candidate) -> int:
-    key, lead = ahead(step.ballot())
-    return lead if key == best.key else 0
 
 
 def _unchecked(candidate: Candidate, checks: tuple[Verifier, ...]) -> tuple[Verifier, ...]:
@@ -177,7 +175,7 @@ def _exact(candidate: Candidate, checks: tuple[Verifier, ...]) -> bool:
 def _enough(state: RunState, step: StepState, best: Candidate, checks: tuple[Verifier, ...], rules: Rules) -> bool:
     if rules.verify and rules.votes is None and _exact(best, checks):
         return True
-    return _lead(step, best) >= rules.lead(state.expected)
+    return step.lead(best) >= rules.lead(state.expected)
 
 
 def _support(step: StepState, best: Candidate, checks: tuple[Verifier, ...], rules: Rules) -> Support:
@@ -186,10 +184,12 @@ def _support(step: StepState, best: Candidate, checks: tuple[Verifier, ...], rul
     if not rules.verify:
         return NOTHING
     prior = rules.prior
-    return support(False, _lead(step, best), prior.p, prior.basis, prior.low)
+    return support(False, step.lead(best), prior.p, prior.basis, prior.low)
 
 
-def _again(state: RunState, step: StepState, rules: Rules, best: Candidate | None) -> Action:
+def _again(
+    state: RunState, step: StepState, rules: Rules, checks: tuple[Verifier, ...], best: Candidate | None
+) -> Action:
     refuted = sum(one.refuted for one in step.candidates.values())
     if step.errors >= rules.tries or refuted >= rules.tries:
         return GiveUp(step.critique or "no attempt gave a usable answer", fault=step.fault and not refuted)
@@ -199,8 +199,9 @@ def _again(state: RunState, step: StepState, rules: Rules, best: Candidate | Non
         return GiveUp("a check could not decide: " + _undecided(best))
     if step.attempts >= rules.samples:
         return GiveUp(_split(step))
-    lead = _lead(step, best) if best is not None else 0
-    wanted = 1 if refuted else max(1, rules.lead(state.expected) - lead)
+    lead = step.lead(best) if best is not None else 0
+    settled = rules.votes is None and any(check.exact for check in checks)
+    wanted = 1 if refuted or settled else max(1, rules.lead(state.expected) - lead)
     return Propose(min(wanted, rules.samples - step.attempts))
 
 

@@ -57,6 +57,7 @@ class Engine:
         further ones, for steps that name them.
     store: a Store, its SQLAlchemy URL or path; default SUREFOOT_STORE, else ./.surefoot/surefoot.db.
     target, budget, verify, votes, seed: defaults for every run; see `run`.
+    notes: JSON kept with each run's configuration, for whoever has to make an equal engine to resume it.
 
     Raises SetupError where the set-up is wrong. One engine may run any number of tasks at once.
     """
@@ -83,6 +84,7 @@ class Engine:
         concurrency: int = 32,
         temperature: float | None = None,
         workspace: str | Path | None = None,
+        notes: Json = None,
     ) -> None:
         config = Config() if base_url is None else Config(base_url=base_url)
         roles: dict[Role, str | Model | None] = {
@@ -99,6 +101,7 @@ class Engine:
         self.target = target
         self.budget = budget
         self.workspace = Path(workspace) if workspace is not None else None
+        self.notes = notes
         self.settings = Settings(
             verify=verify, votes=votes, seed=seed, concurrency=concurrency, temperature=temperature, target=target
         )
@@ -207,10 +210,10 @@ class Engine:
                 {"configurable": {"thread_id": flow.run_id}, "recursion_limit": 100_000, "callbacks": []},
             )
         except asyncio.CancelledError:
-            flow.journal.finish(Outcome.CANCELED, "stopped; it can be resumed", usage=flow.state.usage)
+            flow.journal.finish(Outcome.CANCELED, "stopped; it can be resumed", usage=flow.state.spent.usage)
             raise
         except Exception as error:
-            flow.journal.finish(Outcome.FAILED, f"{type(error).__name__}: {error}", usage=flow.state.usage)
+            flow.journal.finish(Outcome.FAILED, f"{type(error).__name__}: {error}", usage=flow.state.spent.usage)
             raise
         finally:
             self._saver.delete_thread(flow.run_id)
@@ -287,6 +290,11 @@ class Engine:
         if not flow.owned:
             self._flows.pop(flow.run_id, None)
             flow.journal.close()
+
+    @property
+    def running(self) -> tuple[str, ...]:
+        """ids of the runs under way, oldest first; a run is among them from its first record on."""
+        return tuple(self._flows)
 
     # --- the run's beginning --------------------------------------------------------------------------------
 
@@ -366,7 +374,8 @@ class Engine:
     def _config(self, settings: Settings) -> Json:
         """What a run was made with, for the record and for taking it up again."""
         models = {role: model.name for role, model in self.models.items()}
-        return {"models": models, "planner": self.planner.name, "settings": asdict(settings)}
+        noted = {} if self.notes is None else {"notes": self.notes}
+        return {"models": models, "planner": self.planner.name, "settings": asdict(settings)} | noted
 
     def _settings_of(self, run_id: str) -> Settings:
         saved = (self.store.run(run_id).config or {}).get("settings")
@@ -374,7 +383,7 @@ class Engine:
 
     def _result(self, flow: Flow, kind: Output) -> Result:
         waiting = flow.questions() if flow.phase() == "ask" else []
-        base = Result(flow.run_id, Outcome.INPUT_REQUIRED, usage=flow.state.usage, committed=flow.state.committed)
+        base = Result(flow.run_id, Outcome.INPUT_REQUIRED, usage=flow.state.spent.usage, committed=flow.state.committed)
         base.store = self.store
         if waiting:
             base.questions = waiting

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from surefoot.engine.act import Metered, NeedsPerson, Sampler, check, message_from, missed, proposed, use_tool
-from surefoot.engine.budget import Account
+from surefoot.engine.budget import ONE_ATTEMPT, Account
 from surefoot.engine.decide import (
     Action,
     Check,
@@ -29,7 +29,7 @@ from surefoot.engine.decide import (
 from surefoot.engine.ending import Ending, ending
 from surefoot.engine.kit import Kit
 from surefoot.engine.recorder import Conversation, Recorder
-from surefoot.engine.state import ONE_ATTEMPT, Candidate, RunState, StepState, fold
+from surefoot.engine.state import Candidate, RunState, StepState, fold
 from surefoot.models.question import Question, Reply
 from surefoot.planners.canonical import step_digests
 from surefoot.planners.document import plan_from, plan_to
@@ -89,7 +89,7 @@ class Flow:
         self.task = task
         self.journal = journal
         self.state = state or RunState()
-        self.account = Account(task.budget, self.state.usage)
+        self.account = Account(task.budget, self.state.spent.usage)
         self.recorder = Recorder(journal.seq, self.record, policy)
         self.context = ToolContext(journal.run_id, workspace=workspace)
         self.listeners = listeners
@@ -112,8 +112,8 @@ class Flow:
         """Appends to the journal and folds: the state never knows what the journal does not."""
         self.journal.append(record)
         fold(self.state, record)
-        if isinstance(record, Attempt):
-            self.account.spent += ONE_ATTEMPT
+        if type(record) is Attempt:
+            self.account.spent.attempts += 1
         for listener in self.listeners:
             listener(record)
 
@@ -154,7 +154,7 @@ class Flow:
     def pause(self) -> None:
         """Puts on the run's row that it waits for a person."""
         asked = "; ".join(str(one["question"]) for one in self.questions())
-        self.journal.finish(Outcome.INPUT_REQUIRED, asked, usage=self.state.usage)
+        self.journal.finish(Outcome.INPUT_REQUIRED, asked, usage=self.state.spent.usage)
 
     def finish(self) -> Ending:
         """Closes the record of the run."""
@@ -163,7 +163,7 @@ class Flow:
         if end.outcome in (Outcome.VERIFIED, Outcome.ABSTAINED):
             value = 1.0 if end.outcome is Outcome.VERIFIED else 0.0
             self.record(Reward(self.seq(), "run", None, "verified", value, "engine"))
-        self.journal.finish(end.outcome, end.reason, end.output, end.reliability, self.state.usage)
+        self.journal.finish(end.outcome, end.reason, end.output, end.reliability, self.state.spent.usage)
         return end
 
     # --- the workers ----------------------------------------------------------------------------------------
@@ -248,10 +248,6 @@ class Flow:
     # --- proposing ------------------------------------------------------------------------------------------
 
     async def _call_tool(self, step: StepState, rules: Rules, n: int) -> None:
-        said = self.state.answers.get(f"step {step.seq}")
-        if said is not None and "output" in said:
-            proposed(self, step, said["output"], canonical(said["output"]), role="person")
-            return
         result = await use_tool(self, step, self.kit.tools[step.step.tool or ""], self._inputs(step))
         proposed(self, step, result, canonical(result), role="tool")
 
@@ -435,11 +431,17 @@ class Flow:
     def _inputs(self, step: StepState) -> dict[str, Json]:
         """The step's arguments, references resolved. Raises LookupError for a path that does not exist."""
         if step.inputs is None:
-            args = step.step.args or {}
-            if args and step.parent is not None:
+            args = step.step.args
+            if step.parent is None:
+                step.inputs = dict(args or {})
+            else:
                 parent = self.state.steps[step.parent]
-                args = resolve(args, self._sibling(parent.children), self._inputs(parent))
-            step.inputs = dict(args)
+                outputs = self._sibling(parent.children)
+                if args is not None:
+                    step.inputs = dict(resolve(args, outputs, self._inputs(parent)))
+                else:
+                    seen = {need: outputs(need) for need in step.step.needs}
+                    step.inputs = {**self._inputs(parent), **seen}
         return step.inputs
 
     def _sibling(self, places: Mapping[str, int]) -> Callable[[str], Json]:

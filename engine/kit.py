@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 from surefoot.engine.decide import Mode, Prior, Rules
@@ -47,6 +47,7 @@ class Kit:
     """Of the act model's samples."""
     plan_prior: Prior = Prior()
     """Of the plan model's."""
+    _rules: dict[tuple[object, ...], Rules] = field(default_factory=dict, repr=False, compare=False)
 
     @cached_property
     def specs(self) -> dict[str, ToolSpec]:
@@ -80,7 +81,14 @@ class Kit:
         )
 
     def rules(self, step: Step) -> Rules:
-        """The rules of a step; made anew for each, since a step is driven once and a plan may have a million."""
+        """The rules of a step. Steps of one make share them, so that a plan of a million needs few."""
+        make = (step.tool, step.planner, step.args is None, step.votes, step.checks, step.contract.gives is None)
+        known = self._rules.get(make)
+        if known is None:
+            known = self._rules[make] = self._make(step)
+        return known
+
+    def _make(self, step: Step) -> Rules:
         settings = self.settings
         mode = self.mode(step)
         checks: list[Verifier] = [SCHEMA] if step.contract.gives is not None else []

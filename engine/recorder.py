@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from array import array
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 from surefoot.models.question import ChatMessage, Reply
 from surefoot.storage.records import JournalRecord, Json, Message, ModelCall, Policy, Role
+
+Key = tuple[Any, ...]
 
 
 @dataclass(slots=True)
@@ -25,7 +27,7 @@ class Conversation:
 
     prompts: dict[int, tuple[tuple[ChatMessage, ...], Place]] = field(default_factory=dict)
     """Prompts by identity (kept alive here, so that no identity is used twice): samples share theirs."""
-    messages: dict[tuple[int | None, str], Place] = field(default_factory=dict)
+    messages: dict[Key, Place] = field(default_factory=dict)
     """Messages by parent and content."""
 
 
@@ -44,7 +46,8 @@ class Recorder:
     ) -> None:
         self.seq = seq
         self.append = append
-        self.policy = policy
+        self._number = policy
+        self._policies: dict[Policy, int] = {}
         self.systems: dict[str, int] = {}
         """System messages, shared by all conversations of the run."""
 
@@ -93,15 +96,22 @@ class Recorder:
                 token_source="none" if ids is None else "engine",
             )
         )
-        talk.messages[place.tip, _text(said)] = Place(completion, place.tokens + (ids or NO_TOKENS))
+        talk.messages[_key(place.tip, said)] = Place(completion, place.tokens + (ids or NO_TOKENS))
         return call
+
+    def policy(self, known: Policy) -> int:
+        """The store's number of a policy, asked for once."""
+        number = self._policies.get(known)
+        if number is None:
+            number = self._policies[known] = self._number(known)
+        return number
 
     def _prompt(self, reply: Reply, talk: Conversation) -> Place:
         """Stores what the model saw, sharing the longest stored beginning."""
         tokens = reply.prompt_ids
         place = Place(None, NO_TOKENS)
         for index, message in enumerate(reply.prompt):
-            key = (place.tip, _text(message))
+            key = _key(place.tip, message)
             found = talk.messages.get(key)
             if found is None or (tokens is not None and tokens[: len(found.tokens)] != found.tokens):
                 # A chat template gives no borders, so the last message carries all tokens that are new.
@@ -142,7 +152,8 @@ def _calls(message: ChatMessage) -> Json:
     return [{"id": one.id, "name": one.name, "arguments": one.arguments_raw} for one in message.tool_calls] or None
 
 
-def _text(message: ChatMessage) -> str:
-    if not message.tool_calls and message.tool_call_id is None:
-        return message.role + "\0" + message.content
-    return json.dumps([message.role, message.content, _calls(message), message.tool_call_id])
+def _key(tip: int | None, message: ChatMessage) -> Key:
+    if not message.tool_calls:
+        return (tip, message.role, message.content, message.tool_call_id)
+    calls = tuple((one.id, one.name, one.arguments_raw) for one in message.tool_calls)
+    return (tip, message.role, message.content, message.tool_call_id, calls)

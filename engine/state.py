@@ -7,11 +7,13 @@ touches a store, so the whole flow can be tested on records alone.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
+from surefoot.engine.budget import Tally
 from surefoot.reflection.trust import EXACT, Support, Trust
+from surefoot.reflection.votes import ahead
 from surefoot.storage.records import (
     Attempt,
     Event,
@@ -21,11 +23,9 @@ from surefoot.storage.records import (
     PlannedStep,
     Step,
     ToolCall,
-    Usage,
     Verdict,
 )
 
-ONE_ATTEMPT = Usage(attempts=1)
 UNKNOWN = "\0unknown"
 """Key of the candidate "I do not know tasks of this kind"."""
 
@@ -43,10 +43,7 @@ class Candidate:
     votes: int = 1
     verdicts: dict[str, Verdict] = field(default_factory=dict)
     """The latest verdict of each verifier."""
-
-    @property
-    def refuted(self) -> bool:
-        return any(verdict.ruling == "fail" for verdict in self.verdicts.values())
+    refuted: bool = False
 
 
 @dataclass(slots=True)
@@ -106,6 +103,13 @@ class StepState:
         """Votes by candidate, refuted ones left out."""
         return {key: one.votes for key, one in self.candidates.items() if not one.refuted}
 
+    def lead(self, candidate: Candidate) -> int:
+        """Votes that a candidate is ahead of the runner-up; 0 where another one leads."""
+        if len(self.candidates) == 1:
+            return candidate.votes
+        key, lead = ahead(self.ballot())
+        return lead if key == candidate.key else 0
+
 
 @dataclass(slots=True)
 class RunState:
@@ -115,7 +119,7 @@ class RunState:
     root: int = 0
     ready: list[int] = field(default_factory=list)
     """Steps that can be driven on, deepest last: taking from the end keeps the open part of the plan small."""
-    usage: Usage = field(default_factory=Usage)
+    spent: Tally = field(default_factory=Tally)
     committed: int = 0
     expected: int = 1
     """Steps with sampled outputs, planned so far: the error budget is shared over them."""
@@ -136,17 +140,17 @@ class RunState:
 
 def fold(state: RunState, record: JournalRecord) -> None:
     """Applies one record. Records of steps that are no longer open are history and change nothing."""
-    if isinstance(record, Attempt):
-        _attempt(state, record)
-    elif isinstance(record, Verdict):
-        _verdict(state, record)
-    elif isinstance(record, Event):
-        _event(state, record)
-    elif isinstance(record, PlannedStep):
-        _planned_step(state, record)
-    elif isinstance(record, ModelCall):
-        state.usage += record.usage
-    elif isinstance(record, ToolCall) and record.idempotency_key and record.error is None:
+    change = _FOLDS.get(type(record))
+    if change is not None:
+        change(state, record)
+
+
+def _model_call(state: RunState, record: ModelCall) -> None:
+    state.spent.add(record.usage)
+
+
+def _tool_call(state: RunState, record: ToolCall) -> None:
+    if record.idempotency_key and record.error is None:
         state.effects[record.idempotency_key] = record.result
         state.in_doubt.discard(record.idempotency_key)
 
@@ -161,7 +165,7 @@ def _planned_step(state: RunState, record: PlannedStep) -> None:
 
 
 def _attempt(state: RunState, record: Attempt) -> None:
-    state.usage += ONE_ATTEMPT
+    state.spent.attempts += 1
     step = state.steps.get(record.step)
     if step is None:
         return
@@ -176,6 +180,8 @@ def _attempt(state: RunState, record: Attempt) -> None:
             step.candidates[key] = Candidate(key, record.seq, record.output)
             state.judged[record.seq] = step.seq
         step.errors = 0
+        if record.status == "unknown":
+            step.critique = record.error or ""
     else:
         step.errors += 1
         step.fault = record.status == "error"
@@ -189,6 +195,7 @@ def _verdict(state: RunState, record: Verdict) -> None:
     for candidate in step.candidates.values():
         if candidate.attempt == record.attempt:
             candidate.verdicts[record.verifier] = record
+            candidate.refuted = candidate.refuted or record.ruling == "fail"
             if record.ruling != "pass" and record.critique:
                 step.critique = record.critique
 
@@ -329,6 +336,14 @@ _CHANGES = {
     "committed": _commit,
     "failed": _fail,
     "rolled_back": _roll_back,
+}
+_FOLDS: dict[type, Callable[..., None]] = {
+    PlannedStep: _planned_step,
+    Attempt: _attempt,
+    Verdict: _verdict,
+    Event: _event,
+    ModelCall: _model_call,
+    ToolCall: _tool_call,
 }
 
 

@@ -128,7 +128,8 @@ class Step:
 
     Which kind of step it is follows from what is set: `planner` makes it expandable; `tool` with `args`
     calls the tool; `tool` without `args` (None) has the model fill in the arguments; neither has the model
-    answer the goal from `args`, with the run's tools at hand.
+    answer the goal from `args`, with the run's tools at hand. Where `args` is None, a step sees the arguments
+    of the step that was expanded and the outputs of what it `needs`.
     """
 
     id: str
@@ -191,7 +192,7 @@ AttemptStatus = Literal["proposed", "invalid", "error", "unknown"]
 """proposed: there is a candidate; invalid: output did not parse or broke its contract; error: the model or
 a tool failed; unknown: the model says that the task is beyond it."""
 
-AttemptRole = Literal["sample", "tool", "plan", "result", "person", "reused"]
+AttemptRole = Literal["sample", "tool", "plan", "result", "reused"]
 
 
 @dataclass(frozen=True, slots=True)
