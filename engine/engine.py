@@ -375,7 +375,9 @@ class Engine:
         """What a run was made with, for the record and for taking it up again."""
         models = {role: model.name for role, model in self.models.items()}
         noted = {} if self.notes is None else {"notes": self.notes}
-        return {"models": models, "planner": self.planner.name, "settings": asdict(settings)} | noted
+        # Providers take tools beside the messages, so the messages alone are not all that a model saw.
+        tools = [asdict(spec) for spec in self._kit(settings).specs.values()]
+        return {"models": models, "planner": self.planner.name, "settings": asdict(settings), "tools": tools} | noted
 
     def _settings_of(self, run_id: str) -> Settings:
         saved = (self.store.run(run_id).config or {}).get("settings")

@@ -25,7 +25,7 @@ MAX_TOKENS = 4096
 TEMPLATE_TOKENS = 512
 """Room in an estimate for what a provider's chat template adds."""
 MAX_WAIT = 60.0
-"""The longest wait between two tries, whatever a server asks for."""
+"""The longest wait between two tries, in seconds, where a server asks for none."""
 
 
 class ApiModel:
@@ -132,31 +132,33 @@ class ApiModel:
 
     async def _sample(self, question: Question, chat: Chat, index: int) -> Reply:
         params = self._params(question, index)
-        wasted = Usage()
+        wasted: list[Usage] = []
+
+        async def attempt() -> Reply:
+            try:
+                return await self._attempt(chat, params)
+            except PassingTrouble as trouble:
+                wasted.append(trouble.usage)
+                raise
+
+        retrying = tenacity.AsyncRetrying(
+            retry=tenacity.retry_if_exception_type(PassingTrouble),
+            wait=_wait,
+            stop=tenacity.stop_after_attempt(self._retries + 1) | tenacity.stop_before_delay(self._deadline),
+            reraise=True,
+        )
         async with self._slots:
-            retrying = tenacity.AsyncRetrying(
-                retry=tenacity.retry_if_exception_type(PassingTrouble),
-                wait=_wait,
-                stop=tenacity.stop_after_attempt(self._retries + 1) | tenacity.stop_before_delay(self._deadline),
-                reraise=True,
-            )
             try:
                 async with asyncio.timeout(self._deadline):
-                    async for attempt in retrying:
-                        with attempt:
-                            reply = await self._attempt(chat, params)
-                        outcome = attempt.retry_state.outcome
-                        if outcome is not None and isinstance(trouble := outcome.exception(), PassingTrouble):
-                            wasted += trouble.usage
+                    reply: Reply = await retrying(attempt)
             except TimeoutError:
-                raise ModelUnavailable(
-                    f"{self.name}: no answer within {self._deadline:g} s, retries included"
-                ) from None
+                text = f"{self.name}: no answer within {self._deadline:g} s, retries included; raise `deadline`"
+                raise ModelUnavailable(text) from None
             except PassingTrouble as trouble:
-                tries = retrying.statistics.get("attempt_number", 1)
-                raise ModelUnavailable(f"{trouble} (tried {tries} times)") from trouble
-        retries = int(retrying.statistics["attempt_number"]) - 1
-        return replace(reply, retries=retries, usage=reply.usage + wasted) if retries else reply
+                raise ModelUnavailable(f"{trouble} (tries: {len(wasted)})") from trouble
+        if not wasted:
+            return reply
+        return replace(reply, retries=len(wasted), usage=sum(wasted, reply.usage))
 
     async def _attempt(self, chat: Chat, params: dict[str, Any]) -> Reply:
         """One request. The time-out is kept here as well: clients do not see every stall."""
@@ -227,10 +229,13 @@ _backoff = tenacity.wait_random_exponential(multiplier=0.5, max=MAX_WAIT)
 
 
 def _wait(state: tenacity.RetryCallState) -> float:
-    """The longer of what the server asked for and a random exponential wait, so that callers spread out."""
+    """The longer of what the server asked for and a random exponential wait, so that callers spread out.
+
+    What the server asks for has no cap but the deadline: asking earlier would be refused again.
+    """
     error = state.outcome.exception() if state.outcome else None
     asked = error.wait if isinstance(error, PassingTrouble) and error.wait is not None else 0.0
-    return min(MAX_WAIT, max(asked, _backoff(state)))
+    return max(asked, _backoff(state))
 
 
 def _failed(name: str, chat: Chat, error: BaseException) -> Reply:

@@ -146,6 +146,15 @@ def parse(reply: str, numbers: Sequence[str]) -> dict[str, Any] | None:
     return {"steps": [_plan_step(step, numbers) for step in read.steps], "output": {"$ref": read.output}}
 
 
+def shape(reply: str, count: int) -> str:
+    """A reply's symbols in one spelling, after the number of numerals in its text: "2: s1 = n0 + n1 ; ..."
+
+    Two plans of the same shape differ only in the numbers. Raises ValueError outside the grammar.
+    """
+    program(reply)
+    return f"{count}: {' '.join(_symbols(reply))}"
+
+
 def _numeral(text: str) -> Fraction:
     """The value of one numeral; a long decimal is read as the simple fraction that it prints."""
     if " " in text:

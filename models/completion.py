@@ -127,9 +127,8 @@ def spent(
     got: Answered, prompt: Sequence[ChatMessage], text: str, name: str, price: Price | None
 ) -> tuple[Usage, UsageSource, CostSource]:
     """What the completion cost. A server that reports no usage gets an estimate of four bytes a token."""
-    usage = getattr(got.response, "usage", None)
-    reported = usage is not None and usage.prompt_tokens and (got.raw is None or got.raw.get("usage"))
-    if not reported:
+    usage: Any = getattr(got.response, "usage", None)
+    if usage is None or not usage.prompt_tokens or (got.raw is not None and not got.raw.get("usage")):
         prompt_tokens, completion_tokens = size(prompt) // 4 + 1, len(text.encode()) // 4 + 1
         usd, cost = _priced(name, prompt_tokens, completion_tokens, price)
         return Usage(0, 1, prompt_tokens, completion_tokens, 0, usd), "estimated", cost

@@ -47,6 +47,8 @@ class Drawn:
     """float32, one a token, at the temperature that sampled it; at temperature 1 where that was 0."""
     ended: bool
     """It ended by itself."""
+    prompt_logprobs: array[float] | None
+    """float32, one a prompt token from the second on, at temperature 1."""
 
 
 class Decoder:
@@ -70,22 +72,20 @@ class Decoder:
         *,
         finished: Callable[[int, Drawn], None],
         wanted: Callable[[int], bool] = lambda index: True,
-    ) -> list[array[float] | None]:
-        """Draws every sample and hands each to `finished(index, drawn)` as it ends.
+    ) -> None:
+        """Draws every sample and hands each to `finished(index of its draw, drawn)` as it ends.
 
         A sample of a (prompt, seed, index) is the same whatever is drawn beside it. Rows that are not
-        `wanted` any more are dropped. Returns the prompts' log-probabilities, float32, one a token from the
-        second on, at temperature 1.
+        `wanted` any more are dropped.
         """
         training = self._network.training
         self._network.eval()
         try:
             cache, logits, told = self._prefill(prompts)
-            rows = _Rows(draws, prompts, logits.device)
+            rows = _Rows(draws, prompts, logits.device, told)
             self._decode(cache, logits, rows, finished, wanted)
         finally:
             self._network.train(training)
-        return told
 
     # --- prompts ---
 
@@ -139,11 +139,10 @@ class Decoder:
             tokens, logprobs = _pick(logits, rows, step)
             ended = torch.isin(tokens, self._ends)
             over = ended | (rows.limit <= step + 1)
-            rows.write(step, tokens, logprobs, over & rows.live)
-            if bool((over & rows.live).any()):
-                for row in (over & rows.live).nonzero().flatten().tolist():
-                    finished(int(rows.index[row]), rows.drawn(row, step + 1, bool(ended[row])))
-                rows.live &= ~over
+            rows.write(step, tokens, logprobs)
+            for row in (over & rows.live).nonzero().flatten().tolist():
+                finished(int(rows.index[row]), rows.drawn(row, step + 1, bool(ended[row])))
+            rows.live &= ~over
             if step % LOOK == LOOK - 1:
                 rows.forget(wanted)
             left = int(rows.live.sum())
@@ -189,13 +188,20 @@ class Decoder:
 class _Rows:
     """What belongs to each sample being drawn; the first dimension of every tensor is R."""
 
-    def __init__(self, draws: Sequence[Draw], prompts: Sequence[Sequence[int]], device: torch.device) -> None:
+    def __init__(
+        self,
+        draws: Sequence[Draw],
+        prompts: Sequence[Sequence[int]],
+        device: torch.device,
+        told: Sequence[array[float] | None],
+    ) -> None:
         def column(values: list[Any], dtype: torch.dtype) -> Tensor:
             return torch.tensor(values, dtype=dtype, device=device)
 
         lengths = [len(prompt) for prompt in prompts]
         self.width = max(lengths)
         self.padded = min(lengths) < self.width
+        self.told = [told[draw.prompt] for draw in draws]
         self.most = max(draw.limit for draw in draws)
         self.index = column(list(range(len(draws))), torch.long)
         self.prompt = column([draw.prompt for draw in draws], torch.long)
@@ -210,7 +216,7 @@ class _Rows:
         self.ids = torch.empty((len(draws), BLOCK), dtype=torch.int32, device=device)
         self.logprobs = torch.empty((len(draws), BLOCK), device=device)
 
-    def write(self, step: int, tokens: Tensor, logprobs: Tensor, over: Tensor) -> None:
+    def write(self, step: int, tokens: Tensor, logprobs: Tensor) -> None:
         if step == self.ids.shape[1]:
             self.ids = _wider(self.ids, step)
             self.logprobs = _wider(self.logprobs, step)
@@ -219,7 +225,8 @@ class _Rows:
 
     def drawn(self, row: int, count: int, ended: bool) -> Drawn:
         ids = array("i", self.ids[row, :count].cpu().numpy().tobytes())
-        return Drawn(ids, _floats(self.logprobs[row, :count].cpu()), ended)
+        told = self.told[int(self.index[row])]
+        return Drawn(ids, _floats(self.logprobs[row, :count].cpu()), ended, told)
 
     def forget(self, wanted: Callable[[int], bool]) -> None:
         kept = [wanted(index) for index in self.index.tolist()]

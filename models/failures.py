@@ -64,8 +64,6 @@ def _advice(status: int, names: set[str]) -> str:
         return "the prompt is too long for the model; shorten the inputs or use a model with a larger window"
     if "ContentPolicyViolationError" in names:
         return "the provider's content policy refused the prompt"
-    if "LLM Provider NOT provided" in names:
-        return "no such provider"
     return "the provider refused the request"
 
 

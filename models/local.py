@@ -9,7 +9,7 @@ from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from surefoot.models.batcher import Batcher, Job
 from surefoot.models.dialects import Dialect, Name, dialect
@@ -41,7 +41,6 @@ class _Answering:
     seed: int
     limit: int
     temperature: float
-    logprobs: array[float] | None = None
 
 
 class LocalModel:
@@ -140,21 +139,20 @@ class LocalModel:
                 owners.append(position)
             draws.append(Draw(at, entry.seed, index, entry.limit, entry.temperature))
         first = set(owners)
-        done: dict[int, Drawn] = {}
-        told = self._decoder.draw(
+
+        def finished(position: int, drawn: Drawn) -> None:
+            entry, index = wanted[position]
+            latency = (time.perf_counter() - started) * 1000
+            entry.replies[index] = self._reply(entry, draws[position], drawn, position in first, latency)
+            if None not in entry.replies:
+                entry.job.tell([reply for reply in entry.replies if reply is not None])
+
+        self._decoder.draw(
             list(prompts),
             draws,
-            finished=lambda position, drawn: done.__setitem__(position, drawn),
+            finished=finished,
             wanted=lambda position: not wanted[position][0].job.future.cancelled(),
         )
-        latency = (time.perf_counter() - started) * 1000
-        for position, drawn in done.items():
-            entry, index = wanted[position]
-            entry.logprobs = told[draws[position].prompt]
-            entry.replies[index] = self._reply(entry, draws[position], drawn, position in first, latency)
-        for entry, _ in wanted:
-            if all(reply is not None for reply in entry.replies):
-                entry.job.tell([reply for reply in entry.replies if reply is not None])
 
     def _reply(self, entry: _Answering, draw: Draw, drawn: Drawn, first: bool, latency: float) -> Reply:
         kept = drawn.ids[:-1] if drawn.ended else drawn.ids
@@ -179,7 +177,7 @@ class LocalModel:
             prompt_ids=array("i", entry.ids),
             token_ids=drawn.ids,
             logprobs=drawn.logprobs,
-            prompt_logprobs=entry.logprobs,
+            prompt_logprobs=drawn.prompt_logprobs,
         )
         return self._dialect.read(entry.job.asked.question, reply)
 
@@ -203,6 +201,3 @@ def _decoder(weights: Weights, prompt_logprobs: bool) -> Decoder:
 
     pad = weights.tokenizer.pad_token_id
     return Decoder(weights.network, ends=weights.ends, pad=pad or 0, prompt_logprobs=prompt_logprobs)
-
-
-__all__ = ["LocalModel", "Weights"]

@@ -20,7 +20,7 @@ def load(name: str | Model, **options: Any) -> Model:
     if not isinstance(name, str):
         return _as_is(name, options)
     if name in ("pocket", POCKET):
-        from surefoot.models.pocket import PocketModel
+        from surefoot.models.packaged import PocketModel
 
         return PocketModel(**options)
     if name.startswith("pocket/"):

@@ -34,7 +34,7 @@ def arithmetic(name: str = "arithmetic") -> Recompute:
 
     It abstains on an expression that it cannot read, and on one without a value.
     """
-    return Recompute(recalculate, name=name, inline=True)
+    return Recompute(recalculate, name=name, version="1", inline=True)
 
 
 def recalculate(inputs: Mapping[str, Json]) -> Fraction:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 from pathlib import PurePath
@@ -17,9 +18,9 @@ _NOTHING = Usage()
 
 
 class VerifierBase:
-    """A verifier whose `examine` may raise: the error becomes an abstention, here and nowhere else.
+    """A verifier whose `examine` may raise: `verify` turns errors into verdicts, here and nowhere else.
 
-    `asyncio.CancelledError` goes through, so that a run can be stopped while it checks.
+    A cancelled check raises `asyncio.CancelledError` all the same, so that a run can be stopped while it checks.
     """
 
     def __init__(self, name: str, version: str, kind: str, exact: bool) -> None:
@@ -29,15 +30,24 @@ class VerifierBase:
         self.exact = exact
 
     async def verify(self, case: Case) -> Verdict:
-        # SystemExit is caught as well: a check that calls a script's main() must not end the engine.
         try:
             return await self.examine(case)
+        except asyncio.CancelledError as error:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            return self.classify(error)  # nobody cancelled this check: it awaited something that was cancelled
         except (Exception, SystemExit) as error:
-            return self.broken(error)
+            # SystemExit too: a check that calls a script's main() must not end the engine.
+            return self.classify(error)
 
     async def examine(self, case: Case) -> Verdict:
-        """The check itself; `verify` turns what it raises into an abstention."""
+        """The check itself."""
         raise NotImplementedError(f"{type(self).__name__} must define examine")
+
+    def classify(self, error: BaseException) -> Verdict:
+        """The verdict that an error in `examine` stands for; abstain, as long as it may be the verifier's own."""
+        return self.broken(error)
 
     def rule(
         self,

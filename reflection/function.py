@@ -23,6 +23,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import sys
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import update_wrapper
@@ -44,7 +45,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-class FunctionBase(VerifierBase):
+class FunctionBase(VerifierBase, ABC):
     """Runs a function on a case and reads what it returns.
 
     An async function runs on the event loop. A sync one runs in a worker thread, because it may block (run
@@ -75,43 +76,30 @@ class FunctionBase(VerifierBase):
         if inline and self.is_async:
             raise SetupError(f"{self.name} is async and runs on the event loop already: leave inline out")
 
-    async def verify(self, case: Case) -> Verdict:
+    async def examine(self, case: Case) -> Verdict:
         if self.inline:
             return self._run(case)
+        clock = asyncio.timeout(self.timeout)
         try:
-            async with asyncio.timeout(self.timeout):
-                # Errors are verdicts before they get here, so a TimeoutError is the clock's.
+            async with clock:
                 return await (self._arun(case) if self.is_async else in_thread(lambda: self._run(case)))
         except TimeoutError:
+            if not clock.expired():
+                raise
             said = f"{self.name} did not finish within {self.timeout:g} s: give it a longer timeout"
             return self.rule("abstain", said)
 
+    @abstractmethod
     def read(self, result: Any, case: Case) -> Verdict:
         """The verdict that a returned value stands for."""
-        raise NotImplementedError(f"{type(self).__name__} must define read")
-
-    def classify(self, error: BaseException) -> Verdict:
-        """The verdict that an error stands for."""
-        return self.broken(error)
 
     def _run(self, case: Case) -> Verdict:
-        try:
-            positional, keyword = self._parameters.fill(case)
-            return self.read(self.function(*positional, **keyword), case)
-        except (Exception, SystemExit) as error:
-            return self.classify(error)
+        positional, keyword = self._parameters.fill(case)
+        return self.read(self.function(*positional, **keyword), case)
 
     async def _arun(self, case: Case) -> Verdict:
-        try:
-            positional, keyword = self._parameters.fill(case)
-            return self.read(await self.function(*positional, **keyword), case)
-        except asyncio.CancelledError as error:
-            task = asyncio.current_task()
-            if task is None or task.cancelling():
-                raise
-            return self.broken(error)  # nobody cancelled this check: it awaited something that was cancelled
-        except (Exception, SystemExit) as error:
-            return self.classify(error)
+        positional, keyword = self._parameters.fill(case)
+        return self.read(await self.function(*positional, **keyword), case)
 
 
 class FunctionVerifier(FunctionBase, Generic[P, R]):

@@ -11,7 +11,6 @@ from pydantic import PydanticUserError, TypeAdapter, ValidationError
 
 from surefoot.reflection.verifier import Case
 from surefoot.storage.errors import SetupError
-from surefoot.storage.records import Json
 
 Reader = Callable[[Case], Any]
 
@@ -131,5 +130,5 @@ def _misfit(error: ValidationError, slot: str) -> str:
     return "; ".join(shown) + (f"; and {rest} more" if rest else "")
 
 
-def _path(slot: str, location: tuple[int | str, ...]) -> Json:
+def _path(slot: str, location: tuple[int | str, ...]) -> str:
     return slot + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location)

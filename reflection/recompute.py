@@ -10,8 +10,9 @@ from fractions import Fraction
 from math import isfinite
 from typing import Any
 
+from surefoot.reflection.base import digest
 from surefoot.reflection.canonical import canonical
-from surefoot.reflection.function import TIMEOUT, FunctionBase
+from surefoot.reflection.function import TIMEOUT, FunctionBase, fingerprint
 from surefoot.reflection.verifier import Case
 from surefoot.storage.errors import SetupError
 from surefoot.storage.records import Json, Verdict
@@ -24,10 +25,10 @@ _LONGEST = 10_000
 class Recompute(FunctionBase):
     """Compares the candidate with what a function works out from the step's inputs.
 
-    The function's first parameter receives the inputs; parameters named step, goal, reply and case receive
-    just that. It may be async, and runs as a function under `@verifier` does. Where it raises or returns None
-    the verdict is abstain. The check is worth as much as the route is independent: a function that repeats the
-    step's own way of computing repeats its mistakes.
+    The function's first parameter receives the inputs, converted to its annotation; parameters named step, goal,
+    reply and case receive just that. It may be async, and runs as a function under `@verifier` does. Where it
+    raises or returns None the verdict is abstain. The check is worth as much as the route is independent: a
+    function that repeats the step's own way of computing repeats its mistakes.
 
     Numbers (int, float, Decimal, Fraction; for the candidate numeric text too: "12.5", "1/3") are equal by
     value. A float is what it prints, or where no decimal is exact (a third) the number that it is nearest to.
@@ -56,7 +57,7 @@ class Recompute(FunctionBase):
             function,
             "inputs",
             name=name,
-            version=version,
+            version=version or digest(fingerprint(function), tolerance),
             kind="recompute",
             exact=exact,
             inline=inline,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -18,8 +18,17 @@ from surefoot.storage.errors import MissingExtra, StoreError
 PLACE = Path(".surefoot") / "surefoot.db"
 """Where the store is unless it is told."""
 
-BUSY, LOCKED, READONLY, FULL, CANTOPEN, NOTADB = 5, 6, 8, 13, 14, 26
+BUSY, LOCKED, READONLY, FULL, CANTOPEN, CONSTRAINT, NOTADB = 5, 6, 8, 13, 14, 19, 26
 """SQLite's primary result codes, https://www.sqlite.org/rescode.html."""
+
+ADVICE: Mapping[int | None, str] = {
+    BUSY: "another process is writing to it: wait for that, or give another store",
+    LOCKED: "another process is writing to it: wait for that, or give another store",
+    READONLY: "it cannot be written: check the permissions of the file and of its folder",
+    FULL: "the disk is full: make room, then resume the run",
+    CANTOPEN: "it cannot be opened: check the path and the permissions of its folder",
+    NOTADB: "the file is no database: give another path",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,15 +136,12 @@ def explain(what: str, error: BaseException) -> StoreError:
     if isinstance(error, StoreError):
         return error
     cause = _cause(error)
-    known: dict[int | None, str] = {
-        BUSY: "another process is writing to it: wait for that, or give another store",
-        LOCKED: "another process is writing to it: wait for that, or give another store",
-        READONLY: "it cannot be written: check the permissions of the file and of its folder",
-        CANTOPEN: "it cannot be opened: check the path and the permissions of its folder",
-        FULL: "the disk is full: make room, then resume the run",
-        NOTADB: "the file is no database: give another path",
-    }
-    advice = known.get(_code(cause), "check that the database is there and sound, then resume the run")
+    if _code(cause) == CONSTRAINT or getattr(cause, "sqlstate", None) == "23505":
+        advice = "another process records the same run: let one of the two go on"
+    elif cause is error and not isinstance(error, sqlite3.Error) and not hasattr(error, "sqlstate"):
+        return StoreError(f"{what}: {type(error).__name__}: {error}")
+    else:
+        advice = ADVICE.get(_code(cause), "check that the database is there and sound, then resume the run")
     return StoreError(f"{what}: {str(cause).strip()}; {advice}")
 
 

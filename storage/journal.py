@@ -61,8 +61,9 @@ class Journal(Protocol):
 class TableJournal:
     """A journal whose records become rows, through the store's one writer."""
 
-    def __init__(self, writer: Writer, run_id: str, number: int, last: int) -> None:
+    def __init__(self, writer: Writer, run_id: str, number: int, last: int, owner: object = None) -> None:
         self.run_id = run_id
+        self._owner = owner  # keeps the store open for as long as the journal is used
         self._writer = writer
         self._queue = writer.queue
         self._wake = writer.wake

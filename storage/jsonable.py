@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import datetime
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from decimal import Decimal
@@ -32,7 +31,6 @@ _HUGE: int = 10**DIGITS
 _ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 _ASCII = json.JSONEncoder(ensure_ascii=True, allow_nan=False, separators=(",", ":"))
 _DECODER = json.JSONDecoder()
-_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
 
 def to_json(value: object) -> Json:
@@ -124,14 +122,24 @@ def _other(value: object) -> Json:
     for method, arguments in (("model_dump", {"mode": "json"}), ("tolist", {})):
         if callable(convert := getattr(value, method, None)) and not isinstance(value, type):
             return _convert(convert(**arguments))
-    raise TypeError(
-        f"a value of type {type(value).__name__} cannot be kept as JSON: return numbers, text, lists or dicts"
-    )
+    kind = type(value).__name__
+    raise TypeError(f"a value of type {kind} cannot be kept as JSON: give numbers, text, lists or dicts")
 
 
 def _text(value: Json) -> str:
     text = _ENCODER.encode(value)
-    return _ASCII.encode(value) if not text.isascii() and _UNSTORABLE.search(text) else text
+    return text if _is_sound(text) else _ASCII.encode(value)
+
+
+def _is_sound(text: str) -> bool:
+    """Whether the text is Unicode: lone surrogates are not."""
+    if text.isascii():
+        return True
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def dumps(value: object) -> str:
@@ -149,9 +157,9 @@ def loads(text: str) -> Json:
 
 def to_text(text: str) -> str:
     """`text` in a form that every database stores: NUL and lone surrogates are escaped, the rest is untouched."""
-    if text[:1] == ESCAPE or _UNSTORABLE.search(text):
-        return ESCAPE + _ASCII.encode(text)
-    return text
+    if "\0" not in text and ESCAPE not in text and _is_sound(text):
+        return text
+    return ESCAPE + _ASCII.encode(text)
 
 
 def from_text(text: str) -> str:

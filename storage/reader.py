@@ -80,9 +80,8 @@ class Reader:
         return rows
 
     def _range(self, columns: str, table: str, key: str) -> str:
-        return (
-            f"SELECT {columns} FROM {table} WHERE run = {self._mark} AND {key} > {self._mark} AND {key} <= {self._mark}"
-        )
+        where = f"run = {self._mark} AND {key} > {self._mark} AND {key} <= {self._mark}"
+        return f"SELECT {columns} FROM {table} WHERE {where}"
 
     # --- the records of some steps ------------------------------------------------------------------------------
 
@@ -128,10 +127,11 @@ class Reader:
 
     @contextmanager
     def _reading(self) -> Iterator[Read]:
-        """A read transaction on the driver's own cursor: plain tuples, nothing in between."""
+        """A read transaction. Rows are the driver's own tuples: SQLAlchemy's would cost as much as the rest."""
         with explained("the run cannot be read"), self._engine.connect() as connection, connection.begin():
-            cursor = connection.connection.cursor()
-            try:
-                yield lambda sql, *values: cursor.execute(sql, values).fetchall()
-            finally:
-                cursor.close()
+
+            def read(sql: str, *values: int) -> list[Row]:
+                cursor = connection.exec_driver_sql(sql, values).cursor
+                return [] if cursor is None else list(cursor.fetchall())
+
+            yield read

@@ -15,7 +15,7 @@ from typing import Any, Literal, Self, cast
 from sqlalchemy import Connection, Engine, Select, Table, insert, select, text
 from sqlalchemy.dialects import postgresql, sqlite
 
-from surefoot.storage import migrations
+from surefoot.storage import schema
 from surefoot.storage.database import DEFAULT, Tuning, address, connect, explained
 from surefoot.storage.errors import StoreError
 from surefoot.storage.ids import run_id as new_run_id
@@ -115,12 +115,12 @@ class Store:
             task_id = _get_or_insert(connection, TASK, {"digest": asked["digest"]}, asked)
             return _insert(connection, RUN, {"task": task_id, **row})
 
-        return TableJournal(self._writer, row["run_id"], self._writer.do(work), 0)
+        return TableJournal(self._writer, row["run_id"], self._writer.do(work), 0, self)
 
     def reopen(self, run_id: str) -> Journal:
         """Go on with a run: numbers continue behind its last durable record."""
         number = self._number(run_id)
-        return TableJournal(self._writer, run_id, number, self._reader.last(number))
+        return TableJournal(self._writer, run_id, number, self._reader.last(number), self)
 
     def records(
         self,
@@ -197,8 +197,8 @@ class Store:
     def policies(self) -> dict[int, Policy]:
         """Every policy of the store, by number."""
         for row in self._select(select(POLICY).order_by(POLICY.c.id)):
-            columns = dict(row)
-            self._known[columns.pop("id")] = Policy(**columns)
+            number, *columns = row.values()
+            self._known[number] = Policy(*columns)
         return dict(sorted(self._known.items()))
 
     def _policies_with(self, number: int) -> Mapping[int, Policy]:
@@ -283,14 +283,14 @@ def _end(writer: Writer, engine: Engine) -> None:
 
 def _migrate(engine: Engine) -> None:
     with engine.connect() as connection, connection.begin():
-        if migrations.check(migrations.version(connection)):
+        if schema.check(schema.version(connection)):
             return
     with engine.execution_options(surefoot_write=True).connect() as connection, connection.begin():
         if connection.dialect.name == "postgresql":
             connection.execute(text("SELECT pg_advisory_xact_lock(7302563)"))  # any number that is always the same
         # Asked again: another process may have been at it since.
-        if not migrations.check(migrations.version(connection)):
-            migrations.upgrade(connection)
+        if not schema.check(schema.version(connection)):
+            schema.upgrade(connection)
 
 
 @cache

@@ -4,49 +4,30 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import datetime
 import functools
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass
-from decimal import Decimal
-from enum import Enum
-from fractions import Fraction
-from pathlib import Path
 from typing import Annotated, Any
 
-import numpy
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from pydantic import BaseModel, Field
+from pydantic import AfterValidator, BaseModel, Field
 
 from surefoot.storage.errors import Retry, SetupError, ToolError
-from surefoot.tools import Effect, ToolContext, tool
-from surefoot.tools.result import cut
+from surefoot.tools import Effect, ToolContext, thread, tool
 from surefoot.tools.thread import PLACES
 
 pytestmark = pytest.mark.anyio
 
+threads: list[threading.Thread] = []
 HERE = ToolContext(run_id="r1", step="s1", idempotency_key="k1")
 
 
 class Row(BaseModel):
     sku: str
     count: int = 1
-
-
-@dataclass
-class Total:
-    amount: Decimal
-    at: datetime.date
-
-
-class Colour(Enum):
-    RED = "red"
 
 
 @tool
@@ -286,7 +267,7 @@ async def test_retry_passes_through_and_so_does_a_tool_error() -> None:
         (SystemExit(3), "SystemExit: 3"),
         (StopIteration(), "StopIteration"),
         (TimeoutError("the shop's own"), "TimeoutError: the shop's own"),
-        (asyncio.CancelledError(), ""),
+        (asyncio.CancelledError(), "something that it waited for was cancelled"),
     ],
 )
 async def test_every_other_exception_is_a_tool_error_with_its_type_and_text(error: BaseException, text: str) -> None:
@@ -294,6 +275,19 @@ async def test_every_other_exception_is_a_tool_error_with_its_type_and_text(erro
         with pytest.raises(ToolError, match=text) as caught:
             await made.call({}, HERE)
         assert str(caught.value).startswith(f"{made.name} failed: ")
+
+
+def _broken(value: str) -> str:
+    raise LookupError("the validator's own mistake")
+
+
+async def test_a_validator_that_breaks_is_a_failure_and_not_the_models_to_mend() -> None:
+    @tool
+    async def takes(value: Annotated[str, AfterValidator(_broken)]) -> str:
+        return value
+
+    with pytest.raises(ToolError, match="LookupError: the validator's own mistake"):
+        await takes.call({"value": "x"}, HERE)
 
 
 async def test_an_endless_error_text_is_cut() -> None:
@@ -424,10 +418,21 @@ except Exception as error:
 
 def test_a_thread_serves_many_calls_and_many_loops() -> None:
     async def threads() -> set[int]:
-        made = tool(name="ident")(threading.get_ident)
+        made = tool(name="ident")(lambda: threading.get_ident())
         return {await made.call({}, HERE) for _ in range(5)}
 
     assert len(asyncio.run(threads()) | asyncio.run(threads())) == 1
+
+
+def test_idle_threads_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(thread, "_IDLE_SECONDS", 0.01)
+    ended = thread._idle.copy()
+    thread._idle.clear()
+    worker = asyncio.run(tool(name="current")(lambda: threads.append(threading.current_thread()) or 1).call({}, HERE))
+    assert worker == 1
+    threads.pop().join(20)
+    assert thread._idle == []
+    thread._idle.extend(ended)
 
 
 def test_a_result_that_comes_after_the_loop_has_ended_is_dropped() -> None:
@@ -446,86 +451,6 @@ def test_a_result_that_comes_after_the_loop_has_ended_is_dropped() -> None:
         time.sleep(0.001)
     # The thread has survived, and serves the next loop.
     assert asyncio.run(tool(name="next")(lambda: 1).call({}, HERE)) == 1
-
-
-# --- results ----------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("value", "wanted"),
-    [
-        (None, None),
-        (True, True),
-        ({1: (1, 2)}, {"1": [1, 2]}),
-        (Total(Decimal("1.50"), datetime.date(2026, 1, 2)), {"amount": "1.50", "at": "2026-01-02"}),
-        (Row(sku="A1"), {"sku": "A1", "count": 1}),
-        (Fraction(1, 3), "1/3"),
-        (Path("a/b"), "a/b"),
-        (Colour.RED, "red"),
-        (b"text", "text"),
-        (numpy.float64(0.5), 0.5),
-        (numpy.int64(3), 3),
-        (numpy.array([[1, 2], [3, 4]]), [[1, 2], [3, 4]]),
-        ([Row(sku="A1"), {"x": {1.5}}], [{"sku": "A1", "count": 1}, {"x": [1.5]}]),
-    ],
-    ids=repr,
-)
-async def test_results_become_json_values(value: Any, wanted: Any) -> None:
-    @tool
-    async def gives() -> Any:
-        return value
-
-    assert await gives.call({}, HERE) == wanted
-
-
-_loop: list[Any] = []
-_loop.append(_loop)
-
-
-@pytest.mark.parametrize(
-    "value",
-    [
-        float("nan"),
-        [1.0, float("inf")],
-        object(),
-        {"a": threading.Lock()},
-        b"\xff",
-        _loop,
-        "\ud800",
-        {"\ud800": 1},
-        10**5000,
-    ],
-    ids=lambda value: type(value).__name__,
-)
-async def test_a_result_without_a_json_form_is_a_failure_that_says_so(value: Any) -> None:
-    @tool
-    async def gives() -> Any:
-        return value
-
-    with pytest.raises(ToolError, match=r"the result (has no JSON form|holds)"):
-        await gives.call({}, HERE)
-
-
-async def test_long_text_loses_its_middle_and_says_how_much() -> None:
-    @tool(output_limit=10)
-    async def says() -> Any:
-        return {"long": "a" * 50 + "z" * 50, "short": "b" * 10, "rows": list(range(100))}
-
-    assert await says.call({}, HERE) == {
-        "long": "aaaaa\n[... 90 characters left out ...]\nzzzzz",
-        "short": "b" * 10,
-        "rows": list(range(100)),
-    }
-
-
-@given(st.text(max_size=60), st.integers(1, 40))
-def test_cutting_keeps_both_ends_and_counts_right(text: str, limit: int) -> None:
-    short = cut(text, limit)
-    if len(text) <= limit:
-        assert short == text
-    else:
-        head, note, tail = (limit + 1) // 2, f"\n[... {len(text) - limit} characters left out ...]\n", limit // 2
-        assert short == text[:head] + note + (text[-tail:] if tail else "")
 
 
 async def test_a_pure_tool_on_the_loop_costs_microseconds() -> None:

@@ -31,6 +31,8 @@ WRITE_LIMIT = 2_000_000
 """Bytes that one call writes."""
 LIST_LIMIT = 1_000
 """Paths that one call lists."""
+DEPTH_LIMIT = 40
+"""Folders inside each other that one call lists: each is walked to from the top."""
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 # Without O_NONBLOCK, opening a named pipe would wait for a writer.
@@ -53,7 +55,7 @@ class Listing:
     paths: list[str]
     """Sorted; a folder ends in "/", a link, which is not followed, in "@"."""
     complete: bool
-    """False where there are more than could be listed."""
+    """False where there are more, or deeper ones, than could be listed."""
 
 
 @tool(effect="pure", output_limit=None)
@@ -103,7 +105,7 @@ def list_files(
 
 def _root(context: ToolContext) -> Path:
     if context.workspace is None:
-        raise ToolError("this run has no workspace, so there are no files; give the engine a store with workspaces")
+        raise ToolError("this run has no workspace, so there are no files to use; run it with a workspace")
     context.workspace.mkdir(parents=True, exist_ok=True)
     return context.workspace
 
@@ -255,9 +257,13 @@ def _mode(folder: int, name: str, path: str) -> int | None:
 def _collect(root: Path, start: list[str], path: str) -> Listing:
     """What is in a folder and below it, nearest first, as far as it can be listed."""
     found: list[str] = []
+    complete = True
     todo = deque([start])
     while todo and len(found) <= LIST_LIMIT:
         parts = todo.popleft()
+        if len(parts) > DEPTH_LIMIT:
+            complete = False
+            continue
         try:
             with _folder(root, parts, path) as folder:
                 entries = _entries(folder)
@@ -268,7 +274,7 @@ def _collect(root: Path, start: list[str], path: str) -> Listing:
             continue
         found += ["/".join([*parts, name]) + mark for name, mark in entries]
         todo += [[*parts, name] for name, mark in entries if mark == "/"]
-    return Listing(sorted(found[:LIST_LIMIT]), complete=len(found) <= LIST_LIMIT)
+    return Listing(sorted(found[:LIST_LIMIT]), complete=complete and len(found) <= LIST_LIMIT)
 
 
 def _entries(folder: int) -> list[tuple[str, str]]:

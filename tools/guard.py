@@ -63,25 +63,24 @@ class Guarded(ABC):
 
     async def call(self, arguments: Mapping[str, Json], context: ToolContext) -> Json:
         """Validate, run, and return a JSON value; see `Tool.call`."""
-        values = self.validate(arguments)
         if self.timeout is None:
-            value = await self._run(values, context)
+            value = await self._run(arguments, context)
         else:
-            value = await self._within(self.timeout, values, context)
+            value = await self._within(self.timeout, arguments, context)
         return deliver(value, self.output_limit)
 
-    async def _within(self, seconds: float, values: Any, context: ToolContext) -> Any:
+    async def _within(self, seconds: float, arguments: Mapping[str, Json], context: ToolContext) -> Any:
         clock = asyncio.timeout(seconds)
         try:
             async with clock:
-                return await self._run(values, context)
+                return await self._run(arguments, context)
         except TimeoutError as error:
-            raise ToolError(f"{self.name} did not finish within {seconds:g} s and was stopped") from error
+            raise ToolError(f"{self.name} did not finish within {seconds:g} s and was given up") from error
 
-    async def _run(self, values: Any, context: ToolContext) -> Any:
+    async def _run(self, arguments: Mapping[str, Json], context: ToolContext) -> Any:
         """The one place that says what a tool's exception means."""
         try:
-            return await self.invoke(values, context)
+            return await self.invoke(self.validate(arguments), context)
         except (Retry, ToolError):
             raise
         except asyncio.CancelledError as error:

@@ -7,6 +7,7 @@ import contextlib
 import json
 import os
 import selectors
+import shutil
 import signal
 import subprocess
 import sys
@@ -140,7 +141,8 @@ class _Job:
         with contextlib.ExitStack() as stack:
             control = stack.enter_context(self._controlled())
             if cwd is None:
-                cwd = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="surefoot-")))
+                cwd = Path(tempfile.mkdtemp(prefix="surefoot-"))
+                stack.callback(_remove, cwd)
             cwd.mkdir(parents=True, exist_ok=True)
             source = stack.enter_context(tempfile.TemporaryFile())
             source.write(self.stdin)
@@ -272,6 +274,15 @@ def _reports(text: str) -> dict[str, Any]:
             for key, value in json.loads(line).items():
                 said.setdefault(key, value)
     return said
+
+
+def _remove(folder: Path) -> None:
+    """Remove a folder in which anything may be; what the command made unremovable stays for the system to clean."""
+    try:
+        shutil.rmtree(folder, ignore_errors=True)
+    except RecursionError:
+        # Folders nested a thousand deep; rm does not mind.
+        subprocess.run(["rm", "-rf", "--", folder], stdin=subprocess.DEVNULL, capture_output=True, check=False)
 
 
 def _kill(warden: subprocess.Popen[bytes], child: int | None) -> None:

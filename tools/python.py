@@ -25,9 +25,9 @@ def _hook(kind, error, trace):
     traceback.print_exception(kind, error, trace)
 sys.excepthook = _hook
 del _hook
-_run = compile(_code, "code.py", "exec")
-del os, sys, linecache, _code
-exec(_run)
+_code = compile(_code, "code.py", "exec")
+del os, sys, linecache
+exec(globals().pop("_code"))
 """
 
 _LIMITS = Limits()

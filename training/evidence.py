@@ -4,8 +4,8 @@
 
 Each record holds a text, its true answer (null for a text that is no taught problem), the negative
 log-likelihood of each prompt token, the greedy reply and sampled replies, each as the key of what it
-computes, and the greedy keys of other representations of the same text. The true answer is only recorded;
-nothing here reads it. `surefoot.training.rules` scores acceptance rules on the records.
+computes, and the key of the greedy reply to the text with its trailing sentences added or removed.
+The true answer is only recorded; nothing here reads it. `surefoot.training.rules` scores acceptance rules on the records.
 """
 
 from __future__ import annotations
@@ -14,9 +14,8 @@ import argparse
 import copy
 import importlib
 import json
-import re
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -27,13 +26,12 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from surefoot.models import compact
-from surefoot.training import foreign, held_out, lookalikes, traces, word_lists
+from surefoot.training import foreign, held_out, lookalikes, traces
 
 PROBES = 3
 MAX_REPLY = 140
 SAMPLES = 12
 SEEDS = {"calibration": 600_000, "evaluation": 20_000}
-_OTHER_NAMES = re.compile(r"(?<=[a-z,;] )[A-Z][a-z]{2,}\b")
 
 
 @dataclass(frozen=True)
@@ -132,6 +130,7 @@ def key(reply: str, text: str) -> dict[str, Any]:
     used = read.used()
     steps = {step.id for step in read.steps}
     return {
+        "shape": compact.shape(reply, len(numbers)),
         "key": "|".join(str(v) for v in values),
         "value": str(values[0]),
         "unused_steps": len(steps - used),
@@ -144,15 +143,6 @@ def toggled(text: str) -> str:
     return text.removesuffix(traces.TRAILER) if text.endswith(traces.TRAILER) else text + traces.TRAILER
 
 
-def renamed(text: str) -> str:
-    """The text with each capitalized word inside a sentence replaced by another name."""
-    rng = Random(zlib.crc32(text.encode()) + 1)
-    found = dict.fromkeys(_OTHER_NAMES.findall(text))
-    for word in found:
-        text = re.sub(rf"\b{word}\b", rng.choice(word_lists.NAMES), text)
-    return text
-
-
 def problems(seed: int, size: int) -> Iterator[Case]:
     """Problems as the data set hands them out, trailing sentences included."""
     module = importlib.import_module("reasoning_gym.arithmetic.gsm_symbolic.gsm_symbolic")
@@ -162,19 +152,12 @@ def problems(seed: int, size: int) -> Iterator[Case]:
         yield Case(entry["question"], "problem", str(Fraction(entry["answer"])))
 
 
-def abstentions(seed: int, per_family: int, unseen: bool) -> Iterator[Case]:
-    """Texts to abstain from: of families held out from training, or fresh texts of taught ones."""
-    rng = Random(seed)
-    families = foreign.HELD_OUT_FAMILIES if unseen else foreign.TAUGHT_FAMILIES
-    for family in families:
-        for text in foreign.pool(family, seed, per_family):
-            yield Case(text, f"rg:{family}", None)
-    if unseen:
-        for family, texts in held_out.FAMILIES.items():
-            yield from (Case(text, family, None) for text in texts)
-        return
-    for family, make in foreign.GENERATED.items():
-        yield from (Case(make(rng), f"made:{family}", None) for _ in range(per_family))
+def abstentions(seed: int, per_family: int) -> Iterator[Case]:
+    """Texts to abstain from, all of families that training never draws from."""
+    for family in foreign.HELD_OUT_FAMILIES:
+        yield from (Case(text, f"rg:{family}", None) for text in foreign.pool(family, seed, per_family))
+    for family, texts in held_out.FAMILIES.items():
+        yield from (Case(text, family, None) for text in texts)
 
 
 def near_misses(seed: int, size: int) -> Iterator[Case]:
@@ -185,12 +168,12 @@ def near_misses(seed: int, size: int) -> Iterator[Case]:
         yield Case(trace.text, trace.family, None)
 
 
-def variants(seed: int, size: int) -> Iterator[Case]:
-    """Problems without the trailing sentences and with first names that training never used."""
+def variants(seed: int, size: int, names: Callable[[Random], str]) -> Iterator[Case]:
+    """Problems without the trailing sentences and with other names of persons."""
     rng = Random(seed + 1)
     for _ in range(size):
         problem = traces.checked(rng)
-        text = traces.rename(problem.question, problem, lambda: rng.choice(held_out.NAMES))
+        text = traces.rename(problem.question, problem, lambda: names(rng))
         yield Case(text, "variant", str(problem.answer))
 
 
@@ -205,24 +188,28 @@ def unseen_lookalikes(seed: int, size: int) -> Iterator[Case]:
             yield Case(text, "lookalike", None)
 
 
+def unseen_name(rng: Random) -> str:
+    """A first name that training never used."""
+    return rng.choice(held_out.NAMES)
+
+
 def cases(which: str, size: int) -> list[Case]:
     """The cases of one set; the two sets share no seed with each other or with training."""
     seed = SEEDS[which]
-    unseen = which == "evaluation"
-    made = [*problems(seed, size), *abstentions(seed, 10, unseen), *near_misses(seed, size // 2)]
-    if unseen:
-        made += [*variants(seed, size // 5), *unseen_lookalikes(seed, size // 5)]
-    return made
+    made = list(problems(seed, size))
+    if which == "calibration":
+        return made + list(variants(seed, size, foreign.name))
+    made += [*variants(seed, size // 5, unseen_name), *unseen_lookalikes(seed, size // 5)]
+    return [*made, *abstentions(seed, 10), *near_misses(seed, size // 2)]
 
 
-def record(reader: Reader, case: Case, temperature: float) -> dict[str, Any] | None:
+def record(reader: Reader, case: Case, samples: int, temperature: float) -> dict[str, Any] | None:
     """All evidence on one case; None when the text is too long to read."""
     seed = zlib.crc32(case.text.encode())
-    reading = reader.read(case.text, SAMPLES, temperature, seed)
+    reading = reader.read(case.text, samples, temperature, seed)
     if reading is None:
         return None
-    views = {"toggled": toggled(case.text), "renamed": renamed(case.text)}
-    seen = {name: reader.read(view, 0, 1.0, seed) for name, view in views.items()}
+    view = reader.read(toggled(case.text), 0, 1.0, seed)
     return {
         **asdict(case),
         "prompt_nll": reading.prompt_nll,
@@ -230,7 +217,7 @@ def record(reader: Reader, case: Case, temperature: float) -> dict[str, Any] | N
         "reply_nll": reading.reply_nll,
         "greedy": {"reply": reading.replies[0], **key(reading.replies[0], case.text)},
         "samples": [key(reply, case.text) for reply in reading.replies[1:]],
-        "views": {name: key(view.replies[0], case.text)["key"] if view else "none" for name, view in seen.items()},
+        "toggled": key(view.replies[0], case.text)["key"] if view else "none",
     }
 
 
@@ -240,6 +227,7 @@ def main() -> None:
     parser.add_argument("--model", type=Path, required=True)
     parser.add_argument("--set", choices=sorted(SEEDS), default="evaluation")
     parser.add_argument("--size", type=int, default=500, help="number of problems")
+    parser.add_argument("--samples", type=int, default=SAMPLES, help="sampled replies per text")
     parser.add_argument("--temperature", type=float, default=1.0)
     parser.add_argument("--out", type=Path, required=True)
     given = parser.parse_args()
@@ -247,7 +235,7 @@ def main() -> None:
     reader = Reader(given.model)
     with given.out.open("w", encoding="utf-8") as out:
         for number, case in enumerate(cases(given.set, given.size), start=1):
-            found = record(reader, case, given.temperature)
+            found = record(reader, case, given.samples, given.temperature)
             made = found or {**asdict(case), "too_long": True}
             out.write(json.dumps(made) + "\n")
             if number % 100 == 0:

@@ -1,7 +1,7 @@
 """Acceptance rules for the pocket model's replies: calibrate thresholds, and score rules on records.
 
-    python -m surefoot.training.rules calibrate --records calibration.jsonl --out thresholds.json
-    python -m surefoot.training.rules report --records evaluation.jsonl --thresholds thresholds.json
+    python -m surefoot.training.rules calibrate --records calibration.jsonl --card card.json
+    python -m surefoot.training.rules report --records evaluation.jsonl --card card.json
 
 Records come from `surefoot.training.evidence`. A rule sees a record without its true answer and gives a
 value or abstains; only the score compares with the answer. Each command prints one JSON line per result.
@@ -18,9 +18,13 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+from surefoot.training import traces
+
 Record = dict[str, Any]
 Rule = Callable[[Record], str | None]
 TOP = 3
+POSITIONS = 512
+MAX_REPLY = 140
 QUANTILE = 0.99
 MARGIN = 1.25
 
@@ -56,8 +60,8 @@ def statistics(record: Record) -> tuple[float, float]:
 
 
 def calibrate(records: Sequence[Record]) -> Thresholds:
-    """MARGIN times the QUANTILE of each statistic over the problems among the records."""
-    found = [statistics(r) for r in records if r["family"] == "problem"]
+    """MARGIN times the QUANTILE of each statistic over the records that have an answer."""
+    found = [statistics(r) for r in records if r["answer"] is not None]
     limits = [sorted(column)[int(QUANTILE * (len(column) - 1))] * MARGIN for column in zip(*found, strict=True)]
     return Thresholds(round(limits[0], 3), round(limits[1], 3))
 
@@ -100,6 +104,13 @@ def _entry(record: Record, key: str) -> dict[str, Any]:
     return found
 
 
+def _plan(record: Record, value: str) -> dict[str, Any]:
+    """The first plan among the greedy and sampled ones that gives a value."""
+    plans = (record["greedy"], *record["samples"])
+    found: dict[str, Any] = next(p for p in plans if p.get("value") == value)
+    return found
+
+
 def checked(rule: Rule) -> Rule:
     """The rule, abstaining from values or plans that no taught problem has.
 
@@ -110,7 +121,7 @@ def checked(rule: Rule) -> Rule:
         value = rule(record)
         if value is None:
             return None
-        plan = next(p for p in (record["greedy"], *record["samples"]) if p.get("value") == value)
+        plan = _plan(record, value)
         number = Fraction(value)
         sound = number >= 0 and (number * 100).denominator == 1
         return value if sound and plan["unused_steps"] == 0 else None
@@ -128,29 +139,40 @@ def typical(rule: Rule, limits: Thresholds) -> Rule:
     return stricter
 
 
-def agreeing(rule: Rule, views: Sequence[str]) -> Rule:
-    """The rule, abstaining when the greedy reply to another view of the text computes something else."""
+def agreeing(rule: Rule) -> Rule:
+    """The rule, abstaining when the greedy reply to the other view of the text gives another value."""
 
     def stricter(record: Record) -> str | None:
         value = rule(record)
-        keys = [record["views"][view].partition("|")[0] for view in views]
-        return value if all(key == value for key in keys) else None
+        return value if record["toggled"].partition("|")[0] == value else None
 
     return stricter
 
 
-def rules(limits: Thresholds) -> dict[str, Rule]:
-    """The rules under study by name."""
-    made: dict[str, Rule] = {"greedy": greedy, "one_sample": one_sample, "greedy+checks": checked(greedy)}
-    made["greedy+checks+typical"] = typical(checked(greedy), limits)
-    for lead in (2, 3, 4):
-        name = f"ahead{lead}"
-        made[name] = ahead(lead, 12)
-        made[f"{name}+checks"] = checked(made[name])
-        made[f"{name}+checks+toggled"] = agreeing(checked(made[name]), ["toggled"])
-        made[f"{name}+checks+typical"] = typical(checked(made[name]), limits)
-        made[f"{name}+checks+typical+toggled"] = typical(agreeing(checked(made[name]), ["toggled"]), limits)
-        made[f"{name}+checks+typical+both"] = typical(agreeing(checked(made[name]), ["toggled", "renamed"]), limits)
+def taught(rule: Rule, shapes: frozenset[str]) -> Rule:
+    """The rule, abstaining from plans of a shape that no taught template has."""
+
+    def stricter(record: Record) -> str | None:
+        value = rule(record)
+        return value if value is not None and _plan(record, value)["shape"] in shapes else None
+
+    return stricter
+
+
+def rules(limits: Thresholds, shapes: frozenset[str]) -> dict[str, Rule]:
+    """The rules under study by name; each "+" adds a reason to abstain."""
+    made: dict[str, Rule] = {"one_sample": one_sample}
+    bases = {"greedy": greedy, **{f"ahead{lead}": ahead(lead, 12) for lead in (2, 3, 4)}}
+    for name, base in bases.items():
+        sound = checked(base)
+        made[name] = base
+        made[f"{name}+checks"] = sound
+        made[f"{name}+checks+typical"] = typical(sound, limits)
+        made[f"{name}+checks+toggled"] = agreeing(sound)
+        made[f"{name}+checks+typical+toggled"] = typical(agreeing(sound), limits)
+        made[f"{name}+checks+shapes"] = taught(sound, shapes)
+        made[f"{name}+checks+typical+shapes"] = typical(taught(sound, shapes), limits)
+        made[f"{name}+checks+typical+toggled+shapes"] = typical(taught(agreeing(sound), shapes), limits)
     return made
 
 
@@ -169,13 +191,14 @@ def _group(family: str) -> str:
     return family.split(":")[0] if family.startswith(("near", "made")) else family
 
 
-def report(records: Sequence[Record], limits: Thresholds) -> list[dict[str, Any]]:
+def report(records: Sequence[Record], card: dict[str, Any]) -> list[dict[str, Any]]:
     """One line per rule: problems, variants, and wrong acceptances per family of other texts."""
+    limits = Thresholds(**card["thresholds"])
     groups: dict[str, list[Record]] = {}
     for r in records:
         groups.setdefault(_group(r["family"]), []).append(r)
     lines = []
-    for name, rule in rules(limits).items():
+    for name, rule in rules(limits, frozenset(card["plan_shapes"])).items():
         line: dict[str, Any] = {"rule": name}
         for group, members in groups.items():
             result = score(rule, members)
@@ -191,24 +214,36 @@ def report(records: Sequence[Record], limits: Thresholds) -> list[dict[str, Any]
     return lines
 
 
+def new_card(records: Sequence[Record]) -> dict[str, Any]:
+    """The model's card for an engine: how to read, when to accept, and how the limits were set."""
+    return {
+        "dialect": "compact",
+        "max_prompt_tokens": POSITIONS - MAX_REPLY,
+        "max_reply_tokens": MAX_REPLY,
+        "voting": {"temperature": 1.0, "lead": 2, "cap": 12},
+        "thresholds": asdict(calibrate(records)),
+        "threshold_meaning": f"nats per prompt token after the first: mean, and mean of the {TOP} largest",
+        "calibration": f"{MARGIN} times the {QUANTILE} quantile over {len(records)} taught problems",
+        "toggled_sentences": traces.TRAILER,
+        "plan_shapes": traces.shapes(),
+    }
+
+
 def main() -> None:
     """Read the command line, then calibrate or report."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("command", choices=("calibrate", "report"))
     parser.add_argument("--records", type=Path, required=True)
-    parser.add_argument("--thresholds", type=Path, help="for report: the calibrated thresholds")
-    parser.add_argument("--out", type=Path, help="for calibrate: where to write the thresholds")
+    parser.add_argument("--card", type=Path, required=True, help="written by calibrate, read by report")
     given = parser.parse_args()
     lines = given.records.read_text(encoding="utf-8").splitlines()
     records: list[Record] = [json.loads(line) for line in lines]
     if given.command == "calibrate":
-        found = json.dumps(asdict(calibrate(records)))
-        print(found)
-        if given.out:
-            given.out.write_text(found + "\n", encoding="utf-8")
+        card = new_card(records)
+        given.card.write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
+        print(json.dumps(card["thresholds"]))
         return
-    limits = Thresholds(**json.loads(given.thresholds.read_text(encoding="utf-8")))
-    for line in report(records, limits):
+    for line in report(records, json.loads(given.card.read_text(encoding="utf-8"))):
         print(json.dumps(line))
 
 

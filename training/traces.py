@@ -101,6 +101,15 @@ def coverage(instances: int, seed: int = TRAIN_SEED) -> dict[int, float]:
     return shares
 
 
+def shapes(instances: int = 500, seed: int = TRAIN_SEED) -> list[str]:
+    """All plan shapes of the taught templates, sorted."""
+    found = set()
+    for template in templates():
+        made = (generate(template, Random(seed + i)) for i in range(instances))
+        found |= {compact.shape(p.reply, len(compact.mask(p.question).numbers)) for p in made}
+    return sorted(found)
+
+
 def checked(rng: Random) -> Problem:
     """A random problem whose program reproduces its answer."""
     while True:
@@ -343,11 +352,11 @@ _MISSES: dict[str, Callable[[str, Problem, Random], str | None]] = {
 
 
 def mixed(rng: Random, pool_seed: int) -> Trace:
-    """One training trace: about half positives, the rest near misses and foreign texts."""
+    """One training trace: three fifths positives, then near misses, and some foreign texts."""
     share = rng.random()
-    if share < 0.52:
+    if share < 0.60:
         return positive(rng)
-    if share < 0.80:
+    if share < 0.90:
         return near_miss(rng)
     text, family = foreign.text(rng, pool_seed)
     text = text + TRAILER if rng.random() < 0.15 else text

@@ -1,4 +1,4 @@
-"""What Alembic runs. The connection, with its transaction begun, comes from `surefoot.storage.migrations.upgrade`."""
+"""What Alembic runs. The connection, with its transaction begun, comes from `surefoot.storage.schema.upgrade`."""
 
 from __future__ import annotations
 

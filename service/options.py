@@ -1,0 +1,228 @@
+"""The options that commands share, and the engine that they describe."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from surefoot.engine import Engine
+    from surefoot.storage.records import Budget, Json
+    from surefoot.storage.run import RunInfo
+    from surefoot.storage.store import Store
+
+MODELS, WORK, LIMITS, SHOWN = "What does the work", "What it works with", "How far to trust, how much to spend", "Output"
+
+
+def _option(*names: str, help: str, panel: str | None = None, env: str | None = None, **more: Any) -> Any:
+    return typer.Option(*names, help=help, rich_help_panel=panel, envvar=env, show_default=False, **more)
+
+
+StoreUrl = Annotated[
+    str | None,
+    _option("--store", help="Path or URL of the store. Default: .surefoot/surefoot.db", env="SUREFOOT_STORE"),
+]
+Run = Annotated[str, typer.Argument(help="A run's id, 4 or more characters of either end of it, or 'last'.", metavar="RUN")]
+AsJson = Annotated[bool, _option("--json", help="JSON on stdout, one object a line.", panel=SHOWN)]
+Quiet = Annotated[bool, _option("--quiet", "-q", help="Print the answer and nothing else.", panel=SHOWN)]
+
+Model = Annotated[
+    str | None,
+    _option(
+        "--model",
+        "-m",
+        help="Model by its litellm name (openai/gpt-5.1, ollama/...), 'pocket', or local/<folder>. Default: pocket",
+        panel=MODELS,
+        env="SUREFOOT_MODEL",
+    ),
+]
+PlanModel = Annotated[
+    str | None, _option("--plan-model", help="Model that makes plans.", panel=MODELS, env="SUREFOOT_PLAN_MODEL")
+]
+ActModel = Annotated[
+    str | None, _option("--act-model", help="Model that carries out steps.", panel=MODELS, env="SUREFOOT_ACT_MODEL")
+]
+JudgeModel = Annotated[
+    str | None, _option("--judge-model", help="Model that judges.", panel=MODELS, env="SUREFOOT_JUDGE_MODEL")
+]
+BaseUrl = Annotated[
+    str | None,
+    _option("--base-url", help="Base URL of an OpenAI-compatible server.", panel=MODELS, env="SUREFOOT_BASE_URL"),
+]
+Tools = Annotated[
+    str,
+    _option(
+        "--tools", help="Tools that steps may use: calculator, python, files, or none. Default: calculator", panel=WORK
+    ),
+]
+PlanFile = Annotated[
+    Path | None, _option("--plan", help="YAML or JSON file with the plan; else the plan model makes one.", panel=WORK)
+]
+Input = Annotated[
+    list[str] | None,
+    _option("--input", "-i", help="key=value for the task; the value is JSON, else text. Repeatable.", panel=WORK),
+]
+Workspace = Annotated[
+    Path | None,
+    _option("--workspace", help="Folder that tools work in.", panel=WORK, exists=True, file_okay=False, resolve_path=True),
+]
+Target = Annotated[
+    float | None, _option("--target", help="Wanted probability that an accepted answer is right.", panel=LIMITS)
+]
+Steps = Annotated[int | None, _option("--steps", help="At most so many attempts at steps.", panel=LIMITS, min=1)]
+Tokens = Annotated[int | None, _option("--tokens", help="At most so many tokens.", panel=LIMITS, min=1)]
+Usd = Annotated[float | None, _option("--usd", help="At most so many US dollars.", panel=LIMITS, min=0)]
+Seconds = Annotated[float | None, _option("--seconds", help="At most so many seconds.", panel=LIMITS, min=0)]
+Votes = Annotated[
+    int | None,
+    _option("--votes", help="Lead in votes that an unproven answer needs. Default: from --target", panel=LIMITS, min=1),
+]
+Seed = Annotated[int, _option("--seed", help="Seed of every sample. Default: 0", panel=LIMITS)]
+Concurrency = Annotated[
+    int, _option("--concurrency", help="Steps, and tasks of a file, at once. Default: 32", panel=LIMITS, min=1)
+]
+NoVerify = Annotated[bool, _option("--no-verify", help="Accept the first sample of everything.", panel=LIMITS)]
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """An engine, as the command line describes it."""
+
+    model: str | None = None
+    plan_model: str | None = None
+    act_model: str | None = None
+    judge_model: str | None = None
+    base_url: str | None = None
+    tools: tuple[str, ...] = ("calculator",)
+    plan: Json = None
+    """The plan itself: its file may be gone when the run is resumed."""
+    workspace: str | None = None
+    votes: int | None = None
+    seed: int = 0
+    concurrency: int = 32
+    verify: bool = True
+    target: float | None = None
+    budget: Budget | None = None
+
+    def engine(self, store: Store | str | None) -> Engine:
+        """Raises SetupError where something does not fit together."""
+        from surefoot.engine import Engine
+        from surefoot.planners import FixedPlanner
+        from surefoot.planners.document import plan_from
+        from surefoot.storage.errors import SetupError
+
+        if "files" in self.tools and self.workspace is None:
+            raise SetupError("--tools files needs --workspace DIR: the folder whose files steps may read and write")
+        return Engine(
+            self.model or "pocket",
+            plan_model=self.plan_model,
+            act_model=self.act_model,
+            judge_model=self.judge_model,
+            base_url=self.base_url,
+            tools=self.tools,
+            planner=None if self.plan is None else FixedPlanner(plan_from(self.plan)),
+            store=store,
+            target=self.target,
+            budget=self.budget,
+            verify=self.verify,
+            votes=self.votes,
+            seed=self.seed,
+            concurrency=self.concurrency,
+            workspace=self.workspace,
+            notes={"cli": self._notes()},
+        )
+
+    def _notes(self) -> dict[str, Json]:
+        """What `noted` needs and the run's row does not hold already. No password is written down."""
+        url = None if self.base_url is not None and "@" in self.base_url else self.base_url
+        return {
+            "model": self.model or "pocket",
+            "plan_model": self.plan_model,
+            "act_model": self.act_model,
+            "judge_model": self.judge_model,
+            "base_url": url,
+            "tools": list(self.tools),
+            "plan": self.plan,
+            "workspace": self.workspace,
+        }
+
+
+def noted(run: RunInfo) -> Setup:
+    """The setup that a run was made with. Raises SetupError where it was not made by the command line."""
+    from surefoot.storage.errors import SetupError
+
+    config = run.config if isinstance(run.config, Mapping) else {}
+    notes = (config.get("notes") or {}).get("cli")
+    if notes is None:
+        raise SetupError(
+            f"the run {run.run_id} was made by a program, not by `surefoot run`: "
+            "resume it there, with Engine.resume on an engine that has the same tools and planners"
+        )
+    known = {name: notes.get(name) for name in Setup.__slots__ if name in notes}
+    settings = config.get("settings") or {}
+    setup = Setup(**known | {"tools": tuple(notes.get("tools") or ())})
+    return replace(setup, **{name: settings[name] for name in ("concurrency", "seed", "verify") if name in settings})
+
+
+def tools_of(text: str) -> tuple[str, ...]:
+    """`a,b` as names; 'none' is none."""
+    names = tuple(name.strip() for name in text.split(",") if name.strip())
+    return () if names == ("none",) else names
+
+
+def inputs_of(pairs: Sequence[str]) -> dict[str, Json]:
+    """`key=value` pairs; a value that is JSON is that, any other is text. Raises SetupError."""
+    from surefoot.storage.errors import SetupError
+
+    found: dict[str, Json] = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not equals or not key.strip():
+            raise SetupError(f"--input {pair!r}: write key=value, for example --input units=40")
+        if key.strip() in found:
+            raise SetupError(f"--input {key.strip()} is given twice")
+        found[key.strip()] = json_or_text(value)
+    return found
+
+
+def json_or_text(text: str) -> Json:
+    try:
+        return json.loads(text, parse_constant=_no_constant)
+    except (ValueError, RecursionError):
+        return text
+
+
+def json_of(text: str, option: str) -> Json:
+    """Raises SetupError where the text is no JSON."""
+    from surefoot.storage.errors import SetupError
+
+    try:
+        return json.loads(text, parse_constant=_no_constant)
+    except (ValueError, RecursionError) as error:
+        raise SetupError(f"{option} {text!r} is no JSON ({error}); text needs quotes: '\"text\"'") from None
+
+
+def _no_constant(name: str) -> Json:
+    raise ValueError(f"{name} is no JSON")
+
+
+def budget_of(
+    steps: int | None, tokens: int | None, usd: float | None, seconds: float | None, base: Budget | None = None
+) -> Budget:
+    """A budget; what is not given is that of `base`."""
+    from surefoot.storage.records import Budget
+
+    given = {"steps": steps, "tokens": tokens, "usd": usd, "seconds": seconds}
+    return replace(base or Budget(), **{name: limit for name, limit in given.items() if limit is not None})  # type: ignore[arg-type]
+
+
+def open_store(url: str | None) -> Store:
+    """The store that holds runs already. Raises StoreError where there is none."""
+    from surefoot.storage.store import Store
+
+    return Store.open(url, create=False)

@@ -1,0 +1,377 @@
+"""What a journal leaves behind when its process or its database goes away."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import shutil
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import create_engine, text
+from steps import TASK, Open, add_step
+
+from surefoot.storage import Journal, Outcome, Store
+from surefoot.storage.database import Tuning
+from surefoot.storage.errors import StoreError
+from surefoot.storage.records import Event, PlannedStep, Policy
+
+pytestmark = pytest.mark.anyio
+
+pytest_plugins = ("stores",)
+
+HEAD = f"""
+import asyncio, random, resource, sys
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+from steps import TASK, add_step
+from surefoot.storage import Store
+from surefoot.storage.database import Tuning
+from surefoot.storage.errors import StoreError
+url, wal = sys.argv[1], {{"None": None, "True": True, "False": False}}[sys.argv[2]]
+store = Store.open(url, tuning=Tuning(wal=wal))
+journal = store.begin(TASK)
+print(journal.run_id, flush=True)
+"""
+
+ENDLESS = """
+async def main():
+    steps = 0
+    while True:
+        for _ in range(random.randint(1, 400)):
+            add_step(journal, steps, needs=(1,))
+            steps += 1
+        await journal.barrier()
+        print(10 * steps, flush=True)
+asyncio.run(main())
+"""
+
+CRAMPED = """
+resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, 400_000))
+async def main():
+    for ordinal in range(100_000):
+        add_step(journal, ordinal)
+        if ordinal % 100 == 0:
+            await journal.barrier()
+            print(journal.seq(), flush=True)
+try:
+    asyncio.run(main())
+except StoreError as error:
+    print(error)
+"""
+
+FORGETFUL = """
+for ordinal in range(1000):
+    add_step(journal, ordinal)
+print("done")
+"""
+
+
+def child(code: str, url: str, wal: bool | None = None) -> subprocess.Popen[str]:
+    return subprocess.Popen([sys.executable, "-c", HEAD + code, url, str(wal)], stdout=subprocess.PIPE, text=True)
+
+
+def check_prefix(store: Store, run_id: str, promised: int) -> int:
+    """Whole transactions, in order: numbers without a gap, at least the promised ones, edges with their steps."""
+    seqs = []
+    for record in store.records(run_id):
+        seqs.append(record.seq)
+        if isinstance(record, PlannedStep):
+            assert record.needs == (1,)
+    assert seqs == list(range(1, len(seqs) + 1))
+    assert len(seqs) >= promised
+    return len(seqs)
+
+
+# --- the process goes away ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["truncate", "wal", pytest.param("postgres", marks=pytest.mark.postgres)])
+def test_killed_at_any_moment_it_leaves_a_prefix(
+    kind: str, tmp_path: Path, request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str]
+) -> None:
+    url = request.getfixturevalue("database") if kind == "postgres" else str(tmp_path / "runs.db")
+    wal = kind == "wal"
+    chance = random.Random(kind)
+    for _ in range(4):
+        process = child(ENDLESS, url, wal)
+        assert process.stdout is not None
+        run_id = process.stdout.readline().strip()
+        promised = "0"
+        for _ in range(chance.randint(1, 8)):
+            promised = process.stdout.readline()
+        # Somewhere in the work that follows: a random moment is the point.
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(chance.uniform(0, 0.06))
+        process.send_signal(signal.SIGKILL)
+        promised = [promised, *process.stdout.read().splitlines()][-1]
+        process.stdout.close()
+        process.wait()
+        if kind != "postgres":
+            connection = sqlite3.connect(url)
+            assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+            connection.close()
+        with Store.open(url, tuning=Tuning(wal=wal)) as store:
+            count = check_prefix(store, run_id, int(promised))
+            journal = store.reopen(run_id)
+            assert journal.seq() == count + 1
+            journal.append(Event(count + 1, "resumed"))
+            journal.close()
+            assert [record.seq for record in store.records(run_id, after=count)] == [count + 1]
+
+
+def test_a_process_that_ends_without_closing_loses_nothing(tmp_path: Path) -> None:
+    process = child(FORGETFUL, str(tmp_path / "runs.db"))
+    output, _ = process.communicate(timeout=60)
+    run_id, done = output.split()
+    assert (done, process.returncode) == ("done", 0)
+    with Store.open(tmp_path / "runs.db") as store:
+        assert sum(1 for _ in store.records(run_id)) == 10_000
+
+
+async def test_a_journal_keeps_its_store_open(tmp_path: Path) -> None:
+    journal = Store.open(tmp_path / "runs.db").begin(TASK)
+    add_step(journal, 0)
+    await journal.barrier()
+    journal.close()
+    with Store.open(tmp_path / "runs.db") as store:
+        assert sum(1 for _ in store.records(journal.run_id)) == 10
+
+
+def test_an_event_loop_that_ended_harms_nobody(tmp_path: Path) -> None:
+    lock = sqlite3.connect(tmp_path / "runs.db", isolation_level=None)
+    with Store.open(tmp_path / "runs.db", tuning=Tuning(busy_ms=20)) as store:
+        journal = store.begin(TASK)
+
+        async def give_up() -> None:
+            lock.execute("BEGIN EXCLUSIVE")
+            add_step(journal, 0)
+            await asyncio.wait_for(journal.barrier(), 0.1)
+
+        with pytest.raises(TimeoutError):
+            asyncio.run(give_up())
+        lock.execute("ROLLBACK")
+        lock.close()
+        journal.close()
+        assert sum(1 for _ in store.records(journal.run_id)) == 10
+
+
+# --- the database refuses -----------------------------------------------------------------------------------------
+
+
+async def check_refuses_everything(store: Store, journal: Journal, why: str) -> None:
+    with pytest.raises(StoreError, match=why):
+        journal.append(Event(journal.seq(), "resumed"))
+    with pytest.raises(StoreError, match=why):
+        await journal.barrier()
+    with pytest.raises(StoreError, match=why):
+        await journal.room()
+    with pytest.raises(StoreError, match=why):
+        journal.finish(Outcome.FAILED)
+    with pytest.raises(StoreError, match=why):
+        journal.close()
+    with pytest.raises(StoreError, match=why):
+        store.policy(Policy("another"))
+    with pytest.raises(StoreError, match=why):
+        store.close()
+
+
+async def test_a_lock_that_ends_in_time_loses_nothing(tmp_path: Path) -> None:
+    with Store.open(tmp_path / "runs.db", tuning=Tuning(busy_ms=20)) as store:
+        journal = store.begin(TASK)
+        lock = sqlite3.connect(tmp_path / "runs.db", isolation_level=None)
+        lock.execute("BEGIN EXCLUSIVE")
+        add_step(journal, 0)
+        waiting = asyncio.create_task(journal.barrier())
+        await asyncio.wait({waiting}, timeout=0.3)
+        assert not waiting.done()
+        add_step(journal, 1)
+        lock.execute("ROLLBACK")
+        lock.close()
+        await waiting
+        await journal.barrier()
+        assert sum(1 for _ in store.records(journal.run_id)) == 20
+
+
+async def test_a_lock_that_does_not_end_fails_the_journal_and_keeps_what_was_promised(tmp_path: Path) -> None:
+    store = Store.open(tmp_path / "runs.db", tuning=Tuning(busy_ms=20, patience=0.2))
+    journal = store.begin(TASK)
+    add_step(journal, 0)
+    await journal.barrier()
+    lock = sqlite3.connect(tmp_path / "runs.db", isolation_level=None)
+    lock.execute("BEGIN EXCLUSIVE")
+    add_step(journal, 1)
+    with pytest.raises(StoreError, match="the run could not be recorded: database is locked; another process"):
+        await journal.barrier()
+    await check_refuses_everything(store, journal, "another process is writing")
+    lock.execute("ROLLBACK")
+    lock.close()
+    with Store.open(tmp_path / "runs.db") as store:
+        assert [record.seq for record in store.records(journal.run_id)] == list(range(1, 11))
+
+
+def test_a_file_that_may_not_grow_fails_the_journal_and_keeps_what_was_promised(tmp_path: Path) -> None:
+    process = child(CRAMPED, str(tmp_path / "runs.db"))
+    output, _ = process.communicate(timeout=60)
+    run_id, *promised, error = output.splitlines()
+    assert error.startswith("the run could not be recorded: ")
+    with Store.open(tmp_path / "runs.db") as store:
+        seqs = [record.seq for record in store.records(run_id)]
+    assert len(promised) > 2
+    assert seqs == [seq for seq in range(1, int(promised[-1])) if str(seq) not in promised]
+
+
+async def test_what_is_no_json_fails_the_journal_with_the_reason(tmp_path: Path) -> None:
+    store = Store.open(tmp_path / "runs.db")
+    journal = store.begin(TASK)
+    add_step(journal, 0)
+    await journal.barrier()
+    journal.append(Event(journal.seq(), "asked", data=object()))
+    with pytest.raises(StoreError, match="TypeError: a value of type object cannot be kept as JSON"):
+        await journal.barrier()
+    await check_refuses_everything(store, journal, "a value of type object")
+
+
+async def test_a_run_that_two_record_at_once_is_refused_to_the_second(open_store: Open) -> None:
+    store, other = open_store(), open_store()
+    journal = store.begin(TASK)
+    second = other.reopen(journal.run_id)
+    add_step(journal, 0)
+    await journal.barrier()
+    add_step(second, 0)
+    with pytest.raises(StoreError, match="another process records the same run"):
+        await second.barrier()
+    with pytest.raises(StoreError):
+        other.close()
+    store.close()
+
+
+async def test_a_job_that_is_wrong_fails_alone(open_store: Open) -> None:
+    with open_store() as store:
+        journal = store.begin(TASK)
+        add_step(journal, 0)
+        with pytest.raises(StoreError, match="the store refused it"):
+            store._writer.do(lambda connection: connection.execute(text("INSERT INTO nowhere VALUES (1)")))
+        await journal.barrier()
+        assert sum(1 for _ in store.records(journal.run_id)) == 10
+
+
+# --- the database goes away ---------------------------------------------------------------------------------------
+
+
+class Wire:
+    """A wire to PostgreSQL that can be cut: at once, or after the next COMMIT got through but before its answer."""
+
+    def __init__(self, server: Path) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="wire-"))
+        self.cut_after_commit = False
+        self.cuts = 0
+        self._server = str(server / ".s.PGSQL.5432")
+        self._open: list[socket.socket] = []
+        self._listener = socket.socket(socket.AF_UNIX)
+        self._listener.bind(str(self.folder / ".s.PGSQL.5432"))
+        self._listener.listen()
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def cut(self) -> None:
+        """No connection, old or new, from now on."""
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        for end in self._open:
+            end.close() if end.fileno() < 0 else end.shutdown(socket.SHUT_RDWR)
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                client, _ = self._listener.accept()
+            except OSError:
+                return
+            server = socket.socket(socket.AF_UNIX)
+            server.connect(self._server)
+            self._open += [client, server]
+            threading.Thread(target=self._up, args=(client, server), daemon=True).start()
+            threading.Thread(target=self._down, args=(server, client), daemon=True).start()
+
+    def _up(self, client: socket.socket, server: socket.socket) -> None:
+        while data := _receive(client):
+            if self.cut_after_commit and b"COMMIT" in data:
+                self.cut_after_commit = False
+                self.cuts += 1
+                client.shutdown(socket.SHUT_RDWR)
+            server.sendall(data)
+        server.shutdown(socket.SHUT_WR)
+
+    def _down(self, server: socket.socket, client: socket.socket) -> None:
+        while data := _receive(server):
+            try:
+                client.sendall(data)
+            except OSError:
+                return
+
+
+def _receive(end: socket.socket) -> bytes:
+    try:
+        return end.recv(65536)
+    except OSError:
+        return b""
+
+
+@pytest.fixture
+def wire(postgres: str) -> Iterator[Wire]:
+    wire = Wire(Path(postgres.rpartition("=")[2]))
+    yield wire
+    wire.cut()
+    shutil.rmtree(wire.folder)
+
+
+@pytest.mark.postgres
+async def test_a_server_that_ends_its_connections_loses_nothing(database: str) -> None:
+    killer = create_engine(database.replace("postgresql", "postgresql+psycopg"), isolation_level="AUTOCOMMIT")
+    others = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    with Store.open(database) as store, killer.connect() as connection:
+        journal = store.begin(TASK)
+        ended = 0
+        for ordinal in range(40):
+            for _ in range(20):
+                add_step(journal, ordinal)
+            ended += connection.execute(text(others)).scalar_one()
+            await journal.barrier()
+        assert ended >= 20
+        assert [record.seq for record in store.records(journal.run_id)] == list(range(1, 8001))
+    killer.dispose()
+
+
+@pytest.mark.postgres
+async def test_a_commit_whose_answer_got_lost_is_not_done_twice(database: str, wire: Wire) -> None:
+    name = database.rpartition("/")[2].partition("?")[0]
+    with Store.open(f"postgresql://tester@/{name}?host={wire.folder}") as store:
+        journal = store.begin(TASK)
+        for ordinal in range(5):
+            add_step(journal, ordinal)
+            wire.cut_after_commit = True
+            await journal.barrier()
+        assert wire.cuts == 5
+        assert [record.seq for record in store.records(journal.run_id)] == list(range(1, 51))
+
+
+@pytest.mark.postgres
+async def test_a_server_that_stays_away_fails_the_journal(database: str, wire: Wire) -> None:
+    name = database.rpartition("/")[2].partition("?")[0]
+    store = Store.open(f"postgresql://tester@/{name}?host={wire.folder}", tuning=Tuning(patience=0.3))
+    journal = store.begin(TASK)
+    add_step(journal, 0)
+    await journal.barrier()
+    wire.cut()
+    add_step(journal, 1)
+    with pytest.raises(StoreError, match="could not be recorded: .*check that the database is there"):
+        await journal.barrier()
+    await check_refuses_everything(store, journal, "could not be recorded")
+    with Store.open(database) as store:
+        assert sum(1 for _ in store.records(journal.run_id)) == 10

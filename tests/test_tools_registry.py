@@ -1,0 +1,169 @@
+"""The registry: what it takes, and what it says when a name is wrong."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+from langchain_core.tools import InjectedToolArg, ToolException
+from langchain_core.tools import tool as langchain_tool
+from typing_extensions import Annotated  # noqa: UP035 (LangChain reads either)
+
+from surefoot.models.question import ToolSpec
+from surefoot.storage.errors import Retry, SetupError, ToolError
+from surefoot.tools import Effect, Registry, ToolContext, as_tool, tool
+from surefoot.tools.function import FunctionTool
+from surefoot.tools.langchain import LangChainTool
+
+pytestmark = pytest.mark.anyio
+
+
+@tool(effect="pure")
+def price(sku: str) -> float:
+    """Price of one unit in euros."""
+    return 2.5
+
+
+def plain(x: int) -> int:
+    """A function that says nothing of its effect."""
+    return x + 1
+
+
+def test_tools_are_found_by_name_in_the_order_given() -> None:
+    registry = Registry([price, plain])
+    assert registry.names == ("price", "plain")
+    assert [t.name for t in registry] == ["price", "plain"]
+    assert len(registry) == 2
+    assert "price" in registry and "cost" not in registry
+    assert registry.get("price") is price
+    assert repr(registry) == "<Registry price, plain>"
+    assert repr(Registry()) == "<Registry without tools>"
+
+
+def test_specs_are_the_tools_as_models_see_them() -> None:
+    assert Registry([price]).specs() == (ToolSpec("price", price.description, price.parameters),)
+
+
+def test_two_tools_of_one_name_are_refused_and_both_are_named() -> None:
+    @tool(name="price")
+    def cost(sku: str) -> float:
+        return 1.0
+
+    with pytest.raises(SetupError, match=r"two tools are called 'price': \S+price and \S+cost; rename one"):
+        Registry([price, cost])
+
+
+def test_the_same_tool_twice_is_one_tool() -> None:
+    assert Registry([price, price, plain, plain, "calculator", "calculator"]).names == ("price", "plain", "calculator")
+
+
+def test_an_unknown_name_is_for_the_model_to_mend_and_says_what_there_is() -> None:
+    with pytest.raises(Retry, match="no tool called 'cost'; the tools are: price, plain"):
+        Registry([price, plain]).get("cost")
+    with pytest.raises(Retry, match="there are no tools"):
+        Registry().get("cost")
+
+
+def test_a_subset_keeps_only_the_named_tools() -> None:
+    registry = Registry([price, plain, "files"])
+    assert registry.subset(["plain", "price"]).names == ("plain", "price")
+    assert registry.subset(["files"]).names == ("read_file", "write_file", "list_files")
+    assert registry.subset(None) is registry
+    assert registry.subset([]).names == ()
+    for unknown in ("cost", "python"):
+        with pytest.raises(SetupError, match=f"no tool called '{unknown}'"):
+            registry.subset([unknown])
+
+
+def test_built_in_tools_have_names() -> None:
+    registry = Registry(["calculator", "python", "files"])
+    assert registry.names == ("calculator", "python", "read_file", "write_file", "list_files")
+    effects = {t.name: t.effect for t in registry}
+    assert effects == {
+        "calculator": Effect.PURE,
+        "python": Effect.ONCE,
+        "read_file": Effect.PURE,
+        "write_file": Effect.IDEMPOTENT,
+        "list_files": Effect.PURE,
+    }
+    with pytest.raises(SetupError, match="no built-in tool 'browser'; the names are: calculator, python, files"):
+        Registry(["browser"])
+    with pytest.raises(SetupError, match=r"give a list: \['calculator'\]"):
+        Registry("calculator")
+
+
+def test_a_plain_function_is_a_tool_of_the_safest_effect() -> None:
+    made = as_tool(plain)
+    assert isinstance(made, FunctionTool)
+    assert (made.name, made.effect) == ("plain", Effect.ONCE)
+
+
+def test_a_tool_is_taken_as_it_is() -> None:
+    assert as_tool(price) is price
+
+
+@pytest.mark.parametrize("obj", [3, None, object(), FunctionTool])
+def test_what_is_no_tool_is_refused_with_what_would_be(obj: Any) -> None:
+    with pytest.raises(SetupError, match="give"):
+        as_tool(obj)
+
+
+async def test_a_langchain_tools_injected_arguments_are_no_parameters() -> None:
+    @langchain_tool
+    def greet(name: str, user: Annotated[str, InjectedToolArg] = "nobody") -> str:
+        """Greet."""
+        return f"{user} greets {name}"
+
+    made = as_tool(greet)
+    assert list(made.parameters["properties"]) == ["name"]
+    assert await made.call({"name": "Ann"}, ToolContext()) == "nobody greets Ann"
+
+
+async def test_a_langchain_tool_can_be_declared_pure() -> None:
+    @langchain_tool
+    def shout(text: str) -> str:
+        """Shout."""
+        return text.upper()
+
+    made = LangChainTool(shout, effect="pure", timeout=5, approval=True, output_limit=4)
+    assert (made.effect, made.timeout, made.approval) == (Effect.PURE, 5, True)
+    assert await made.call({"text": "abcdef"}, ToolContext()) == "AB\n[... 2 characters left out ...]\nEF"
+
+
+async def test_a_langchain_tool_exception_is_a_failure_unless_the_tool_handles_it() -> None:
+    @langchain_tool
+    def fails(x: int) -> str:
+        """Fail."""
+        raise ToolException("no such order")
+
+    with pytest.raises(ToolError, match="ToolException: no such order"):
+        await as_tool(fails).call({"x": 1}, ToolContext())
+    fails.handle_tool_error = True
+    assert await as_tool(fails).call({"x": 1}, ToolContext()) == "no such order"
+
+
+async def test_a_tool_that_only_looks_like_langchains_is_enough() -> None:
+    class Duck:
+        name = "duck"
+        description = "Quack."
+        args: Any = {"times": {"type": "integer"}}  # noqa: RUF012
+
+        async def ainvoke(self, arguments: dict[str, Any]) -> str:
+            return "quack " * int(arguments["times"])
+
+    made = as_tool(Duck())
+    assert await made.call({"times": 2}, ToolContext()) == "quack quack "
+    with pytest.raises(Retry, match=r"times: 'x' is not of type 'integer'"):
+        await made.call({"times": "x"}, ToolContext())
+
+
+def test_the_package_is_light_to_import() -> None:
+    script = """
+import sys, surefoot.tools
+heavy = {"langchain_core", "jsonschema", "numpy", "torch", "litellm", "langgraph"} & set(sys.modules)
+assert not heavy, heavy
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
