@@ -113,9 +113,10 @@ class Recorder:
         for index, message in enumerate(reply.prompt):
             key = _key(place.tip, message)
             found = talk.messages.get(key)
-            if found is None or (tokens is not None and tokens[: len(found.tokens)] != found.tokens):
+            last = index == len(reply.prompt) - 1
+            # A beginning that was stored as part of a longer prompt may carry fewer tokens than this prompt has.
+            if found is None or (tokens is not None and found.tokens != tokens[: None if last else len(found.tokens)]):
                 # A chat template gives no borders, so the last message carries all tokens that are new.
-                last = index == len(reply.prompt) - 1
                 new = tokens[len(place.tokens) :] if tokens is not None and last else NO_TOKENS
                 seq = self._store(place.tip, message, None if tokens is None else new)
                 found = talk.messages[key] = Place(seq, place.tokens + new)

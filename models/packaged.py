@@ -28,9 +28,8 @@ class PocketModel(LocalModel):
         place = Path(folder) if folder is not None else FOLDER / "word_problems"
         self.card: Mapping[str, Json] = _card(place)
         """Metadata and thresholds that were measured when the weights were made."""
-        super().__init__(
-            place, **{"name": NAME, "dialect": "compact", "max_tokens": MAX_TOKENS, "device": "cpu"} | options
-        )
+        own: dict[str, Any] = {"name": NAME, "dialect": "compact", "max_tokens": MAX_TOKENS, "device": "cpu"}
+        super().__init__(place, **own | options)
 
 
 def pocket(**options: Any) -> PocketModel:

@@ -12,7 +12,8 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -278,14 +279,30 @@ class Wire:
         self._listener = socket.socket(socket.AF_UNIX)
         self._listener.bind(str(self.folder / ".s.PGSQL.5432"))
         self._listener.listen()
-        threading.Thread(target=self._accept, daemon=True).start()
+        self._threads: list[threading.Thread] = []
+        self._start(self._accept)
+
+    def through(self, address: str) -> str:
+        return f"{address.partition('=')[0]}={self.folder}"
 
     def cut(self) -> None:
         """No connection, old or new, from now on."""
-        self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
+        _hang_up(self._listener)
         for end in self._open:
-            end.close() if end.fileno() < 0 else end.shutdown(socket.SHUT_RDWR)
+            _hang_up(end)
+
+    def close(self) -> None:
+        self.cut()
+        for thread in self._threads:
+            thread.join()
+        for end in (self._listener, *self._open):
+            end.close()
+        shutil.rmtree(self.folder)
+
+    def _start(self, target: Callable[..., None], *ends: socket.socket) -> None:
+        thread = threading.Thread(target=target, args=ends, daemon=True)
+        self._threads.append(thread)
+        thread.start()
 
     def _accept(self) -> None:
         while True:
@@ -296,17 +313,17 @@ class Wire:
             server = socket.socket(socket.AF_UNIX)
             server.connect(self._server)
             self._open += [client, server]
-            threading.Thread(target=self._up, args=(client, server), daemon=True).start()
-            threading.Thread(target=self._down, args=(server, client), daemon=True).start()
+            self._start(self._up, client, server)
+            self._start(self._down, server, client)
 
     def _up(self, client: socket.socket, server: socket.socket) -> None:
         while data := _receive(client):
             if self.cut_after_commit and b"COMMIT" in data:
                 self.cut_after_commit = False
                 self.cuts += 1
-                client.shutdown(socket.SHUT_RDWR)
+                _hang_up(client)
             server.sendall(data)
-        server.shutdown(socket.SHUT_WR)
+        _hang_up(server)
 
     def _down(self, server: socket.socket, client: socket.socket) -> None:
         while data := _receive(server):
@@ -314,6 +331,12 @@ class Wire:
                 client.sendall(data)
             except OSError:
                 return
+        _hang_up(client)
+
+
+def _hang_up(end: socket.socket) -> None:
+    with suppress(OSError):  # hung up already
+        end.shutdown(socket.SHUT_RDWR)
 
 
 def _receive(end: socket.socket) -> bytes:
@@ -327,21 +350,21 @@ def _receive(end: socket.socket) -> bytes:
 def wire(postgres: str) -> Iterator[Wire]:
     wire = Wire(Path(postgres.rpartition("=")[2]))
     yield wire
-    wire.cut()
-    shutil.rmtree(wire.folder)
+    wire.close()
 
 
 @pytest.mark.postgres
 async def test_a_server_that_ends_its_connections_loses_nothing(database: str) -> None:
     killer = create_engine(database.replace("postgresql", "postgresql+psycopg"), isolation_level="AUTOCOMMIT")
-    others = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    others = "FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    end = text(f"SELECT count(pg_terminate_backend(pid)) {others}")
     with Store.open(database) as store, killer.connect() as connection:
         journal = store.begin(TASK)
         ended = 0
         for ordinal in range(40):
             for _ in range(20):
                 add_step(journal, ordinal)
-            ended += connection.execute(text(others)).scalar_one()
+            ended += connection.execute(end).scalar_one()
             await journal.barrier()
         assert ended >= 20
         assert [record.seq for record in store.records(journal.run_id)] == list(range(1, 8001))
@@ -350,8 +373,7 @@ async def test_a_server_that_ends_its_connections_loses_nothing(database: str) -
 
 @pytest.mark.postgres
 async def test_a_commit_whose_answer_got_lost_is_not_done_twice(database: str, wire: Wire) -> None:
-    name = database.rpartition("/")[2].partition("?")[0]
-    with Store.open(f"postgresql://tester@/{name}?host={wire.folder}") as store:
+    with Store.open(wire.through(database)) as store:
         journal = store.begin(TASK)
         for ordinal in range(5):
             add_step(journal, ordinal)
@@ -363,14 +385,13 @@ async def test_a_commit_whose_answer_got_lost_is_not_done_twice(database: str, w
 
 @pytest.mark.postgres
 async def test_a_server_that_stays_away_fails_the_journal(database: str, wire: Wire) -> None:
-    name = database.rpartition("/")[2].partition("?")[0]
-    store = Store.open(f"postgresql://tester@/{name}?host={wire.folder}", tuning=Tuning(patience=0.3))
+    store = Store.open(wire.through(database), tuning=Tuning(patience=0.3))
     journal = store.begin(TASK)
     add_step(journal, 0)
     await journal.barrier()
     wire.cut()
     add_step(journal, 1)
-    with pytest.raises(StoreError, match="could not be recorded: .*check that the database is there"):
+    with pytest.raises(StoreError, match="check that the database is there and sound, then resume the run"):
         await journal.barrier()
     await check_refuses_everything(store, journal, "could not be recorded")
     with Store.open(database) as store:

@@ -5,7 +5,7 @@
 Each record holds a text, its true answer (null for a text that is no taught problem), the negative
 log-likelihood of each prompt token, the greedy reply and sampled replies, each as the key of what it
 computes, and the key of the greedy reply to the text with its trailing sentences added or removed.
-The true answer is only recorded; nothing here reads it. `surefoot.training.rules` scores acceptance rules on the records.
+The true answer is only recorded; nothing here reads it. `surefoot.training.rules` scores rules on records.
 """
 
 from __future__ import annotations

@@ -37,7 +37,7 @@ class Recipe:
     seed: int = 0
     rate: float = 3e-3
     warmup_steps: int = 200
-    batch_tokens: int = 3072
+    batch_tokens: int = 2048
     decay: float = 0.05
     clip: float = 1.0
     save_seconds: float = 60.0

@@ -1,0 +1,111 @@
+"""One run under the eyes of a person or a program: `run`, `resume` and `demo` go through here."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any
+
+from surefoot.service.clean import clean
+from surefoot.service.command import INTERRUPTED, Stopped, code_of, drive
+from surefoot.service.report import as_json, asks, next_command, receipt, short
+from surefoot.service.terminal import asked, emit, put, shown, stderr, tell, watched
+from surefoot.service.tree import RunTree
+
+if TYPE_CHECKING:
+    from surefoot.engine import Engine, Result
+    from surefoot.storage.records import JournalRecord, Json
+
+Work = Callable[[Callable[["JournalRecord"], None]], Coroutine[Any, Any, "Result"]]
+KEPT = 500
+"""Steps that the live tree holds at most, finished ones beyond them are only counted."""
+
+
+def solve(engine: Engine, work: Work, *, json: bool = False, quiet: bool = False, tree: RunTree | None = None) -> int:
+    """Carries out `work`, which takes the run's listener; prints the answer and the receipt; returns the exit code.
+
+    `tree` holds what the run did before, where it did something.
+    """
+    tree = tree or RunTree(KEPT)
+    try:
+        result = watch(engine, work, tree, live=not json and not quiet)
+        while result.outcome.value == "input_required" and not json and asked():
+            answers = ask(result)
+            if answers is None:
+                break
+            resumed = result.run_id
+            result = watch(engine, lambda add: engine.aresume(resumed, answers, on_record=add), tree, live=not quiet)
+    except RunStopped as stop:
+        return _interrupted(stop.run_id)
+    show(result, tree, json=json, quiet=quiet)
+    return code_of(result.outcome)
+
+
+class RunStopped(Stopped):
+    """A run was stopped by a signal; `run_id` is None where it had not begun."""
+
+    def __init__(self, run_id: str | None) -> None:
+        self.run_id = run_id
+        super().__init__()
+
+
+def watch(engine: Engine, work: Work, tree: RunTree, *, live: bool) -> Result:
+    """The result of `work`, with the tree growing on the terminal where there is one. Raises RunStopped."""
+    running: list[str] = []
+
+    def listen(record: JournalRecord) -> None:
+        if not running:
+            running.extend(engine.running[-1:])
+        add(record)
+
+    try:
+        if live and watched():
+            from surefoot.service.view import LiveTree
+
+            with LiveTree(tree) as view:
+                add = view.add
+                return drive(work(listen))
+        add = tree.add
+        return drive(work(listen))
+    except Stopped:
+        raise RunStopped(running[0] if running else None) from None
+
+
+def show(result: Result, tree: RunTree, *, json: bool, quiet: bool) -> None:
+    """The answer on stdout, the receipt on stderr."""
+    if json:
+        emit(as_json(result, tree) | {"next": next_command(result)})
+        return
+    if result.output is not None:
+        put(shown(result.output))
+    if not quiet:
+        sys.stdout.flush()
+        receipt(result, tree)
+    elif not result:
+        tell(f"{result.outcome.value.replace('_', ' ')}: {result.reason}; try: {next_command(result)}")
+
+
+def ask(result: Result) -> Json:
+    """A person's answers by key; None where the person would rather answer later."""
+    console = stderr()
+    answers: dict[str, Json] = {}
+    for question in result.questions:
+        console.print(asks(question))
+        console.print("Agree? y: yes, n: no, Enter: decide later ", end="")
+        try:
+            said = clean(input()).strip().lower()
+        except (EOFError, KeyboardInterrupt):
+            said = ""
+            tell()
+        if said not in ("y", "yes", "n", "no"):
+            return None
+        answers[question["key"]] = said.startswith("y")
+    return answers
+
+
+def _interrupted(run_id: str | None) -> int:
+    if run_id is None:
+        tell("interrupted before the run began")
+    else:
+        tell(f"interrupted; the run {run_id} is kept\nnext   surefoot resume {short(run_id)}")
+    return INTERRUPTED
