@@ -8,11 +8,11 @@ import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Protocol
 
 from surefoot.engine.budget import Account
-from surefoot.engine.recorder import Conversation, Recorder
-from surefoot.engine.state import RunState, StepState
+from surefoot.engine.desk import Desk
+from surefoot.engine.recorder import Conversation
+from surefoot.engine.state import StepState
 from surefoot.models.answer import answer
 from surefoot.models.question import ChatMessage, Model, Question, Reply, ToolRequest
 from surefoot.reflection.verifier import Case, Verifier
@@ -23,7 +23,6 @@ from surefoot.storage.records import (
     AttemptStatus,
     Effect,
     Event,
-    JournalRecord,
     Json,
     Policy,
     ToolCall,
@@ -42,19 +41,6 @@ class NeedsPerson(SurefootError):
     def __init__(self, ask: dict[str, Json]) -> None:
         self.ask = ask
         super().__init__(str(ask.get("question")))
-
-
-class Desk(Protocol):
-    """What an actor needs of the run that it works for."""
-
-    state: RunState
-    account: Account
-    recorder: Recorder
-    context: ToolContext
-
-    def seq(self) -> int: ...
-    def record(self, record: JournalRecord) -> None: ...
-    async def barrier(self) -> None: ...
 
 
 async def use_tool(

@@ -9,7 +9,6 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from surefoot.engine.config import Config
 from surefoot.engine.ending import ending
 from surefoot.engine.flow import Flow
 from surefoot.engine.kit import Kit, Settings
@@ -86,6 +85,8 @@ class Engine:
         workspace: str | Path | None = None,
         notes: Json = None,
     ) -> None:
+        from surefoot.engine.config import Config  # reading settings is slow to load
+
         config = Config() if base_url is None else Config(base_url=base_url)
         roles: dict[Role, str | Model | None] = {
             "plan": plan_model or config.plan_model,

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 from surefoot.engine.act import proposed
-from surefoot.engine.decide import Commit
+from surefoot.engine.desk import Desk
 from surefoot.engine.state import StepState
 from surefoot.planners.canonical import step_digests
 from surefoot.planners.refs import siblings
@@ -15,40 +14,37 @@ from surefoot.reflection.canonical import canonical
 from surefoot.reflection.trust import EXACT, Support
 from surefoot.storage.records import Event, Json, Plan, PlannedStep, Step
 
-if TYPE_CHECKING:
-    from surefoot.engine.flow import Flow
 
-
-def expand(flow: Flow, step: StepState, plan: Plan, backing: Support | None, attempt: int | None) -> None:
+def expand(desk: Desk, step: StepState, plan: Plan, backing: Support | None, attempt: int | None) -> None:
     """Puts an accepted plan in place: first its steps, then the event that brings them to life."""
-    old = _reusable(flow, step)
+    old = _reusable(desk, step)
     extend = bool(step.children) and step.status == "expanded"
-    places = {one.id: flow.seq() for one in plan.steps}
+    places = {one.id: desk.seq() for one in plan.steps}
     known = {**step.children, **places} if extend else places
     for ordinal, one in enumerate(plan.steps):
         wanted = tuple(sorted(known[need] for need in needs(one)))
-        flow.record(PlannedStep(places[one.id], step.seq, ordinal, step.version + 1, one, wanted))
+        desk.record(PlannedStep(places[one.id], step.seq, ordinal, step.version + 1, one, wanted))
     data: dict[str, Json] = {"version": step.version + 1, "output": plan.output}
     if plan.more:
         data["more"] = True
     if extend:
         data["extend"] = True
-    if sampled := sum(flow.kit.sampled(one) for one in plan.steps):
+    if sampled := sum(desk.kit.sampled(one) for one in plan.steps):
         data["sampled"] = sampled
     if backing is not None:
         data |= {"p": backing.p, "bound": backing.bound, "basis": backing.basis}
-    flow.let_go(step)
-    flow.record(Event(flow.seq(), "planned", step.seq, attempt, data))
+    desk.let_go(step)
+    desk.record(Event(desk.seq(), "planned", step.seq, attempt, data))
     if old and not extend:
-        _reuse(flow, step, plan, old)
+        _reuse(desk, step, plan, old)
 
 
-def carried(flow: Flow, step: StepState, plan: Plan) -> Plan:
+def carried(desk: Desk, step: StepState, plan: Plan) -> Plan:
     """A new plan together with the committed steps of the last one that it refers to."""
     if step.status == "expanded" or not step.children:
         return plan
     mine = {one.id for one in plan.steps}
-    old = {one.step.id: one.step for one in flow.state.children(step) if one.status == "committed"}
+    old = {one.step.id: one.step for one in desk.state.children(step) if one.status == "committed"}
     carried: dict[str, Step] = {}
     wanted = set().union(siblings(plan.output), *(needs(one) for one in plan.steps)) - mine
     while wanted:
@@ -59,11 +55,11 @@ def carried(flow: Flow, step: StepState, plan: Plan) -> Plan:
     return Plan((*carried.values(), *plan.steps), plan.output, plan.more)
 
 
-def _reusable(flow: Flow, step: StepState) -> dict[str, StepState]:
+def _reusable(desk: Desk, step: StepState) -> dict[str, StepState]:
     """Committed steps of the last plan, by what they compute. After a refuted result, only the exact ones."""
     if not step.children or step.status == "expanded":
         return {}
-    children = list(flow.state.children(step))
+    children = list(desk.state.children(step))
     digests = step_digests(Plan(tuple(child.step for child in children)))
     broken = any(child.status == "failed" for child in children)
     return {
@@ -73,11 +69,11 @@ def _reusable(flow: Flow, step: StepState) -> dict[str, StepState]:
     }
 
 
-def _reuse(flow: Flow, step: StepState, plan: Plan, old: Mapping[str, StepState]) -> None:
+def _reuse(desk: Desk, step: StepState, plan: Plan, old: Mapping[str, StepState]) -> None:
     for name, digest in step_digests(plan).items():
-        child = flow.state.steps[step.children[name]]
+        child = desk.state.steps[step.children[name]]
         if (source := old.get(digest)) is not None and child.status == "ready":
-            flow.state.ready.remove(child.seq)
-            proposed(flow, child, source.output, canonical(source.output), role="reused")
+            desk.state.ready.remove(child.seq)
+            proposed(desk, child, source.output, canonical(source.output), role="reused")
             backing = source.support or EXACT
-            flow.commit(child, Commit(next(iter(child.candidates.values())), backing))
+            desk.commit(child, next(iter(child.candidates.values())), backing)

@@ -36,6 +36,7 @@ from surefoot.models.question import Reply
 from surefoot.planners.document import plan_from
 from surefoot.planners.refs import resolve
 from surefoot.reflection.canonical import canonical
+from surefoot.reflection.trust import Support
 from surefoot.reflection.verifier import Case
 from surefoot.storage.errors import (
     InvalidOutput,
@@ -225,7 +226,7 @@ class Flow:
         elif isinstance(action, Check):
             await check(self, action.candidate.attempt, action.verifiers, self.case(step, action.candidate))
         elif isinstance(action, Commit):
-            self.commit(step, action)
+            self.commit(step, action.candidate, action.support)
         elif isinstance(action, Expand):
             expand(self, step, plan_from(action.candidate.output), action.support, action.candidate.attempt)
         elif isinstance(action, Deliver):
@@ -242,11 +243,10 @@ class Flow:
 
     # --- accepting ------------------------------------------------------------------------------------------
 
-    def commit(self, step: StepState, action: Commit) -> None:
-        backing = action.support
+    def commit(self, step: StepState, candidate: Candidate, backing: Support) -> None:
         data = None if backing.p == 1.0 else {"p": backing.p, "bound": backing.bound, "basis": backing.basis}
         self.let_go(step)
-        self.record(Event(self.seq(), "committed", step.seq, action.candidate.attempt, data))
+        self.record(Event(self.seq(), "committed", step.seq, candidate.attempt, data))
 
     def fail(self, step: StepState, reason: str, *, beyond: bool = False, fault: bool = False) -> None:
         self.let_go(step)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from typing import TYPE_CHECKING
 
 from surefoot.engine.act import Metered, Sampler, message_from, missed, proposed, use_tool
 from surefoot.engine.decide import Mode, Rules
+from surefoot.engine.desk import Desk
 from surefoot.engine.expand import carried, expand
 from surefoot.engine.recorder import Conversation
 from surefoot.engine.state import StepState
@@ -18,117 +18,114 @@ from surefoot.reflection.canonical import canonical
 from surefoot.storage.errors import Retry, ToolError
 from surefoot.storage.records import Json
 
-if TYPE_CHECKING:
-    from surefoot.engine.flow import Flow
 
-
-async def propose(flow: Flow, step: StepState, rules: Rules, n: int) -> None:
+async def propose(desk: Desk, step: StepState, rules: Rules, n: int) -> None:
     """`n` attempts at a step, recorded. Raises ModelError, ToolError, Retry, NeedsPerson, OutOfBudget, LookupError."""
-    await _WAYS[rules.mode](flow, step, rules, n)
+    await _WAYS[rules.mode](desk, step, rules, n)
 
 
-async def _call_tool(flow: Flow, step: StepState, rules: Rules, n: int) -> None:
-    result = await use_tool(flow, step, flow.kit.tools[step.step.tool or ""], flow.inputs(step))
-    proposed(flow, step, result, canonical(result), role="tool")
+async def _call_tool(desk: Desk, step: StepState, rules: Rules, n: int) -> None:
+    result = await use_tool(desk, step, desk.kit.tools[step.step.tool or ""], desk.inputs(step))
+    proposed(desk, step, result, canonical(result), role="tool")
 
 
-async def _sample_arguments(flow: Flow, step: StepState, rules: Rules, n: int) -> None:
-    tool = flow.kit.tools[step.step.tool or ""]
-    sampler = _sampler(flow, step)
-    question = _question(flow, step, rules, tools=(tool.name,), choice="required")
+async def _sample_arguments(desk: Desk, step: StepState, rules: Rules, n: int) -> None:
+    tool = desk.kit.tools[step.step.tool or ""]
+    sampler = _sampler(desk, step)
+    question = _question(desk, step, rules, tools=(tool.name,), choice="required")
     for reply in await sampler.replies(question, n):
         request = next((one for one in reply.tool_calls if one.name == tool.name), None)
         if request is None or request.arguments is None:
             error = f"answer with one call of {tool.name}, its arguments a JSON object"
-            missed(flow, step, reply.error or error, sampler.call, status="invalid")
+            missed(desk, step, reply.error or error, sampler.call, status="invalid")
             continue
         try:
-            result = await use_tool(flow, step, tool, request.arguments, request, sampler.call)
+            result = await use_tool(desk, step, tool, request.arguments, request, sampler.call)
         except (Retry, ToolError) as error:
-            missed(flow, step, str(error), sampler.call, status="invalid")
+            missed(desk, step, str(error), sampler.call, status="invalid")
             continue
-        _propose(flow, step, result, sampler, reply)
+        _propose(desk, step, result, sampler, reply)
 
 
-async def _sample_answer(flow: Flow, step: StepState, rules: Rules, n: int) -> None:
-    names = tuple(flow.kit.tools)
+async def _sample_answer(desk: Desk, step: StepState, rules: Rules, n: int) -> None:
+    names = tuple(desk.kit.tools)
     if not names:
-        sampler = _sampler(flow, step)
-        for reply in await sampler.replies(_question(flow, step, rules), n):
-            _answered(flow, step, sampler, reply)
+        sampler = _sampler(desk, step)
+        for reply in await sampler.replies(_question(desk, step, rules), n):
+            _answered(desk, step, sampler, reply)
     else:
-        await asyncio.gather(*(_draw(flow, step, rules, names, index) for index in range(n)))
+        await asyncio.gather(*(_draw(desk, step, rules, names, index) for index in range(n)))
 
 
-async def _draw(flow: Flow, step: StepState, rules: Rules, names: tuple[str, ...], index: int) -> None:
-    sampler = _sampler(flow, step)
+async def _draw(desk: Desk, step: StepState, rules: Rules, names: tuple[str, ...], index: int) -> None:
+    sampler = _sampler(desk, step)
     stopped = [message_from(one) for one in step.stopped or ()] if index == 0 else []
-    reply = await sampler.draw(_question(flow, step, rules, tools=names, index=index), stopped)
-    _answered(flow, step, sampler, reply)
+    reply = await sampler.draw(_question(desk, step, rules, tools=names, index=index), stopped)
+    _answered(desk, step, sampler, reply)
 
 
-def _answered(flow: Flow, step: StepState, sampler: Sampler, reply: Reply) -> None:
+def _answered(desk: Desk, step: StepState, sampler: Sampler, reply: Reply) -> None:
     if reply.unknown:
-        missed(flow, step, reply.error or "", sampler.call, status="unknown")
+        missed(desk, step, reply.error or "", sampler.call, status="unknown")
     elif reply.error is not None:
-        missed(flow, step, reply.error, sampler.call, status="invalid")
+        missed(desk, step, reply.error, sampler.call, status="invalid")
     else:
-        _propose(flow, step, reply.parsed, sampler, reply)
+        _propose(desk, step, reply.parsed, sampler, reply)
 
 
-def _propose(flow: Flow, step: StepState, output: Json, sampler: Sampler, reply: Reply) -> None:
+def _propose(desk: Desk, step: StepState, output: Json, sampler: Sampler, reply: Reply) -> None:
     key = canonical(output)
     fresh = key not in step.candidates
-    proposed(flow, step, output, key, sampler.call)
+    proposed(desk, step, output, key, sampler.call)
     if fresh:
-        flow.replies[step.candidates[key].attempt] = reply
+        desk.replies[step.candidates[key].attempt] = reply
 
 
-async def _plan(flow: Flow, step: StepState, rules: Rules, n: int) -> None:
-    planner = flow.kit.planners[step.step.planner or ""]
-    model = Metered(flow.kit.models["plan"], flow.account) if "plan" in flow.kit.models else None
+async def _plan(desk: Desk, step: StepState, rules: Rules, n: int) -> None:
+    planner = desk.kit.planners[step.step.planner or ""]
+    model = Metered(desk.kit.models["plan"], desk.account) if "plan" in desk.kit.models else None
     request = Request(
         step.step,
-        flow.inputs(step),
-        tuple(flow.kit.specs.values()),
-        tuple(_done(flow, step)),
+        desk.inputs(step),
+        tuple(desk.kit.specs.values()),
+        tuple(_done(desk, step)),
         step.critique if step.attempts or step.version else "",
         model,
-        _seed(flow, step, 0),
-        _temperature(flow, rules),
+        _seed(desk, step, 0),
+        _temperature(desk, rules),
     )
     for proposal in await planner.propose(request, n):
-        _planned(flow, step, rules, proposal)
+        _planned(desk, step, rules, proposal)
 
 
-def _planned(flow: Flow, step: StepState, rules: Rules, proposal: Proposal) -> None:
-    talk = flow.talks.setdefault(step.seq, Conversation())
+def _planned(desk: Desk, step: StepState, rules: Rules, proposal: Proposal) -> None:
+    talk = desk.talks.setdefault(step.seq, Conversation())
     call = None
     for reply in proposal.replies:
-        call = flow.recorder.reply(step.seq, "plan", reply, flow.kit.models["plan"].policy, talk)
+        call = desk.recorder.reply(step.seq, "plan", reply, desk.kit.models["plan"].policy, talk)
     if proposal.unknown:
-        missed(flow, step, proposal.error, call, role="plan", status="unknown")
+        missed(desk, step, proposal.error, call, role="plan", status="unknown")
     elif proposal.plan is None:
-        missed(flow, step, proposal.error, call, role="plan", status="invalid")
+        missed(desk, step, proposal.error, call, role="plan", status="invalid")
         if not rules.sampled:
-            flow.fail(step, proposal.error)
+            desk.fail(step, proposal.error)
     elif not rules.sampled:
-        found = flow.kit.defects(proposal.plan, flow.inputs(step), flow.known(step))
+        found = desk.kit.defects(proposal.plan, desk.inputs(step), desk.known(step))
         if found:
-            missed(flow, step, "; ".join(found), call, role="plan", status="invalid")
-            flow.fail(step, "; ".join(found))
+            missed(desk, step, "; ".join(found), call, role="plan", status="invalid")
+            desk.fail(step, "; ".join(found))
         else:
-            expand(flow, step, proposal.plan, None, None)
+            expand(desk, step, proposal.plan, None, None)
     else:
         fresh = proposal.key not in step.candidates
-        plan = carried(flow, step, proposal.plan)
-        proposed(flow, step, plan_to(plan), proposal.key, call, role="plan")
+        plan = carried(desk, step, proposal.plan)
+        proposed(desk, step, plan_to(plan), proposal.key, call, role="plan")
         if fresh and proposal.replies:
-            flow.replies[step.candidates[proposal.key].attempt] = proposal.replies[-1]
+            desk.replies[step.candidates[proposal.key].attempt] = proposal.replies[-1]
 
 
-def _done(flow: Flow, step: StepState) -> list[Done]:
-    children = flow.state.children(step) if step.children else ()
+def _done(desk: Desk, step: StepState) -> list[Done]:
+    children = desk.state.children(step) if step.children else ()
     return [
         Done(child.step, child.status == "committed", child.output, child.reason)
         for child in children
@@ -136,15 +133,15 @@ def _done(flow: Flow, step: StepState) -> list[Done]:
     ]
 
 
-def _sampler(flow: Flow, step: StepState) -> Sampler:
-    talk = flow.talks.setdefault(step.seq, Conversation())
-    return Sampler(flow, step, flow.kit.models["act"], flow.kit.tools, talk)
+def _sampler(desk: Desk, step: StepState) -> Sampler:
+    talk = desk.talks.setdefault(step.seq, Conversation())
+    return Sampler(desk, step, desk.kit.models["act"], desk.kit.tools, talk)
 
 
 def _question(
-    flow: Flow, step: StepState, rules: Rules, tools: tuple[str, ...] = (), choice: str = "auto", index: int = 0
+    desk: Desk, step: StepState, rules: Rules, tools: tuple[str, ...] = (), choice: str = "auto", index: int = 0
 ) -> Question:
-    inputs = flow.inputs(step)
+    inputs = desk.inputs(step)
     if step.critique:
         inputs = dict(inputs)
         inputs["what was wrong with the last attempt"] = step.critique
@@ -156,23 +153,23 @@ def _question(
         goal=step.step.goal,
         inputs=inputs,
         output_schema=step.step.contract.gives if choice == "auto" else None,
-        tools=tuple(flow.kit.specs[name] for name in tools),
+        tools=tuple(desk.kit.specs[name] for name in tools),
         tool_choice="required" if choice == "required" else "auto",
-        temperature=_temperature(flow, rules),
-        seed=_seed(flow, step, index),
+        temperature=_temperature(desk, rules),
+        seed=_seed(desk, step, index),
     )
 
 
-def _temperature(flow: Flow, rules: Rules) -> float | None:
-    return flow.kit.settings.temperature if rules.verify else 0.0
+def _temperature(desk: Desk, rules: Rules) -> float | None:
+    return desk.kit.settings.temperature if rules.verify else 0.0
 
 
-def _seed(flow: Flow, step: StepState, index: int) -> int:
+def _seed(desk: Desk, step: StepState, index: int) -> int:
     """Another seed for every attempt, the same again in a run with the same seed."""
-    return (flow.kit.settings.seed * 1_000_003 + step.seq * 7_919 + step.tried * 31 + index) % 2**31
+    return (desk.kit.settings.seed * 1_000_003 + step.seq * 7_919 + step.tried * 31 + index) % 2**31
 
 
-_WAYS: Mapping[Mode, Callable[[Flow, StepState, Rules, int], Awaitable[None]]] = {
+_WAYS: Mapping[Mode, Callable[[Desk, StepState, Rules, int], Awaitable[None]]] = {
     "tool": _call_tool,
     "arguments": _sample_arguments,
     "answer": _sample_answer,

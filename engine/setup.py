@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import TypeAdapter
 from pydantic.errors import PydanticSchemaGenerationError
 
-from surefoot.engine.config import Config
 from surefoot.engine.decide import Prior
 from surefoot.engine.kit import Kit, Settings
 from surefoot.models.question import Model
@@ -22,6 +21,9 @@ from surefoot.reflection.verifier import Verifier
 from surefoot.storage.errors import PlanError, SetupError
 from surefoot.storage.records import ANYTHING, Budget, Contract, Json, Plan, Role, Step, Task
 from surefoot.tools.registry import Registry
+
+if TYPE_CHECKING:
+    from surefoot.engine.config import Config
 
 ROOT = "task"
 

@@ -1,9 +1,8 @@
 """Asking a model: typed questions, chat APIs, local weights, scripted doubles."""
 
-from surefoot.models.answer import answer
 from surefoot.models.forbid import forbid_requests
 from surefoot.models.question import Model, Question, Reply
 from surefoot.models.registry import load
 from surefoot.models.scripted import ReplayModel, ScriptedModel
 
-__all__ = ["Model", "Question", "ReplayModel", "Reply", "ScriptedModel", "answer", "forbid_requests", "load"]
+__all__ = ["Model", "Question", "ReplayModel", "Reply", "ScriptedModel", "forbid_requests", "load"]

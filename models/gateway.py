@@ -19,6 +19,8 @@ def litellm() -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # its dependencies' deprecations are not the user's to mend
         import litellm as module
+
+        module.ModelResponse()  # its classes are built on first use, with warnings of their own
     module.suppress_debug_info = True
     module.telemetry = False
     module.num_retries = 0

@@ -1,6 +1,6 @@
-from surefoot.planners.document import load_plan
-from surefoot.planners.fixed import FixedPlanner, planner
-from surefoot.planners.model import ModelPlanner, NextStepPlanner
-from surefoot.planners.planner import Planner
+"""From a task to a plan: made by a model, fixed, one step at a time, or unfolding itself."""
 
-__all__ = ["FixedPlanner", "ModelPlanner", "NextStepPlanner", "Planner", "load_plan", "planner"]
+from surefoot.planners.fixed import planner
+from surefoot.planners.model import ModelPlanner, NextStepPlanner
+
+__all__ = ["ModelPlanner", "NextStepPlanner", "planner"]

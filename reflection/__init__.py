@@ -4,7 +4,6 @@ from surefoot.reflection.execution import ExecutionCheck
 from surefoot.reflection.function import verifier
 from surefoot.reflection.judge import Judge
 from surefoot.reflection.recompute import Recompute
-from surefoot.reflection.schema import SchemaCheck
 from surefoot.reflection.verifier import Case, Verifier
 
-__all__ = ["Case", "ExecutionCheck", "Judge", "Recompute", "SchemaCheck", "Verifier", "verifier"]
+__all__ = ["Case", "ExecutionCheck", "Judge", "Recompute", "Verifier", "verifier"]

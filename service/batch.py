@@ -123,6 +123,7 @@ async def run_rows(
     began = time.monotonic()
     waiting: Iterator[TaskRow | Broken] = iter(rows)
     running: set[asyncio.Task[Done]] = set()
+    ended: set[asyncio.Task[Done]] = set()
     try:
         while True:
             while len(running) < concurrency and (row := next(waiting, None)) is not None:
@@ -143,7 +144,7 @@ async def run_rows(
         summary.seconds = time.monotonic() - began
         for task in running:
             task.cancel()
-        await asyncio.gather(*running, return_exceptions=True)
+        await asyncio.gather(*running, *ended, return_exceptions=True)
 
 
 async def _one(engine: Engine, row: TaskRow, score: bool, verify: bool, source: str | None) -> Done:

@@ -38,8 +38,10 @@ def _shown(found: re.Match[str]) -> str:
     return character
 
 
-_UNSAFE_JSON = re.compile("[\x7f-\x9f\u00ad\u0600-\u0605\u061c\u06dd\u070f\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f"
-                          "\ud800-\udfff\ufeff\ufff9-\ufffb\U000e0000-\U000e0fff]")
+_UNSAFE_JSON = re.compile(
+    "[\x7f-\x9f\u00ad\u0600-\u0605\u061c\u06dd\u070f\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f"
+    "\ud800-\udfff\ufeff\ufff9-\ufffb\U000e0000-\U000e0fff]"
+)
 
 
 def safe_json(text: str) -> str:

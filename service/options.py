@@ -16,7 +16,12 @@ if TYPE_CHECKING:
     from surefoot.storage.run import RunInfo
     from surefoot.storage.store import Store
 
-MODELS, WORK, LIMITS, SHOWN = "What does the work", "What it works with", "How far to trust, how much to spend", "Output"
+MODELS, WORK, LIMITS, SHOWN = (
+    "What does the work",
+    "What it works with",
+    "How far to trust, how much to spend",
+    "Output",
+)
 
 
 def _option(*names: str, help: str, panel: str | None = None, env: str | None = None, **more: Any) -> Any:
@@ -27,7 +32,9 @@ StoreUrl = Annotated[
     str | None,
     _option("--store", help="Path or URL of the store. Default: .surefoot/surefoot.db", env="SUREFOOT_STORE"),
 ]
-Run = Annotated[str, typer.Argument(help="A run's id, 4 or more characters of either end of it, or 'last'.", metavar="RUN")]
+Run = Annotated[
+    str, typer.Argument(help="A run's id, 4 or more characters of either end of it, or 'last'.", metavar="RUN")
+]
 AsJson = Annotated[bool, _option("--json", help="JSON on stdout, one object a line.", panel=SHOWN)]
 Quiet = Annotated[bool, _option("--quiet", "-q", help="Print the answer and nothing else.", panel=SHOWN)]
 
@@ -69,7 +76,9 @@ Input = Annotated[
 ]
 Workspace = Annotated[
     Path | None,
-    _option("--workspace", help="Folder that tools work in.", panel=WORK, exists=True, file_okay=False, resolve_path=True),
+    _option(
+        "--workspace", help="Folder that tools work in.", panel=WORK, exists=True, file_okay=False, resolve_path=True
+    ),
 ]
 Target = Annotated[
     float | None, _option("--target", help="Wanted probability that an accepted answer is right.", panel=LIMITS)
@@ -112,8 +121,8 @@ class Setup:
     def engine(self, store: Store | str | None) -> Engine:
         """Raises SetupError where something does not fit together."""
         from surefoot.engine import Engine
-        from surefoot.planners import FixedPlanner
         from surefoot.planners.document import plan_from
+        from surefoot.planners.fixed import FixedPlanner
         from surefoot.storage.errors import SetupError
 
         if "files" in self.tools and self.workspace is None:
@@ -138,7 +147,7 @@ class Setup:
         )
 
     def _notes(self) -> dict[str, Json]:
-        """What `noted` needs and the run's row does not hold already. No password is written down."""
+        """What `noted` needs; the engine keeps the other settings itself. No password is written down."""
         url = None if self.base_url is not None and "@" in self.base_url else self.base_url
         return {
             "model": self.model or "pocket",
@@ -163,10 +172,7 @@ def noted(run: RunInfo) -> Setup:
             f"the run {run.run_id} was made by a program, not by `surefoot run`: "
             "resume it there, with Engine.resume on an engine that has the same tools and planners"
         )
-    known = {name: notes.get(name) for name in Setup.__slots__ if name in notes}
-    settings = config.get("settings") or {}
-    setup = Setup(**known | {"tools": tuple(notes.get("tools") or ())})
-    return replace(setup, **{name: settings[name] for name in ("concurrency", "seed", "verify") if name in settings})
+    return Setup(**notes | {"tools": tuple(notes["tools"])})
 
 
 def tools_of(text: str) -> tuple[str, ...]:

@@ -45,7 +45,9 @@ def read(path: Path) -> Iterator[TaskRow | Broken]:
                 if line.strip(b"\xef\xbb\xbf \t\r\n"):
                     yield row(number, line)
     except OSError as error:
-        raise SetupError(f"cannot read {path}: {error.strerror}; --file takes a file with a JSON object a line") from None
+        raise SetupError(
+            f"cannot read {path}: {error.strerror}; --file takes a file with a JSON object a line"
+        ) from None
 
 
 def row(number: int, line: bytes) -> TaskRow | Broken:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
@@ -37,8 +36,7 @@ def solve(engine: Engine, work: Work, *, json: bool = False, quiet: bool = False
             result = watch(engine, lambda add: engine.aresume(resumed, answers, on_record=add), tree, live=not quiet)
     except RunStopped as stop:
         return _interrupted(stop.run_id)
-    show(result, tree, json=json, quiet=quiet)
-    return code_of(result.outcome)
+    return finish(result, tree, json=json, quiet=quiet)
 
 
 class RunStopped(Stopped):
@@ -71,18 +69,18 @@ def watch(engine: Engine, work: Work, tree: RunTree, *, live: bool) -> Result:
         raise RunStopped(running[0] if running else None) from None
 
 
-def show(result: Result, tree: RunTree, *, json: bool, quiet: bool) -> None:
-    """The answer on stdout, the receipt on stderr."""
+def finish(result: Result, tree: RunTree, *, json: bool, quiet: bool) -> int:
+    """Puts the answer on stdout and the receipt on stderr; returns the exit code."""
     if json:
         emit(as_json(result, tree) | {"next": next_command(result)})
-        return
+        return code_of(result.outcome)
     if result.output is not None:
         put(shown(result.output))
     if not quiet:
-        sys.stdout.flush()
         receipt(result, tree)
     elif not result:
         tell(f"{result.outcome.value.replace('_', ' ')}: {result.reason}; try: {next_command(result)}")
+    return code_of(result.outcome)
 
 
 def ask(result: Result) -> Json:

@@ -1,7 +1,5 @@
-"""The bottom: the words that everything else speaks, and the store that keeps them."""
+"""The bottom: the words that everything else speaks. The database is in `surefoot.storage.store`, for it is slow to load."""
 
-from surefoot.storage.journal import Journal
-from surefoot.storage.records import Budget, Effect, Feedback, Outcome
-from surefoot.storage.store import Store
+from surefoot.storage.records import Contract, Feedback, Plan, Step, given, ref
 
-__all__ = ["Budget", "Effect", "Feedback", "Journal", "Outcome", "Store"]
+__all__ = ["Contract", "Feedback", "Plan", "Step", "given", "ref"]

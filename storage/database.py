@@ -71,19 +71,28 @@ def address(url: str | Path | None) -> URL:
     raise StoreError(f"{parsed.drivername} is no kind of store: give a file, or postgresql://user@host/database")
 
 
-def connect(url: URL, create: bool, tuning: Tuning) -> tuple[Engine, str]:
-    """An engine whose transactions are explicit, and a sentence on its mode for `doctor`."""
+def connect(url: URL, create: bool, tuning: Tuning) -> Engine:
+    """An engine whose transactions are explicit; on SQLite those that will write take the lock at once."""
     if url.drivername == "sqlite":
         return _sqlite(url, create, tuning)
-    return create_engine(url, pool_pre_ping=True), "postgresql"
+    return create_engine(url, pool_pre_ping=True)
 
 
-def _sqlite(url: URL, create: bool, tuning: Tuning) -> tuple[Engine, str]:
-    path = Path(url.database or "")
-    _prepare(path, create)
-    safe = wal_is_safe(sqlite3.sqlite_version_info) if tuning.wal is None else tuning.wal
-    mode = "WAL" if safe else "TRUNCATE"
-    # A statement is cached for each number of rows that `writer` puts into one.
+def describe(engine: Engine) -> str:
+    """How the database is used, in a sentence for people."""
+    if engine.dialect.name != "sqlite":
+        return engine.dialect.name
+    with engine.connect() as connection:
+        mode = str(connection.exec_driver_sql("PRAGMA journal_mode").scalar()).upper()
+    safe = mode == "WAL" or wal_is_safe(sqlite3.sqlite_version_info)
+    why = "" if safe else ": its write-ahead log can corrupt a store; SQLite 3.51.3, 3.50.7 and 3.44.6 mend that"
+    return f"sqlite {sqlite3.sqlite_version}, journal_mode {mode}{why}"
+
+
+def _sqlite(url: URL, create: bool, tuning: Tuning) -> Engine:
+    _prepare(Path(url.database or ""), create)
+    wal = wal_is_safe(sqlite3.sqlite_version_info) if tuning.wal is None else tuning.wal
+    # `bulk` has a statement for each number of rows that it puts into one: room for them all.
     arguments = {"check_same_thread": False, "timeout": tuning.busy_ms / 1000, "cached_statements": 512}
     engine = create_engine(url, connect_args=arguments)
 
@@ -92,9 +101,7 @@ def _sqlite(url: URL, create: bool, tuning: Tuning) -> tuple[Engine, str]:
         connection.isolation_level = None
         for pragma in (f"busy_timeout={tuning.busy_ms}", "foreign_keys=ON", "mmap_size=0", "synchronous=FULL"):
             connection.execute(f"PRAGMA {pragma}")
-        (found,) = connection.execute("PRAGMA journal_mode").fetchone()
-        if found != mode.lower():
-            connection.execute(f"PRAGMA journal_mode={mode}")
+        _choose_log(connection, wal)
 
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
@@ -102,8 +109,21 @@ def _sqlite(url: URL, create: bool, tuning: Tuning) -> tuple[Engine, str]:
         write = connection.get_execution_options().get("surefoot_write")
         connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
 
-    why = "" if safe else ": its write-ahead log can corrupt a store; SQLite 3.51.3, 3.50.7 and 3.44.6 mend that"
-    return engine, f"sqlite {sqlite3.sqlite_version}, journal_mode {mode}{why}"
+    return engine
+
+
+def _choose_log(connection: sqlite3.Connection, wal: bool) -> None:
+    """WAL stays in the file, TRUNCATE is told to each connection. Going without WAL is always safe, so a file that
+    cannot be changed now (it is read-only, or in use) stays as it is; leaving WAL is not put off."""
+    (found,) = connection.execute("PRAGMA journal_mode").fetchone()
+    if wal and found != "wal":
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError as error:
+            if _code(error) not in (BUSY, LOCKED, READONLY):
+                raise
+    elif not wal:
+        connection.execute("PRAGMA journal_mode=TRUNCATE")
 
 
 def _prepare(path: Path, create: bool) -> None:

@@ -16,7 +16,7 @@ from sqlalchemy import Connection, Engine, Select, Table, insert, select, text
 from sqlalchemy.dialects import postgresql, sqlite
 
 from surefoot.storage import schema
-from surefoot.storage.database import DEFAULT, Tuning, address, connect, explained
+from surefoot.storage.database import DEFAULT, Tuning, address, connect, describe, explained
 from surefoot.storage.errors import StoreError
 from surefoot.storage.ids import run_id as new_run_id
 from surefoot.storage.journal import Journal, TableJournal
@@ -55,10 +55,11 @@ class Store:
         `create` is off; SchemaTooNew where a newer surefoot wrote it; MissingExtra without PostgreSQL's driver.
         """
         place = address(url)
-        engine, mode = connect(place, create, tuning)
+        engine = connect(place, create, tuning)
         try:
             with explained(f"the store {place.render_as_string()} cannot be opened"):
                 _migrate(engine)
+                mode = describe(engine)
         except BaseException:
             engine.dispose()
             raise

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from surefoot.storage import Journal, Store
+from surefoot.storage.journal import Journal
 from surefoot.storage.records import (
     Attempt,
     Event,
@@ -18,6 +18,7 @@ from surefoot.storage.records import (
     Usage,
     Verdict,
 )
+from surefoot.storage.store import Store
 
 TASK = Task("add up the orders", {"orders": [1, 2, 3]})
 

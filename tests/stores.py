@@ -19,8 +19,8 @@ import pytest
 from sqlalchemy import create_engine, text
 from steps import Open
 
-from surefoot.storage import Store
 from surefoot.storage.database import Tuning
+from surefoot.storage.store import Store
 
 
 def _programs() -> Path | None:

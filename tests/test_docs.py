@@ -141,6 +141,7 @@ def check_surefoot(place: str, words: list[str]) -> None:
 
 @pytest.mark.parametrize("words", [["nonsense"], ["run", "a task", "--nonsense"]])
 def test_the_check_of_commands_catches(words: list[str]) -> None:
+    assert help_of(()).returncode == 0
     with pytest.raises(AssertionError, match="nonsense"):
         check_surefoot("a page", words)
 

@@ -19,16 +19,17 @@ from hypothesis import strategies as st
 from sqlalchemy import text
 from steps import TASK, Open, add_step
 
-from surefoot.storage import Effect, Outcome, Store
 from surefoot.storage.errors import StoreError
 from surefoot.storage.reader import PAGE
 from surefoot.storage.records import (
     Attempt,
     Contract,
+    Effect,
     Event,
     JournalRecord,
     Message,
     ModelCall,
+    Outcome,
     PlannedStep,
     Policy,
     Reliability,
@@ -40,6 +41,7 @@ from surefoot.storage.records import (
     Verdict,
 )
 from surefoot.storage.rows import KINDS
+from surefoot.storage.store import Store
 from surefoot.storage.writer import CROWD
 
 pytestmark = pytest.mark.anyio

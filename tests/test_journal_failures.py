@@ -20,10 +20,11 @@ import pytest
 from sqlalchemy import create_engine, text
 from steps import TASK, Open, add_step
 
-from surefoot.storage import Journal, Outcome, Store
 from surefoot.storage.database import Tuning
 from surefoot.storage.errors import StoreError
-from surefoot.storage.records import Event, PlannedStep, Policy
+from surefoot.storage.journal import Journal
+from surefoot.storage.records import Event, Outcome, PlannedStep, Policy
+from surefoot.storage.store import Store
 
 pytestmark = pytest.mark.anyio
 
@@ -33,7 +34,7 @@ HEAD = f"""
 import asyncio, random, resource, sys
 sys.path.insert(0, {str(Path(__file__).parent)!r})
 from steps import TASK, add_step
-from surefoot.storage import Store
+from surefoot.storage.store import Store
 from surefoot.storage.database import Tuning
 from surefoot.storage.errors import StoreError
 url, wal = sys.argv[1], {{"None": None, "True": True, "False": False}}[sys.argv[2]]

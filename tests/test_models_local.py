@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import tiny
 import torch
+
 from surefoot.models.decode import Decoder, Draw, Drawn, _noise
 from surefoot.models.local import LocalModel
 from surefoot.models.question import ChatMessage, Model, Question, ToolRequest, ToolSpec

@@ -14,9 +14,10 @@ import pytest
 
 from surefoot.models.question import Question, Reply
 from surefoot.models.scripted import ScriptedModel
-from surefoot.reflection import Case, ExecutionCheck, Judge, Recompute, SchemaCheck, Verifier, verifier
+from surefoot.reflection import Case, ExecutionCheck, Judge, Recompute, Verifier, verifier
 from surefoot.reflection.arithmetic import arithmetic
 from surefoot.reflection.base import VerifierBase
+from surefoot.reflection.schema import SchemaCheck
 from surefoot.reflection.typical import Typical
 from surefoot.storage.records import Contract, Step, Verdict
 from surefoot.tools.process import Limits

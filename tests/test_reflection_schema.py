@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from surefoot.reflection import Case, SchemaCheck
-from surefoot.reflection.schema import check_schema, same
+from surefoot.reflection import Case
+from surefoot.reflection.schema import SchemaCheck, check_schema, same
 from surefoot.storage.errors import SetupError
 from surefoot.storage.records import Contract, Step, ref
 

@@ -29,12 +29,12 @@ OTHERS = ("tests", "examples", "benchmarks")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 
 PUBLIC: dict[str, set[str]] = {
-    "storage": {"Budget", "Effect", "Feedback", "Journal", "Outcome", "Store"},
-    "models": {"Model", "Question", "ReplayModel", "Reply", "ScriptedModel", "answer", "forbid_requests", "load"},
-    "tools": {"Effect", "Registry", "Tool", "ToolContext", "as_tool", "tool"},
-    "reflection": {"Case", "ExecutionCheck", "Judge", "Recompute", "SchemaCheck", "Verifier", "verifier"},
-    "planners": {"FixedPlanner", "ModelPlanner", "NextStepPlanner", "Planner", "load_plan", "planner"},
-    "engine": {"Budget", "Engine", "Outcome", "Receipt", "Result"},
+    "storage": {"Contract", "Feedback", "Plan", "Step", "given", "ref"},
+    "models": {"Model", "Question", "ReplayModel", "Reply", "ScriptedModel", "forbid_requests", "load"},
+    "tools": {"Tool", "ToolContext", "tool"},
+    "reflection": {"Case", "ExecutionCheck", "Judge", "Recompute", "Verifier", "verifier"},
+    "planners": {"ModelPlanner", "NextStepPlanner", "planner"},
+    "engine": {"Budget", "Engine", "Outcome", "Result"},
     "training": set(),
     "service": set(),
 }
@@ -166,7 +166,8 @@ real = type(os.environ).__getitem__
 
 def read(self, key):
     frame = sys._getframe(1)
-    while frame and os.path.basename(frame.f_code.co_filename) in ("os.py", "_collections_abc.py", "<frozen os>"):
+    # `environ.get` and `os.getenv` go through the standard library, parts of which are frozen.
+    while frame.f_code.co_filename in ("<frozen os>", "<frozen _collections_abc>", os.__file__):
         frame = frame.f_back
     if frame.f_code.co_filename.startswith(ROOT + os.sep) and os.sep + "site-packages" not in frame.f_code.co_filename:
         seen.append(["environ", key])
@@ -209,9 +210,13 @@ def code_lines(text: str) -> int:
     return len(lines)
 
 
+LOOP = ("state.py", "decide.py", "flow.py")
+"""The loop itself: what is known, what to do next, and who does it."""
+
+
 def test_the_core_can_be_read_in_one_sitting() -> None:
-    lengths = {path.name: code_lines(path.read_text()) for path in files("engine")}
-    assert sum(lengths.values()) <= 1000, lengths
+    lengths = {name: code_lines((ROOT / "engine" / name).read_text()) for name in LOOP}
+    assert sum(lengths.values()) <= 800, lengths
 
 
 def requirements(extras: tuple[str, ...]) -> list[Requirement]:

@@ -14,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from surefoot.storage.errors import Retry
-from surefoot.tools import Effect, ToolContext
+from surefoot.storage.records import Effect
+from surefoot.tools import ToolContext
 from surefoot.tools.calculator import MAX_LENGTH, calculator, evaluate, number, show
 
 pytestmark = pytest.mark.anyio

@@ -15,10 +15,11 @@ from langchain_core.tools import tool as langchain_tool
 
 from surefoot.storage.errors import Retry, ToolError
 from surefoot.storage.records import Effect, Json
-from surefoot.tools import Tool, ToolContext, as_tool, tool
+from surefoot.tools import Tool, ToolContext, tool
 from surefoot.tools.calculator import calculator
 from surefoot.tools.files import list_files, read_file, write_file
 from surefoot.tools.python import python
+from surefoot.tools.registry import as_tool
 
 pytestmark = pytest.mark.anyio
 

@@ -16,7 +16,8 @@ import pytest
 from pydantic import AfterValidator, BaseModel, Field
 
 from surefoot.storage.errors import Retry, SetupError, ToolError
-from surefoot.tools import Effect, ToolContext, thread, tool
+from surefoot.storage.records import Effect
+from surefoot.tools import ToolContext, thread, tool
 from surefoot.tools.thread import PLACES
 
 pytestmark = pytest.mark.anyio

@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 
 from surefoot.storage.errors import SetupError, ToolError
-from surefoot.tools import Effect, ToolContext, warden
+from surefoot.storage.records import Effect
+from surefoot.tools import ToolContext, warden
 from surefoot.tools.process import Finished, Limits, run
 from surefoot.tools.python import python, python_tool
 

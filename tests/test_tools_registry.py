@@ -13,9 +13,11 @@ from typing_extensions import Annotated  # noqa: UP035 (LangChain reads either)
 
 from surefoot.models.question import ToolSpec
 from surefoot.storage.errors import Retry, SetupError, ToolError
-from surefoot.tools import Effect, Registry, ToolContext, as_tool, tool
+from surefoot.storage.records import Effect
+from surefoot.tools import ToolContext, tool
 from surefoot.tools.function import FunctionTool
 from surefoot.tools.langchain import LangChainTool
+from surefoot.tools.registry import Registry, as_tool
 
 pytestmark = pytest.mark.anyio
 

@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from surefoot.models.weights import Weights
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+from surefoot.models.weights import Weights
 
 TEMPLATE = (
     "{% for m in messages %}<|{{ m.role }}|>{{ m.content or '' }}"

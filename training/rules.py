@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -22,7 +23,6 @@ from surefoot.training import traces
 
 Record = dict[str, Any]
 Rule = Callable[[Record], str | None]
-TOP = 3
 POSITIONS = 512
 MAX_REPLY = 140
 QUANTILE = 0.99
@@ -31,10 +31,14 @@ MARGIN = 1.25
 
 @dataclass(frozen=True)
 class Thresholds:
-    """Limits on a prompt's negative log-likelihood, in nats per token: its mean and its TOP largest."""
+    """Limits on a prompt's negative log-likelihood in nats per token.
+
+    `mean` is over all tokens after the first, `worst` over the `fraction` of them that is least likely.
+    """
 
     mean: float
-    top: float
+    worst: float
+    fraction: float = 0.1
 
 
 @dataclass(frozen=True)
@@ -53,10 +57,11 @@ class Score:
         return self.right / self.accepted if self.accepted else 1.0
 
 
-def statistics(record: Record) -> tuple[float, float]:
-    """The mean of a prompt's token NLLs and the mean of its TOP largest, in nats."""
-    nll = sorted(record["prompt_nll"])
-    return sum(nll) / len(nll), sum(nll[-TOP:]) / len(nll[-TOP:])
+def statistics(record: Record, fraction: float = 0.1) -> tuple[float, float]:
+    """The mean of a prompt's token NLLs, and the mean of the `fraction` that is largest, in nats."""
+    nll = sorted(record["prompt_nll"], reverse=True)
+    worst = nll[: max(1, math.ceil(fraction * len(nll)))]
+    return sum(nll) / len(nll), sum(worst) / len(worst)
 
 
 def calibrate(records: Sequence[Record]) -> Thresholds:
@@ -64,6 +69,13 @@ def calibrate(records: Sequence[Record]) -> Thresholds:
     found = [statistics(r) for r in records if r["answer"] is not None]
     limits = [sorted(column)[int(QUANTILE * (len(column) - 1))] * MARGIN for column in zip(*found, strict=True)]
     return Thresholds(round(limits[0], 3), round(limits[1], 3))
+
+
+def share(right: int, total: int) -> dict[str, float]:
+    """A measured rate, and the lower end of its 95 % Wilson interval."""
+    z, p = 1.96, right / total
+    centre, spread = p + z * z / (2 * total), z * math.sqrt(p * (1 - p) / total + z * z / (4 * total**2))
+    return {"p": round(p, 4), "low": round((centre - spread) / (1 + z * z / total), 4)}
 
 
 def greedy(record: Record) -> str | None:
@@ -133,8 +145,8 @@ def typical(rule: Rule, limits: Thresholds) -> Rule:
     """The rule, abstaining from texts that do not look like what the model was taught."""
 
     def stricter(record: Record) -> str | None:
-        mean, top = statistics(record)
-        return rule(record) if mean <= limits.mean and top <= limits.top else None
+        mean, worst = statistics(record, limits.fraction)
+        return rule(record) if mean <= limits.mean and worst <= limits.worst else None
 
     return stricter
 
@@ -193,7 +205,7 @@ def _group(family: str) -> str:
 
 def report(records: Sequence[Record], card: dict[str, Any]) -> list[dict[str, Any]]:
     """One line per rule: problems, variants, and wrong acceptances per family of other texts."""
-    limits = Thresholds(**card["thresholds"])
+    limits = Thresholds(**card["typical"])
     groups: dict[str, list[Record]] = {}
     for r in records:
         groups.setdefault(_group(r["family"]), []).append(r)
@@ -216,15 +228,17 @@ def report(records: Sequence[Record], card: dict[str, Any]) -> list[dict[str, An
 
 def new_card(records: Sequence[Record]) -> dict[str, Any]:
     """The model's card for an engine: how to read, when to accept, and how the limits were set."""
+    known = [r for r in records if r["answer"] is not None]
+    right = sum(one_sample(r) == r["answer"] for r in known)
     return {
         "dialect": "compact",
         "max_prompt_tokens": POSITIONS - MAX_REPLY,
         "max_reply_tokens": MAX_REPLY,
-        "voting": {"temperature": 1.0, "lead": 2, "cap": 12},
-        "thresholds": asdict(calibrate(records)),
-        "threshold_meaning": f"nats per prompt token after the first: mean, and mean of the {TOP} largest",
-        "calibration": f"{MARGIN} times the {QUANTILE} quantile over {len(records)} taught problems",
-        "toggled_sentences": traces.TRAILER,
+        "typical": asdict(calibrate(known)),
+        "typical_basis": f"{MARGIN} times the {QUANTILE} quantile over {len(known)} taught problems",
+        "sample": share(right, len(known)),
+        "sample_basis": f"one sample at temperature 1 on the same {len(known)} problems",
+        "other_view": traces.TRAILER,
         "plan_shapes": traces.shapes(),
     }
 
@@ -241,7 +255,7 @@ def main() -> None:
     if given.command == "calibrate":
         card = new_card(records)
         given.card.write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
-        print(json.dumps(card["thresholds"]))
+        print(json.dumps({key: card[key] for key in ("typical", "sample")}))
         return
     for line in report(records, json.loads(given.card.read_text(encoding="utf-8"))):
         print(json.dumps(line))

@@ -22,12 +22,6 @@ def upgrade() -> None:
         sa.Column("error", sa.Text()),
         sa.Column("key", sa.Text()),
         sa.Column("call", sa.Integer()),
-        sa.Column("attempts", sa.BigInteger()),
-        sa.Column("samples", sa.BigInteger()),
-        sa.Column("prompt_tokens", sa.BigInteger()),
-        sa.Column("completion_tokens", sa.BigInteger()),
-        sa.Column("cached_tokens", sa.BigInteger()),
-        sa.Column("usd", sa.Double()),
         sa.PrimaryKeyConstraint("run", "seq"),
     )
     op.create_table(

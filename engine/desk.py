@@ -1,0 +1,57 @@
+"""What the hands of a run need of it: the seam between deciding and doing inside the engine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Protocol
+
+from surefoot.engine.budget import Account
+from surefoot.engine.kit import Kit
+from surefoot.engine.recorder import Conversation, Recorder
+from surefoot.engine.state import Candidate, RunState, StepState
+from surefoot.models.question import Reply
+from surefoot.reflection.trust import Support
+from surefoot.storage.records import JournalRecord, Json
+from surefoot.tools.tool import ToolContext
+
+
+class Desk(Protocol):
+    """A run under way, as `act`, `propose` and `expand` see it. `Flow` is one; a test may make its own."""
+
+    kit: Kit
+    state: RunState
+    account: Account
+    recorder: Recorder
+    context: ToolContext
+    replies: dict[int, Reply]
+    """The model's reply behind each open candidate, by attempt, for verifiers that look at it."""
+    talks: dict[int, Conversation]
+    """What is stored of each open step's conversations."""
+
+    def seq(self) -> int: ...
+
+    def record(self, record: JournalRecord) -> None:
+        """Appends to the journal and folds."""
+        ...
+
+    async def barrier(self) -> None:
+        """Returns once everything recorded is durable."""
+        ...
+
+    def inputs(self, step: StepState) -> dict[str, Json]:
+        """The step's arguments, references resolved. Raises LookupError for a path that does not exist."""
+        ...
+
+    def sibling(self, places: Mapping[str, int]) -> Callable[[str], Json]: ...
+
+    def known(self, step: StepState) -> tuple[str, ...]:
+        """ids of committed steps that a further part of the plan may refer to."""
+        ...
+
+    def commit(self, step: StepState, candidate: Candidate, backing: Support) -> None: ...
+
+    def fail(self, step: StepState, reason: str, *, beyond: bool = False, fault: bool = False) -> None: ...
+
+    def let_go(self, step: StepState) -> None:
+        """Forgets what was kept for a step's candidates."""
+        ...

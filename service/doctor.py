@@ -1,0 +1,32 @@
+"""`surefoot doctor`: what is installed, configured and writable, and what to do where it is not."""
+
+from __future__ import annotations
+
+from surefoot.service import options as o
+from surefoot.service.command import FAILED, OK, command
+from surefoot.service.terminal import emit, stdout, tell
+
+
+@command
+def doctor(
+    model: o.Model = None, base_url: o.BaseUrl = None, store: o.StoreUrl = None, json: o.AsJson = False
+) -> int:
+    """Check the installation, the store and the model. No value of a secret is printed, and nothing is sent."""
+    from rich.text import Text
+
+    from surefoot.service.health import examine
+
+    marks = {"ok": ("✓", "green"), "missing": ("·", "dim"), "broken": ("✗", "bold red")}
+    broken = False
+    for found in examine(model or "pocket", base_url, store):
+        broken = broken or found.status == "broken"
+        if json:
+            emit({"check": found.check, "status": found.status, "detail": found.detail})
+            continue
+        mark, style = marks[found.status]
+        console = stdout()
+        line = Text(f"{mark} ", style).append(f"{found.check:<13} ", "bold").append(found.detail)
+        console.print(line, soft_wrap=True)
+    if not json:
+        tell("next   " + ("mend what is marked with ✗" if broken else "surefoot demo"))
+    return FAILED if broken else OK

@@ -1,0 +1,70 @@
+"""`surefoot export`: trajectories as training data."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Literal, TextIO
+
+import typer
+
+from surefoot.service import options as o
+from surefoot.service.command import OK, command
+from surefoot.service.runs import Ending
+from surefoot.service.terminal import tell
+
+Format = Annotated[
+    Literal["jsonl", "trl-sft"],
+    typer.Option("--format", help="jsonl: whole trajectories; trl-sft: conversations that TRL's SFTTrainer reads."),
+]
+Out = Annotated[Path, typer.Option("--out", "-o", help="File to write; - is stdout.")]
+Which = Annotated[Ending | None, typer.Option("--outcome", help="Only runs that ended so.", show_default=False)]
+Runs = Annotated[list[str] | None, typer.Option("--run", help="Only this run. Repeatable.", show_default=False)]
+
+
+@command
+def export(
+    format: Format = "jsonl", out: Out = Path("-"), outcome: Which = None, run: Runs = None, store: o.StoreUrl = None
+) -> int:
+    """Write trajectories as training data, rejected attempts included."""
+    from surefoot.storage import export as exports
+    from surefoot.storage.errors import SetupError
+    from surefoot.storage.records import Outcome
+
+    if outcome == "running":
+        raise SetupError("--outcome running: a run is exported once it has ended")
+    with o.open_store(store) as opened:
+        runs = None if not run else [opened.resolve(name) for name in run]
+        with _file(out) as stream:
+            rows = exports.export(opened, format, stream, outcome=Outcome(outcome) if outcome else None, runs=runs)
+    tell(f"{rows} rows" + ("" if str(out) == "-" else f" in {out}"))
+    if not rows:
+        tell("next   surefoot list   (which runs are there, and how did they end?)")
+    elif format == "trl-sft":
+        tell("next   load_dataset('json', data_files=...) and TRL's SFTTrainer")
+    else:
+        tell("next   surefoot export --format trl-sft --outcome verified --out sft.jsonl")
+    return OK
+
+
+@contextmanager
+def _file(path: Path) -> Iterator[TextIO]:
+    """The stream to write to. A file appears under its name only once it is whole."""
+    from surefoot.storage.errors import SetupError
+
+    if str(path) == "-":
+        yield sys.stdout
+        return
+    part = path.with_name(path.name + ".part")
+    try:
+        stream = part.open("w", encoding="utf-8", newline="\n")
+    except OSError as error:
+        raise SetupError(f"cannot write {path}: {error.strerror}; give another --out") from None
+    try:
+        with stream:
+            yield stream
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)

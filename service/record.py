@@ -1,0 +1,100 @@
+"""A whole run as one JSON object, written as it is read: memory does not grow with the run."""
+
+from __future__ import annotations
+
+import sys
+from array import array
+from collections.abc import Callable, Iterable
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from surefoot.service.runs import as_json
+from surefoot.service.terminal import dumps
+from surefoot.storage.records import (
+    Attempt,
+    Event,
+    JournalRecord,
+    Json,
+    Message,
+    ModelCall,
+    PlannedStep,
+    Reward,
+    ToolCall,
+    Verdict,
+)
+
+if TYPE_CHECKING:
+    from surefoot.storage.store import Store
+
+SECTIONS: dict[str, type] = {
+    "plan": PlannedStep,
+    "attempts": Attempt,
+    "verdicts": Verdict,
+    "calls": ModelCall,
+    "tool_calls": ToolCall,
+    "messages": Message,
+    "events": Event,
+    "rewards": Reward,
+}
+
+
+def write_json(store: Store, run_id: str, step: int | None = None) -> None:
+    """The run on stdout; with `step` only what belongs to that step, and the feedback on it."""
+    write = sys.stdout.write
+    write('{"run": ' + dumps(as_json(store.run(run_id))))
+    steps = None if step is None else {step}
+    states = _states(store, run_id, steps)
+    for name, kind in SECTIONS.items():
+        write(f', "{name}": [')
+        _items(write, (_plain(record, states) for record in store.records(run_id, kinds=[kind], steps=steps)))
+        write("]")
+    said = [asdict(one) for one in store.feedbacks(run_id) if step is None or one.step == step]
+    write(f', "feedback": {dumps(said)}}}\n')
+    sys.stdout.flush()
+
+
+def _items(write: Callable[[str], object], items: Iterable[Json]) -> None:
+    for index, item in enumerate(items):
+        write((",\n" if index else "\n") + dumps(item))
+
+
+def _states(store: Store, run_id: str, steps: set[int] | None) -> dict[int, str]:
+    """How each step stands at last; one that is not in it is open."""
+    states: dict[int, str] = {}
+    for event in store.records(run_id, kinds=[Event], steps=steps):
+        if not isinstance(event, Event) or event.step is None:
+            continue
+        if event.kind in ("committed", "failed", "asked"):
+            states[event.step] = event.kind
+        elif event.kind == "answered":
+            states.pop(event.step, None)
+        elif event.kind == "rolled_back":
+            states |= dict.fromkeys(event.data["steps"], "undone")
+    return states
+
+
+def _plain(record: JournalRecord, states: dict[int, str]) -> dict[str, Json]:
+    if isinstance(record, PlannedStep):
+        return _step(record, states.get(record.seq, "open"))
+    found: dict[str, Any] = asdict(record)
+    if isinstance(record, Message):
+        found["token_ids"] = _numbers("i", record.token_ids)
+        found["mask"] = None if record.mask is None else list(record.mask)
+        found["logprobs"] = _numbers("f", record.logprobs)
+    return found
+
+
+def _step(record: PlannedStep, status: str) -> dict[str, Json]:
+    """A step with its place in the plan; `needs` are numbers of steps, those that its arguments refer to included."""
+    found: dict[str, Json] = {"seq": record.seq, "parent": record.parent, "ordinal": record.ordinal}
+    found |= {"version": record.version, "status": status}
+    return found | asdict(record.step) | {"needs": list(record.needs)}
+
+
+def _numbers(code: str, data: bytes | None) -> list[Any] | None:
+    if data is None:
+        return None
+    numbers = array(code, data)
+    if sys.byteorder == "big":
+        numbers.byteswap()
+    return numbers.tolist()

@@ -1,0 +1,92 @@
+"""`surefoot resume`: go on with a run that was stopped, asked something, or ran out of budget."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from surefoot.service import options as o
+from surefoot.service.command import command, usage
+from surefoot.service.terminal import tell
+
+if TYPE_CHECKING:
+    from surefoot.storage.records import Json
+
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Agree to everything that the run asks.")]
+No = Annotated[bool, typer.Option("--no", "-n", help="Decline everything that the run asks.")]
+Answer = Annotated[
+    str | None,
+    typer.Option(
+        help='JSON: true, false, {"approve": ..., "arguments": ..., "output": ..., "comment": ...}, or such an answer '
+        "by each question's key.",
+        show_default=False,
+    ),
+]
+
+ENDED = ("verified", "unverified", "abstained", "failed")
+KEYS = {"approve", "arguments", "output", "comment"}
+
+
+@command
+def resume(
+    run: o.Run,
+    yes: Yes = False,
+    no: No = False,
+    answer: Answer = None,
+    steps: o.Steps = None,
+    tokens: o.Tokens = None,
+    usd: o.Usd = None,
+    seconds: o.Seconds = None,
+    store: o.StoreUrl = None,
+    json: o.AsJson = False,
+    quiet: o.Quiet = False,
+) -> int:
+    """Go on with a run: what is committed stands, and is not done again.
+
+    A run that waits for a person asks on a terminal; elsewhere it prints the question. A run that ran out of
+    budget needs a larger one. A run that has ended is printed as it ended. Exit codes are those of `run`.
+    """
+    if yes + no + (answer is not None) > 1:
+        return usage("give one of --yes, --no and --answer")
+    answers: Json = True if yes else False if no else None
+    if answer is not None:
+        answers = answer_of(answer)
+    from surefoot.service.report import stored
+    from surefoot.service.solve import KEPT, finish, solve
+    from surefoot.service.tree import RunTree
+
+    with o.open_store(store) as opened:
+        run_id = opened.resolve(run)
+        info = opened.run(run_id)
+        tree = RunTree(KEPT)
+        for record in opened.records(run_id):
+            tree.add(record)
+        if info.outcome is not None and info.outcome.value in ENDED:
+            tell(f"the run {run_id} has ended")
+            return finish(stored(info), tree, json=json, quiet=quiet)
+        budget = o.budget_of(steps, tokens, usd, seconds, opened.task(run_id).budget)
+        with o.noted(info).engine(opened) as engine:
+            return solve(
+                engine,
+                lambda add: engine.aresume(run_id, answers, budget=budget, on_record=add),
+                json=json,
+                quiet=quiet,
+                tree=tree,
+            )
+
+
+def answer_of(text: str) -> Json:
+    """The answers in --answer. Raises SetupError for what no run understands."""
+    from surefoot.storage.errors import SetupError
+
+    value = o.json_of(text, "--answer")
+    if _is_answer(value) or (isinstance(value, dict) and value and all(_is_answer(one) for one in value.values())):
+        return value
+    raise SetupError(f"--answer {text!r}: write true, false, or an object with approve, arguments, output or comment")
+
+
+def _is_answer(value: Json) -> bool:
+    return isinstance(value, bool) or (
+        isinstance(value, dict) and bool(value.keys() & KEYS) and not value.keys() - KEYS
+    )

@@ -1,0 +1,76 @@
+"""`surefoot list`: the runs of a store, newest first."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from surefoot.service import options as o
+from surefoot.service.command import OK, command
+from surefoot.service.terminal import emit, shown, stdout, tell
+
+if TYPE_CHECKING:
+    from surefoot.storage.records import Json
+    from surefoot.storage.run import RunInfo
+
+Ending = Literal[
+    "verified", "abstained", "failed", "out_of_budget", "input_required", "canceled", "unverified", "running"
+]
+Limit = Annotated[int, typer.Option("--limit", "-n", help="At most so many runs.", min=1)]
+Which = Annotated[Ending | None, typer.Option("--outcome", help="Only runs that ended so.", show_default=False)]
+
+
+@command
+def list_runs(limit: Limit = 20, outcome: Which = None, store: o.StoreUrl = None, json: o.AsJson = False) -> int:
+    """List runs, the newest first."""
+    from surefoot.storage.records import Outcome
+
+    wanted = outcome if outcome is None or outcome == "running" else Outcome(outcome)
+    with o.open_store(store) as opened:
+        found = opened.runs(limit, outcome=wanted)
+    if json:
+        for info in found:
+            emit(as_json(info))
+        return OK
+    if not found:
+        tell("no such run yet\nnext   surefoot run 'What is 3 times 14?'")
+        return OK
+    _table(found)
+    tell("next   surefoot show RUN")
+    return OK
+
+
+def as_json(info: RunInfo) -> dict[str, Json]:
+    """A run's row; `outcome` is null while it has none."""
+    found = asdict(info)
+    del found["number"], found["task"]  # keys of the tables
+    return found
+
+
+def _table(found: list[RunInfo]) -> None:
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    from surefoot.service.clean import one_line
+    from surefoot.service.report import STYLES, short
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("RUN", no_wrap=True, style="bold")
+    table.add_column("BEGAN", no_wrap=True, style="dim")
+    table.add_column("OUTCOME", no_wrap=True)
+    table.add_column("TASK", no_wrap=True, overflow="ellipsis", ratio=3)
+    table.add_column("ANSWER", no_wrap=True, overflow="ellipsis", ratio=1)
+    for info in found:
+        ending = info.outcome.value if info.outcome is not None else "running"
+        table.add_row(
+            short(info.run_id),
+            time.strftime("%Y-%m-%d %H:%M", time.localtime(info.created_at)),
+            Text(ending.replace("_", " "), STYLES.get(ending, "cyan")),
+            Text(one_line(info.goal, 200)),
+            Text("" if info.output is None else one_line(shown(info.output), 100)),
+        )
+    stdout().print(table)
