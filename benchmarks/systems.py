@@ -1,4 +1,4 @@
-"""The work that `overhead` measures, in surefoot: a chain or a fan of N durable verified steps.
+"""The work that `overhead` measures, done by surefoot: a chain or a fan of N durable verified steps.
 
 Each step is one reply of a zero-latency model that asks for one call of a pure tool, `add(a, b)`; the result is
 put before a schema and a predicate, committed, and recorded.
@@ -7,14 +7,18 @@ put before a schema and a predicate, committed, and recorded.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
+from benchmarks.harness import expect
 from surefoot.engine import Engine, Outcome
 from surefoot.models.chat import messages
 from surefoot.models.question import Question, Reply, ToolRequest
 from surefoot.planners import planner
+from surefoot.planners.fixed import FunctionPlanner
 from surefoot.reflection import verifier
-from surefoot.storage.records import Contract, Json, Plan, Policy, Step, Usage, given, ref
+from surefoot.storage.records import Contract, Event, Json, Plan, PlannedStep, Policy, Step, Usage, given, ref
+from surefoot.storage.store import Store
 from surefoot.tools import tool
 
 SEGMENT = 250
@@ -100,10 +104,37 @@ def fan(start: int, n: int) -> Plan:
     )
 
 
-def run(shape: str, steps: int, store: str) -> None:
-    """Runs the work; raises AssertionError where the result is not what it must be."""
-    plan = {"chain": chain, "fan": fan}[shape]
-    with Engine(ZeroLatency(), tools=[add], checks=[one_more], planner=plan, planners=[], store=store) as engine:
-        result = engine.run("count", inputs={"start": 0, "n": steps})
-    assert result.outcome is Outcome.VERIFIED, result
-    assert result.output == (steps if shape == "chain" else 0), result.output
+class Surefoot:
+    """The engine and its store, in the form that `overhead` measures."""
+
+    shapes: Mapping[str, FunctionPlanner] = {"chain": chain, "fan": fan}  # noqa: RUF012
+
+    def create(self, folder: Path) -> None:
+        """An empty store."""
+        Store.open(folder / "surefoot.db").close()
+
+    def open(self, folder: Path, shape: str, seed: int) -> Callable[[int], None]:
+        """The engine with its store open; what is returned does the work up to the durable close."""
+        plan = self.shapes[shape]
+        engine = Engine(ZeroLatency(), tools=[add], checks=[one_more], planner=plan, store=folder / "surefoot.db")
+        expect(engine.store.runs(), [], "runs of an empty store")
+
+        def work(steps: int) -> None:
+            with engine:
+                result = engine.run("count", inputs={"start": 0, "n": steps}, seed=seed)
+            expect(result.outcome, Outcome.VERIFIED, f"the run's outcome ({result.reason})")
+            expect(result.output, steps if shape == "chain" else 0, "the run's output")
+
+        return work
+
+    def count(self, folder: Path) -> int:
+        """Verified steps that a reopened store knows: committed, and planned to call the tool."""
+        with Store.open(folder / "surefoot.db", create=False) as store:
+            (run,) = store.runs()
+            calls, committed = set(), 0
+            for record in store.records(run.run_id, kinds=[PlannedStep, Event]):
+                if isinstance(record, PlannedStep) and record.step.tool == add.name:
+                    calls.add(record.seq)
+                elif isinstance(record, Event) and record.kind == "committed":
+                    committed += record.step in calls
+            return committed

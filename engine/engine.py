@@ -14,6 +14,7 @@ from surefoot.engine.flow import Flow
 from surefoot.engine.kit import Kit, Settings
 from surefoot.engine.loop import run_sync
 from surefoot.engine.phases import Cursor, answer, build
+from surefoot.engine.replay import Replay, replay
 from surefoot.engine.result import Result
 from surefoot.engine.resume import FOLDED, before_step, refold
 from surefoot.engine.setup import Output, check_fixed, kit_for, models_for, planner_for, root_step, task_for
@@ -251,6 +252,21 @@ class Engine:
             journal.append(record)
         await asyncio.to_thread(journal.close)
         return await self._go(self._reopen(journal.run_id, budget, on_record), Output(output))
+
+    def replay(self, run_id: str, *, target: float | None = None, votes: int | None = None) -> Replay:
+        """Goes through a run's record and decides everything again; asks no model and calls no tool.
+
+        The result is true where every decision is the one that the rules demand. `target` and `votes` put other
+        rules in their place: the divergences are the steps that would have needed more evidence.
+        """
+        run_id = self.store.resolve(run_id)
+        settings = self._settings_of(run_id)
+        settings = replace(
+            settings,
+            target=settings.target if target is None else target,
+            votes=settings.votes if votes is None else votes,
+        )
+        return replay(run_id, self.store.records(run_id, kinds=FOLDED), self._kit(settings))
 
     def _stored(self, run_id: str, kind: Output) -> Result:
         """The result of a run that has ended."""

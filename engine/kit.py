@@ -10,9 +10,10 @@ from surefoot.engine.decide import Mode, Prior, Rules
 from surefoot.models.question import Model, ToolSpec
 from surefoot.planners.planner import Planner
 from surefoot.planners.structure import StructureCheck, problems
+from surefoot.reflection.arithmetic import arithmetic
 from surefoot.reflection.schema import SchemaCheck
 from surefoot.reflection.verifier import Verifier
-from surefoot.storage.records import Json, Plan, Role, Step
+from surefoot.storage.records import Effect, Json, Plan, Role, Step
 from surefoot.tools.tool import Tool
 
 
@@ -47,6 +48,8 @@ class Kit:
     """Of the act model's samples."""
     plan_prior: Prior = Prior()
     """Of the plan model's."""
+    tool_checks: Mapping[str, tuple[Verifier, ...]] = field(default_factory=lambda: {"calculator": (arithmetic(),)})
+    """Checks of direct calls of a tool: arithmetic is always recomputed by another route."""
     _rules: dict[tuple[object, ...], Rules] = field(default_factory=dict, repr=False, compare=False)
 
     @cached_property
@@ -93,6 +96,8 @@ class Kit:
         mode = self.mode(step)
         checks: list[Verifier] = [SCHEMA] if step.contract.gives is not None else []
         checks += [self.verifiers[name] for name in step.checks]
+        if mode == "tool":
+            checks += self.tool_checks.get(step.tool or "", ())
         plan_checks: tuple[Verifier, ...] = ()
         if mode == "plan" and step.planner is not None and self.planners[step.planner].sampled:
             plan_checks = (StructureCheck(self.defects), *self.planners[step.planner].checks)
@@ -101,14 +106,23 @@ class Kit:
             sampled=self.sampled(step),
             checks=tuple(checks),
             plan_checks=plan_checks,
-            votes=step.votes if step.votes is not None else settings.votes,
+            votes=step.votes
+            if step.votes is not None
+            else settings.votes or (1 if self._harmful(step, mode) else None),
             prior=self.plan_prior if mode == "plan" else self.prior,
             target=settings.target,
-            tries=settings.tries,
+            tries=1 if mode in ("tool", "arguments") and self._harmful(step, mode) else settings.tries,
             samples=settings.samples,
             replans=settings.replans,
             verify=settings.verify,
         )
+
+    def _harmful(self, step: Step, mode: Mode) -> bool:
+        """Whether one more sample may do to the world what must be done once: then there is only one."""
+        if mode == "plan":
+            return False
+        names = self.tools if step.tool is None else (step.tool,)
+        return any(self.tools[name].effect is Effect.ONCE for name in names)
 
 
 SCHEMA = SchemaCheck()

@@ -15,7 +15,7 @@ from surefoot.models.chat import Chat, render, wire
 from surefoot.models.completion import Price, answered, ceiling, size, to_reply
 from surefoot.models.failures import PassingTrouble, classify
 from surefoot.models.forbid import check_allowed
-from surefoot.models.gateway import litellm, missing_key, supported
+from surefoot.models.gateway import accepted, litellm, missing_key, provider
 from surefoot.models.loop import elsewhere
 from surefoot.models.question import Question, Reply
 from surefoot.storage.errors import ModelError, ModelRefused, ModelUnavailable, SetupError
@@ -79,7 +79,6 @@ class ApiModel:
         self._token_ids = token_ids
         self._extra = dict(extra or {})
         self._slots = asyncio.Semaphore(concurrency)
-        self._supported: frozenset[str] | None = None
         self._checked = False
 
     @property
@@ -102,11 +101,9 @@ class ApiModel:
         """Raises ModelRefused where the model cannot be asked as things stand: unknown provider, no key."""
         if self._checked:
             return
-        self._supported = supported(self.name)
-        if self._supported is None:
-            provider = self.name.partition("/")[0]
+        if provider(self.name) is None:
             raise ModelRefused(
-                f"{self.name}: litellm knows no provider {provider!r}; write provider/model, for example "
+                f"{self.name}: litellm knows no provider {self.name.partition('/')[0]!r}; write provider/model, such as "
                 "openai/gpt-5.1, or openai/<model> with base_url for a server of your own"
             )
         key = missing_key(self.name) if self._api_key is None else None
@@ -186,8 +183,7 @@ class ApiModel:
             "seed": None if question.seed is None else question.seed + index,
             "logprobs": True if self._logprobs else None,
         }
-        known = self._supported or frozenset()
-        return {key: value for key, value in wanted.items() if value is not None and key in known}
+        return accepted(self.name, {key: value for key, value in wanted.items() if value is not None})
 
     def _request(self, chat: Chat, params: dict[str, Any], captured: list[Any]) -> dict[str, Any]:
         request: dict[str, Any] = {
@@ -205,6 +201,7 @@ class ApiModel:
         if chat.tools:
             request["tools"] = list(chat.tools)
             request["tool_choice"] = chat.tool_choice
+            request["_skip_mcp_handler"] = True  # litellm would load its proxy, which needs further packages
         if chat.response_format is not None and self._structured:
             request["response_format"] = chat.response_format
         if self._token_ids:

@@ -17,7 +17,7 @@ from surefoot.storage.records import Usage
 TRANSIENT = frozenset({408, 409, 425, 429})
 """Statuses below 500 that pass by themselves."""
 _UNREACHABLE = frozenset({"ConnectError", "ClientConnectorError", "ConnectionRefusedError", "gaierror"})
-_SPENT = ("insufficient_quota", "exceeded your current quota", "credit balance is too low")
+_SPENT = ("exceeded your current quota", "credit balance is too low")
 
 
 class PassingTrouble(ModelUnavailable):
@@ -39,7 +39,8 @@ def classify(error: Exception, model: str, base_url: str | None) -> ModelError |
     names = {kind.__name__ for link in chain for kind in type(link).__mro__}
     status = getattr(error, "status_code", None)
     text = _text(error)
-    if any(mark in text or any(mark in str(getattr(link, "code", "")) for link in chain) for mark in _SPENT):
+    codes = {str(getattr(link, "code", "")) for link in chain}
+    if "insufficient_quota" in codes or any(mark in text for mark in _SPENT):
         return ModelRefused(f"{model}: the account has no credit left; top it up or use another model ({text})")
     if names & _UNREACHABLE:
         where = base_url or "the provider"
@@ -50,19 +51,19 @@ def classify(error: Exception, model: str, base_url: str | None) -> ModelError |
         return None
     if status in TRANSIENT or status >= 500:
         return PassingTrouble(f"{model}: status {status}: {text}", wait=retry_after(_headers(error)))
-    return ModelRefused(f"{model}: {_advice(status, names)} (status {status}: {text})")
+    return ModelRefused(f"{model}: {_advice(status, names | codes)} (status {status}: {text})")
 
 
-def _advice(status: int, names: set[str]) -> str:
+def _advice(status: int, marks: set[str]) -> str:
     if status == 401:
         return "the key was not accepted; check the provider's API key"
     if status == 403:
         return "the key may not use this model; ask for access or use another model"
     if status == 404:
         return "there is no such model at this address; check the name and base_url"
-    if "ContextWindowExceededError" in names:
+    if marks & {"ContextWindowExceededError", "context_length_exceeded"}:
         return "the prompt is too long for the model; shorten the inputs or use a model with a larger window"
-    if "ContentPolicyViolationError" in names:
+    if "ContentPolicyViolationError" in marks:
         return "the provider's content policy refused the prompt"
     return "the provider refused the request"
 

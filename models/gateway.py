@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import warnings
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -29,15 +30,24 @@ def litellm() -> Any:
     return module
 
 
-def supported(name: str) -> frozenset[str] | None:
-    """Parameters that the provider takes for this model; None where litellm does not know."""
+def provider(name: str) -> str | None:
+    """The provider in a model's name; None where litellm knows none of that name."""
     module = litellm()
     try:
-        model, provider, _, _ = module.get_llm_provider(name)
+        return str(module.get_llm_provider(name)[1])
     except module.exceptions.BadRequestError:
         return None
-    known = module.get_supported_openai_params(model=model, custom_llm_provider=provider)
-    return None if known is None else frozenset(known)
+
+
+def accepted(name: str, params: Mapping[str, Any]) -> dict[str, Any]:
+    """The sampling parameters that the provider takes for this model, with these values."""
+    module = litellm()
+    model, owner, _, _ = module.get_llm_provider(name)
+    known = module.get_supported_openai_params(model=model, custom_llm_provider=owner) or params
+    taken = {key: value for key, value in params.items() if key in known}
+    mapped = module.get_optional_params(model=model, custom_llm_provider=owner, drop_params=True, **taken)
+    # Some models take a parameter by name but not with every value; these two keep their names everywhere.
+    return {key: value for key, value in taken.items() if key not in ("temperature", "seed") or key in mapped}
 
 
 def missing_key(name: str) -> str | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncGenerator, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -115,7 +115,7 @@ async def run_rows(
     concurrency: int,
     verify: bool,
     source: str | None = None,
-) -> AsyncIterator[Done | Broken]:
+) -> AsyncGenerator[Done | Broken, None]:
     """Runs the rows, `concurrency` at once, and yields each as it ends. `summary` is kept up on the way.
 
     Raises SetupError where no row could run: a store that fails, a plan that cannot be carried out.

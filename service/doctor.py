@@ -8,9 +8,7 @@ from surefoot.service.terminal import emit, stdout, tell
 
 
 @command
-def doctor(
-    model: o.Model = None, base_url: o.BaseUrl = None, store: o.StoreUrl = None, json: o.AsJson = False
-) -> int:
+def doctor(model: o.Model = None, base_url: o.BaseUrl = None, store: o.StoreUrl = None, json: o.AsJson = False) -> int:
     """Check the installation, the store and the model. No value of a secret is printed, and nothing is sent."""
     from rich.text import Text
 

@@ -19,7 +19,10 @@ from surefoot.storage.store import Store
 
 LIBRARIES = ("langgraph", "litellm", "pydantic", "sqlalchemy", "sqlmodel", "typer", "rich")
 EXTRAS = {
-    "local": (("torch", "transformers", "safetensors", "tokenizers"), "models with local weights, the pocket model too"),
+    "local": (
+        ("torch", "transformers", "safetensors", "tokenizers"),
+        "models with local weights, the pocket model too",
+    ),
     "train": (("reasoning_gym",), "new problems for `surefoot demo --seed`, training the pocket model"),
     "postgres": (("psycopg",), "a store on PostgreSQL"),
 }
@@ -106,21 +109,23 @@ def _local(model: str) -> Iterator[Finding]:
 
 
 def _remote(model: str, base_url: str | None) -> Iterator[Finding]:
-    """Whether the name is known and a key is set. Nothing is asked of the provider."""
-    from surefoot.models.gateway import missing_key, supported
+    """Whether the model could be asked: its provider is known and has its key. Nothing is sent."""
+    from surefoot.models.api import ApiModel
+    from surefoot.models.gateway import missing_key
 
-    name = one_line(model.replace(":", "/", 1) if "/" not in model else model)
-    if supported(name) is None:
-        yield Finding("model", "broken", f"{name}: no provider of that name; write provider/model, as in openai/gpt-5.1")
+    own = os.environ.get("SUREFOOT_API_KEY")
+    try:
+        asked = ApiModel(model, base_url=base_url, api_key=own)
+        asked.check()
+    except SurefootError as error:
+        yield Finding("model", "broken", one_line(error))
         return
-    where = f" at {_without_user(base_url)}" if base_url else ""
-    yield Finding("model", "ok", f"{name}{where}")
-    if os.environ.get("SUREFOOT_API_KEY"):
-        yield Finding("key", "ok", "SUREFOOT_API_KEY is set")
-    elif (variable := missing_key(name)) is not None:
-        yield Finding("key", "broken", f"{variable} is not set, and neither is SUREFOOT_API_KEY: export {variable}=...")
-    else:
-        yield Finding("key", "ok", "set, or not needed")
+    yield Finding("model", "ok", one_line(asked.name) + (f" at {_without_user(base_url)}" if base_url else ""))
+    lacking = None if own else missing_key(asked.name)
+    key = "SUREFOOT_API_KEY is set" if own else "its provider's variable is set, or it needs none"
+    if lacking is not None:  # the check passed, so there is a base URL
+        key = f"neither {lacking} nor SUREFOOT_API_KEY is set; a server of your own may need none"
+    yield Finding("key", "ok" if lacking is None else "missing", key)
 
 
 def _without_user(url: str) -> str:

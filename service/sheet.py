@@ -69,9 +69,8 @@ def fill(setup: Setup, store: str | None, path: Path, sheet: Sheet) -> int:
             drive(batch(engine, read(path), sheet, setup.concurrency, setup.verify, name))
         except Stopped:
             ended = sheet.summary.tasks
-            tell(
-                f"interrupted; {ended} tasks had ended, those under way are kept\nnext   surefoot list --outcome canceled"
-            )
+            tell(f"interrupted; {ended} tasks had ended, those under way are kept")
+            tell("next   surefoot list --outcome canceled")
             return INTERRUPTED
     sheet.end()
     if not sheet.quiet:

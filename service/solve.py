@@ -32,11 +32,14 @@ def solve(engine: Engine, work: Work, *, json: bool = False, quiet: bool = False
             answers = ask(result)
             if answers is None:
                 break
-            resumed = result.run_id
-            result = watch(engine, lambda add: engine.aresume(resumed, answers, on_record=add), tree, live=not quiet)
+            result = watch(engine, _resumed(engine, result.run_id, answers), tree, live=not quiet)
     except RunStopped as stop:
         return _interrupted(stop.run_id)
     return finish(result, tree, json=json, quiet=quiet)
+
+
+def _resumed(engine: Engine, run_id: str, answers: Json) -> Work:
+    return lambda add: engine.aresume(run_id, answers, on_record=add)
 
 
 class RunStopped(Stopped):

@@ -1,19 +1,10 @@
-"""The seam to the record of a run: what a journal is, and the one that writes tables."""
+"""The seam to the record of a run: what a journal is. `table_journal.py` has the one that writes tables."""
 
 from __future__ import annotations
 
-import asyncio
-import time
-from dataclasses import asdict
 from typing import Protocol, runtime_checkable
 
-from sqlalchemy import Connection, update
-
-from surefoot.storage.errors import StoreError
-from surefoot.storage.jsonable import to_json
 from surefoot.storage.records import JournalRecord, Json, Outcome, Reliability, Usage
-from surefoot.storage.tables import RUN
-from surefoot.storage.writer import CROWD, Job, Writer
 
 
 @runtime_checkable
@@ -56,79 +47,3 @@ class Journal(Protocol):
     def close(self) -> None:
         """Write what waits and wait for it. Nothing may be appended afterwards; closing again does nothing."""
         ...
-
-
-class TableJournal:
-    """A journal whose records become rows, through the store's one writer."""
-
-    def __init__(self, writer: Writer, run_id: str, number: int, last: int, owner: object = None) -> None:
-        self.run_id = run_id
-        self._owner = owner  # keeps the store open for as long as the journal is used
-        self._writer = writer
-        self._queue = writer.queue
-        self._wake = writer.wake
-        self._number = number
-        self._last = last
-        self._closed = False
-
-    def seq(self) -> int:
-        self._last += 1
-        return self._last
-
-    def append(self, record: JournalRecord) -> None:
-        if self._closed or self._writer.failure is not None:
-            self._refuse()
-        self._queue.append((self._number, record))
-        if not self._wake.is_set():
-            self._wake.set()
-
-    async def barrier(self) -> None:
-        if not self._writer.idle():
-            await asyncio.wrap_future(self._writer.mark())
-        self._check()
-
-    async def room(self) -> None:
-        if len(self._queue) > CROWD:
-            await asyncio.wrap_future(self._writer.room())
-        self._check()
-
-    def finish(
-        self,
-        outcome: Outcome,
-        reason: str = "",
-        output: Json = None,
-        reliability: Reliability | None = None,
-        usage: Usage | None = None,
-    ) -> None:
-        self._check()
-        values = {
-            "outcome": outcome.value,
-            "reason": reason or None,
-            "output": to_json(output),
-            "reliability": asdict(reliability) if reliability else None,
-            "usage": asdict(usage) if usage else None,
-            "ended_at": time.time(),
-        }
-        statement = update(RUN).where(RUN.c.id == self._number).values(values)
-
-        def work(connection: Connection) -> None:
-            connection.execute(statement)
-
-        self._writer.put(Job(work, vital=True))
-
-    def close(self) -> None:
-        if self._closed:
-            return
-        self._closed = True
-        if self._writer.failure is None and not self._writer.idle():
-            self._writer.mark().result()
-        failure = self._writer.failure
-        if failure is not None and failure is not self._writer.closed:
-            raise failure
-
-    def _check(self) -> None:
-        if self._closed or self._writer.failure is not None:
-            self._refuse()
-
-    def _refuse(self) -> None:
-        raise self._writer.failure or StoreError("this journal is closed: reopen the run to go on with it")

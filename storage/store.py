@@ -19,11 +19,12 @@ from surefoot.storage import schema
 from surefoot.storage.database import DEFAULT, Tuning, address, connect, describe, explained
 from surefoot.storage.errors import StoreError
 from surefoot.storage.ids import run_id as new_run_id
-from surefoot.storage.journal import Journal, TableJournal
+from surefoot.storage.journal import Journal
 from surefoot.storage.jsonable import to_json
 from surefoot.storage.reader import Reader
 from surefoot.storage.records import Feedback, JournalRecord, Json, Outcome, Policy, Reward, Task
 from surefoot.storage.run import RunInfo, info, task, task_row
+from surefoot.storage.table_journal import TableJournal
 from surefoot.storage.tables import FEEDBACK, POLICY, REWARD, RUN, TASK
 from surefoot.storage.writer import Writer
 
@@ -296,7 +297,4 @@ def _migrate(engine: Engine) -> None:
 
 @cache
 def _version() -> str:
-    try:
-        return metadata.version("surefoot")
-    except metadata.PackageNotFoundError:
-        return ""
+    return metadata.version("surefoot")

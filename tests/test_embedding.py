@@ -215,3 +215,16 @@ def test_a_fork_goes_on_from_a_point_in_the_past(store: Store) -> None:
     assert forked.run_id != result.run_id
     assert calls == [1, 1, 1], "the fork ran b again, and not a"
     assert store.run(forked.run_id).parent == result.run_id
+
+
+def test_a_replay_takes_every_decision_again_without_asking_anyone(store: Store) -> None:
+    plan = Plan((Step("city", "Capital of France?"), Step("sum", tool="add", args={"a": 1, "b": 2})), ref("city"))
+    model = ScriptedModel(["Paris", "Lyon", "Paris", "Paris"])
+    one = Engine(model, tools=[add], planner=plan, store=store)
+    result = one.run("capital")
+    again = one.replay(result.run_id)
+    assert again
+    assert again.decisions == 3
+    model.assert_done()
+    stricter = one.replay(result.run_id, target=0.9999)
+    assert [(one.step, one.recorded, one.decided) for one in stricter.divergences] == [("city", "committed", "propose")]

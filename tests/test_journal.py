@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from sqlalchemy import text
 from steps import TASK, Open, add_step
 
+from surefoot.storage.database import Tuning
 from surefoot.storage.errors import StoreError
 from surefoot.storage.reader import PAGE
 from surefoot.storage.records import (
@@ -340,6 +341,7 @@ async def test_reading_a_long_run_takes_the_memory_of_a_page(store: Store) -> No
     assert most < 3 * PAGE * size < size * count / 4
 
 
+@pytest.mark.slow
 async def test_a_hundred_thousand_records(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
     journal = store.begin(TASK)
     start = time.perf_counter()
@@ -415,15 +417,18 @@ def _literals(kind: type) -> dict[str, st.SearchStrategy[Any]]:
 RECORDS = st.one_of(*(st.builds(kind, seq=st.just(0), **_literals(kind)) for kind in KINDS))
 
 
+WAL = Tuning(wal=True)  # quick, and safe for one process whatever SQLite's version
+
+
 @pytest.fixture(scope="module")
 def lasting() -> Iterator[Store]:
-    with tempfile.TemporaryDirectory() as folder, Store.open(Path(folder) / "runs.db") as store:
+    with tempfile.TemporaryDirectory() as folder, Store.open(Path(folder) / "runs.db", tuning=WAL) as store:
         for number in range(1, 4):
             store.policy(Policy(f"model {number}", str(number)))
         yield store
 
 
-@settings(max_examples=150)
+@settings(max_examples=100)
 @given(st.lists(RECORDS, min_size=1, max_size=30))
 def test_every_kind_of_record_survives_the_round_trip(lasting: Store, drawn: list[JournalRecord]) -> None:
     journal = lasting.begin(TASK)

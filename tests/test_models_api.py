@@ -368,7 +368,7 @@ def test_one_model_may_be_asked_from_one_event_loop_after_another() -> None:
 
 def test_a_fresh_process_is_silent_and_ends_at_once() -> None:
     code = (
-        "import asyncio, sys; from surefoot.models import *\n"
+        "import asyncio, sys; from surefoot.models import Question, load; from surefoot.models.answer import answer\n"
         "m = load('openai/test', base_url=sys.argv[1], api_key='k')\n"
         "print(asyncio.run(answer(m, Question('act', 'go')))[0][-1].parsed)"
     )

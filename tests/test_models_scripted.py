@@ -176,7 +176,8 @@ def test_a_folder_that_does_not_exist_is_explained() -> None:
     [
         "import surefoot.models",
         "import surefoot.models as m; m.load('openai/gpt-5.1', api_key='k')",
-        "import surefoot.models as m, asyncio; asyncio.run(m.answer(m.ScriptedModel(['x']), m.Question('act', 'go')))",
+        "import surefoot.models as m, asyncio; from surefoot.models.answer import answer; "
+        "asyncio.run(answer(m.ScriptedModel(['x']), m.Question('act', 'go')))",
     ],
 )
 def test_importing_and_naming_models_loads_no_heavy_library(code: str) -> None:

@@ -1,0 +1,80 @@
+"""Going through a run's record again: was every decision in it the one that the rules demand?
+
+Models, tools and verifiers are not asked; what they said is in the record. What is done again is the deciding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from surefoot.engine.decide import Action, Commit, Expand, GiveUp, decide
+from surefoot.engine.kit import Kit
+from surefoot.engine.state import RunState, StepState, fold
+from surefoot.storage.records import Attempt, Event, JournalRecord
+
+
+@dataclass(frozen=True, slots=True)
+class Divergence:
+    """A decision of the record that the rules would not take."""
+
+    seq: int
+    step: str
+    recorded: str
+    decided: str
+
+
+@dataclass(slots=True)
+class Replay:
+    """What came of going through a record."""
+
+    run_id: str
+    decisions: int = 0
+    divergences: list[Divergence] = field(default_factory=list)
+    state: RunState = field(default_factory=RunState, repr=False)
+
+    def __bool__(self) -> bool:
+        return not self.divergences
+
+
+def replay(run_id: str, records: Iterable[JournalRecord], kit: Kit) -> Replay:
+    """Folds the records, deciding anew before each recorded decision.
+
+    With another kit (a higher target, another verifier's version of the rules) the divergences say which steps
+    would have needed more.
+    """
+    result = Replay(run_id)
+    state = result.state
+    reused: set[int] = set()
+    for record in records:
+        if isinstance(record, Attempt) and record.role == "reused":
+            reused.add(record.seq)
+        if isinstance(record, Event) and record.step in state.steps and record.attempt not in reused:
+            _compare(result, state.steps[record.step], record, kit)
+        fold(state, record)
+        state.ready.clear()
+    return result
+
+
+def _compare(result: Replay, step: StepState, event: Event, kit: Kit) -> None:
+    if not _decided(event):
+        return
+    result.decisions += 1
+    action = decide(result.state, step, kit.rules(step.step))
+    if not _same(event, action):
+        said = type(action).__name__.lower() if action is not None else "wait"
+        result.divergences.append(Divergence(event.seq, step.step.id, event.kind, said))
+
+
+def _decided(event: Event) -> bool:
+    """Whether the rules decided it: not a fixed plan's expansion, nor a failure that an error forced."""
+    if event.kind == "failed":
+        return not event.data.get("fault")
+    return event.kind in ("committed", "planned") and event.attempt is not None
+
+
+def _same(event: Event, action: Action | None) -> bool:
+    if event.kind == "failed":
+        return isinstance(action, GiveUp)
+    wanted = Commit if event.kind == "committed" else Expand
+    return isinstance(action, wanted) and action.candidate.attempt == event.attempt
