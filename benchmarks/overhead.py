@@ -14,11 +14,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Protocol, cast
 
 from benchmarks.harness import Row, expect, files_size, finish, fresh, load, machine, medians, note, peak_mb, show
 
@@ -29,14 +29,14 @@ WARM = 2
 
 
 class System(Protocol):
-    """One way of doing the work. Durable ones keep all their files in the folder that they are given."""
+    """One way of doing the work. A durable one keeps all its files in the folder that it is given."""
 
     def create(self, folder: Path) -> None:
         """Makes an empty store, where the system has one."""
         ...
 
     def open(self, folder: Path, shape: str, seed: int) -> Callable[[int], None]:
-        """Everything up to the start; what is returned does that many steps and closes what it wrote to.
+        """Everything before the start; what is returned does that many steps and closes what it wrote to.
 
         It raises WrongResult where the result is not what the steps lead to.
         """
@@ -49,36 +49,48 @@ class System(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A system and what it takes to measure it."""
+    """A system, and what it takes to measure it."""
 
     name: str
     place: str
-    """`module:class` of the system. Only the measuring process imports it."""
+    """`module:class` of the System. Only the measuring process imports it."""
     shapes: tuple[str, ...] = ("chain",)
-    needs: str | None = None
+    needs: str = "surefoot"
     """Distribution that must be installed."""
     limit: int | None = None
     """Most steps that are measured unless `--no-limit` is given."""
 
 
 OWN = Entry("surefoot", "benchmarks.systems:Surefoot", SHAPES)
+SAVER = "langgraph-checkpoint-sqlite"
 PEERS = (
-    Entry("langgraph sync", "benchmarks.peers.langgraph_loop:Sync", (*SHAPES[:1],), "langgraph-checkpoint-sqlite", 10_000),
-    Entry("langgraph async", "benchmarks.peers.langgraph_loop:Async", ("chain",), "langgraph-checkpoint-sqlite", 10_000),
-    Entry("dbos", "benchmarks.peers.dbos_steps:Steps", ("chain",), "dbos", 10_000),
-    # Its cost grows with the square of the steps: 10,000 of them take more than half an hour.
-    Entry("pydantic-ai", "benchmarks.peers.pydantic_agent:Loop", ("chain",), "pydantic-ai-slim", 1000),
+    Entry("langgraph sync", "benchmarks.peers.langgraph_loop:Sync", needs=SAVER, limit=10_000),
+    Entry("langgraph async", "benchmarks.peers.langgraph_loop:Async", needs=SAVER, limit=10_000),
+    Entry("dbos", "benchmarks.peers.dbos_steps:Steps", needs="dbos", limit=10_000),
+    # Its time grows with the square of the steps.
+    Entry("pydantic-ai", "benchmarks.peers.pydantic_agent:Loop", needs="pydantic-ai-slim", limit=1000),
 )
 
 
+# --- one measurement ----------------------------------------------------------------------------------------
+
+
 def measure(place: str, shape: str, steps: int, seed: int) -> Row:
-    """One measurement, in the process that it has to itself."""
+    """Time, bytes and memory of one system at one size, in the process that it has to itself.
+
+    The clock starts after imports and the opening of the store, and stops when the store is closed. Beside the
+    figures of a row there is `cpu_us`, the processor time of all threads: it says how far a busy machine got in
+    the way. Raises WrongResult where the reopened store does not know every step.
+    """
     system = cast(System, load(place)())
     with tempfile.TemporaryDirectory() as temporary:
         warm, folder = Path(temporary) / "warm", Path(temporary) / "measured"
-        _prepare(system, warm, shape, seed)(WARM)
-        work = _prepare(system, folder, shape, seed)
+        for made in (warm, folder):
+            made.mkdir()
+            system.create(made)
         empty = files_size(folder)
+        system.open(warm, shape, seed)(WARM)
+        work = system.open(folder, shape, seed)
         gc.collect()
         wall, cpu = time.perf_counter(), time.process_time()
         work(steps)
@@ -91,7 +103,94 @@ def measure(place: str, shape: str, steps: int, seed: int) -> Row:
     return {"us_per_step": wall / steps * 1e6, "bytes_per_step": stored, "rss_mb": rss, "cpu_us": cpu / steps * 1e6}
 
 
-def _prepare(system: System, folder: Path, shape: str, seed: int) -> Callable[[int], None]:
-    folder.mkdir()
-    system.create(folder)
-    return system.open(folder, shape, seed)
+# --- all of them --------------------------------------------------------------------------------------------
+
+
+def installed(entries: Sequence[Entry]) -> Iterator[Entry]:
+    """The systems that can be measured here, named with their versions; the others are noted."""
+    for entry in entries:
+        try:
+            note(f"{entry.name}: {entry.needs} {metadata.version(entry.needs)}")
+        except metadata.PackageNotFoundError:
+            note(f"{entry.name}: skipped, {entry.needs} is not installed: pip install {entry.needs}")
+        else:
+            yield entry
+
+
+def rounds(entries: Sequence[Entry], options: argparse.Namespace) -> Iterator[tuple[Entry, str, int]]:
+    """What to measure, in order: every size by all systems side by side, as often as asked, in changing order."""
+    chance = random.Random(options.seed)
+    for shape in options.shapes:
+        for steps in options.steps:
+            for turn in range(options.repeat):
+                for entry in chance.sample(entries, len(entries)):
+                    if shape not in entry.shapes:
+                        continue
+                    if options.no_limit or entry.limit is None or steps <= entry.limit:
+                        yield entry, shape, steps
+                    elif turn == 0:
+                        note(f"{entry.name} {shape} {steps:,}: skipped, {entry.limit:,} are enough; see --no-limit")
+
+
+def collect(entries: Sequence[Entry], options: argparse.Namespace) -> tuple[list[Row], bool]:
+    """The median row of each system, shape and size, and whether every measurement succeeded."""
+    samples: dict[tuple[str, str, int], list[Row]] = {}
+    sound = True
+    for entry, shape, steps in rounds(entries, options):
+        try:
+            found = fresh("benchmarks.overhead:measure", place=entry.place, shape=shape, steps=steps, seed=options.seed)
+        except subprocess.CalledProcessError as error:
+            note(f"{entry.name} {shape} {steps:,}: failed with exit code {error.returncode}")
+            sound = False
+            continue
+        samples.setdefault((entry.name, shape, steps), []).append(found)
+        note(
+            f"{entry.name} {shape} {steps:,}: {found['us_per_step']:.1f} us a step, {found['cpu_us']:.1f} of processor"
+            f" time, {found['rss_mb']:.0f} MiB"
+        )
+    rows = []
+    for (name, shape, steps), found_ones in samples.items():
+        figures = medians({key: value for key, value in one.items() if key != "cpu_us"} for one in found_ones)
+        rows.append({"system": name, "shape": shape, "steps": steps, **figures})
+    return rows, sound
+
+
+def numbers(text: str) -> list[int]:
+    found = [int(word.replace("_", "")) for word in text.split(",")]
+    if min(found) < 1:
+        raise argparse.ArgumentTypeError("steps are counted from 1")
+    return found
+
+
+def shapes(text: str) -> list[str]:
+    found = text.split(",")
+    if unknown := set(found) - set(SHAPES):
+        raise argparse.ArgumentTypeError(f"there is no shape {', '.join(unknown)}; there are: {', '.join(SHAPES)}")
+    return found
+
+
+def parser() -> argparse.ArgumentParser:
+    said = argparse.ArgumentParser(prog="python -m benchmarks.overhead", description=(__doc__ or "").splitlines()[0])
+    said.add_argument("--steps", type=numbers, default=list(STEPS), help="sizes, parted by commas")
+    said.add_argument("--shapes", type=shapes, default=list(SHAPES), help="chain, fan or both")
+    said.add_argument("--peers", action="store_true", help="measure what is installed of the peers beside it")
+    said.add_argument("--no-limit", action="store_true", help="measure peers at every size, however long it takes")
+    said.add_argument("--json", action="store_true", help="nothing but the JSON line on stdout")
+    said.add_argument("--repeat", type=int, default=3, help="measurements of each kind; rows hold the median")
+    said.add_argument("--seed", type=int, default=0, help="of the engine, and of the order of measurements")
+    return said
+
+
+def main() -> int:
+    options = parser().parse_args()
+    note(machine())
+    entries = list(installed([OWN, *(PEERS if options.peers else ())]))
+    rows, sound = collect(entries, options)
+    if not options.json:
+        show(rows, f"A durable verified step: median of {options.repeat}")
+    finish(rows)
+    return 0 if sound else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

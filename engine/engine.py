@@ -17,7 +17,7 @@ from surefoot.engine.phases import Cursor, answer, build
 from surefoot.engine.replay import Replay, replay
 from surefoot.engine.result import Result
 from surefoot.engine.resume import FOLDED, before_step, refold
-from surefoot.engine.setup import Output, check_fixed, kit_for, models_for, planner_for, root_step, task_for
+from surefoot.engine.setup import Output, check_fixed, kit_for, models_for, planner_for, root_step, task_for, tools_for
 from surefoot.engine.state import RunState
 from surefoot.models.question import Model
 from surefoot.planners.planner import Planner
@@ -96,7 +96,7 @@ class Engine:
         }
         self.models = models_for(config, model, roles)
         self.planner = planner_for(planner, self.models["plan"])
-        self.tools = tuple(tools)
+        self.tools = tools_for(tools, self.models["plan"])
         self.final = tuple(verifiers)
         self.checks = (*self.final, *checks)
         self.planners = tuple(planners)

@@ -106,9 +106,7 @@ class Kit:
             sampled=self.sampled(step),
             checks=tuple(checks),
             plan_checks=plan_checks,
-            votes=step.votes
-            if step.votes is not None
-            else settings.votes or (1 if self._harmful(step, mode) else None),
+            votes=self._votes(step, mode),
             prior=self.plan_prior if mode == "plan" else self.prior,
             target=settings.target,
             tries=1 if mode in ("tool", "arguments") and self._harmful(step, mode) else settings.tries,
@@ -116,6 +114,11 @@ class Kit:
             replans=settings.replans,
             verify=settings.verify,
         )
+
+    def _votes(self, step: Step, mode: Mode) -> int | None:
+        if step.votes is not None:
+            return step.votes
+        return self.settings.votes or (1 if self._harmful(step, mode) else None)
 
     def _harmful(self, step: Step, mode: Mode) -> bool:
         """Whether one more sample may do to the world what must be done once: then there is only one."""

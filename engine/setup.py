@@ -67,6 +67,13 @@ def models_for(
     return {role: one(roles.get(role) or base) for role in ("plan", "act", "judge")}
 
 
+def tools_for(given: Iterable[Any], planning: Model) -> tuple[Any, ...]:
+    """The tools, and the calculator where the planning model is a packaged one, whose plans need it."""
+    tools = tuple(given)
+    names = {one if isinstance(one, str) else getattr(one, "name", "") for one in tools}
+    return (*tools, "calculator") if planning.name.startswith("pocket/") and "calculator" not in names else tools
+
+
 def planner_for(given: Planner | Plan | str | Path | None, model: Model) -> Planner:
     """The planner of the outermost plan."""
     if given is None:
