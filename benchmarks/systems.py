@@ -107,7 +107,7 @@ def fan(start: int, n: int) -> Plan:
 class Surefoot:
     """The engine and its store, in the form that `overhead` measures."""
 
-    shapes: Mapping[str, FunctionPlanner] = {"chain": chain, "fan": fan}  # noqa: RUF012
+    shapes: Mapping[str, FunctionPlanner] = {"chain": chain, "fan": fan}
 
     def create(self, folder: Path) -> None:
         """An empty store."""

@@ -186,15 +186,16 @@ class Engine:
         output: Any = None,
         on_record: Listener | None = None,
     ) -> Result:
-        """Goes on with a run that was killed, stopped, asked a person, or ran out of budget.
+        """Goes on with a run that was killed, stopped, asked a person, ran out of budget, or failed because a
+        model or tool did.
 
         What is committed is never run again. `answers` are for a run that waits for a person: True or False for
         all questions, or a mapping from a question's key to True, False, or `{"approve", "arguments", "output",
-        "comment"}`. A finished run is handed back as it ended. Raises StoreError where there is no such run.
+        "comment"}`. A run that was verified or abstained is handed back as it ended. Raises StoreError where there is no such run.
         """
         run_id = self.store.resolve(run_id)
         info = self.store.run(run_id)
-        if info.outcome in (Outcome.VERIFIED, Outcome.UNVERIFIED, Outcome.ABSTAINED, Outcome.FAILED):
+        if info.outcome in (Outcome.VERIFIED, Outcome.UNVERIFIED, Outcome.ABSTAINED):
             return self._stored(run_id, Output(output))
         flow = self._reopen(run_id, budget, on_record)
         flow.record(Event(flow.seq(), "resumed", flow.state.root))

@@ -219,6 +219,7 @@ def _event(state: RunState, event: Event) -> None:
         state.finished = True
     elif event.kind == "resumed":
         state.finished = False
+        _revive(state)
     elif step is not None:
         _CHANGES[event.kind](state, step, event)
 
@@ -301,6 +302,16 @@ def _fail(state: RunState, step: StepState, event: Event) -> None:
     if step.parent is not None and (parent := state.steps.get(step.parent)) is not None:
         parent.broken = step.seq
         _wake(state, parent)
+
+
+def _revive(state: RunState) -> None:
+    """What failed because a model or tool did is open again: it may be back."""
+    for step in state.steps.values():
+        if step.status == "failed" and step.fault:
+            step.status = "expanded" if step.children else "ready"
+            step.broken, step.fault, step.errors, step.attempts = None, False, 0, 0
+            if step.status == "ready":
+                _wake(state, step)
 
 
 def _roll_back(state: RunState, step: StepState, event: Event) -> None:

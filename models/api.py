@@ -103,8 +103,8 @@ class ApiModel:
             return
         if provider(self.name) is None:
             raise ModelRefused(
-                f"{self.name}: litellm knows no provider {self.name.partition('/')[0]!r}; write provider/model, such as "
-                "openai/gpt-5.1, or openai/<model> with base_url for a server of your own"
+                f"{self.name}: litellm knows no provider {self.name.partition('/')[0]!r}; write provider/model, "
+                "such as openai/gpt-5.1, or openai/<model> with base_url for a server of your own"
             )
         key = missing_key(self.name) if self._api_key is None else None
         if key is not None and self._base_url is None:

@@ -4,79 +4,136 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from fractions import Fraction
-from graphlib import TopologicalSorter
 
-from surefoot.planners.refs import is_marker, resolve
+from surefoot.planners.refs import is_marker, resolve, siblings
 from surefoot.planners.structure import needs
-from surefoot.storage.records import Json, Plan
-from surefoot.tools.calculator import evaluate
+from surefoot.storage.errors import Retry
+from surefoot.storage.records import Json, Plan, Step
+from surefoot.tools.calculator import evaluate, number
 
 PROBES = 3
 """Sets of other numbers that an arithmetic plan is run on: agreement on one set may be chance."""
+
+FARTHEST = 97
+"""A number moves by 1 to this much: small enough that powers of moved numbers can be computed."""
+
+_LITERAL = re.compile(r"(?<![\w.])(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?(?![\w.])", re.ASCII)
 
 
 def plan_key(plan: Plan) -> str:
     """Equal keys: the plans compute the same.
 
     A plan of calculator steps is run on its own numbers and on `PROBES` other sets; any other plan is written
-    out as the expression that its output stands for, whatever its steps are called and in whichever order.
+    out as the expression that its output stands for, whatever its steps are called and in whichever order. A step
+    that the output does not stand on counts as well: it may change the world.
     """
-    if plan.steps and all(step.tool == "calculator" and step.args for step in plan.steps):
+    order = _order(plan)
+    if (
+        order
+        and plan.output is not None
+        and not plan.more
+        and all(step.tool == "calculator" and step.args for step in plan.steps)
+    ):
         try:
-            return json.dumps([str(_value(plan, probe)) for probe in range(PROBES + 1)])
-        except (ArithmeticError, ValueError, LookupError, TypeError):
-            pass
-    return _Written(plan).digest(plan.output)
-
-
-def _value(plan: Plan, probe: int) -> Fraction:
-    """The plan's output, with every literal number moved by an amount that only its own value decides."""
-    steps = {step.id: step for step in plan.steps}
-    known: dict[str, Fraction] = {}
-
-    def output(name: str) -> Json:
-        if name not in known:
-            args = resolve(_shift(steps[name].args or {}, probe), output, {})
-            known[name] = evaluate(args["expression"], args.get("values", {}))
-        return str(known[name])
-
-    return Fraction(str(resolve(plan.output, output, {})))
-
-
-def _shift(args: Mapping[str, Json], probe: int) -> Json:
-    values = args.get("values") or {}
-    moved = {name: value if is_marker(value) else _moved(value, probe) for name, value in values.items()}
-    return {"expression": args["expression"], "values": moved}
-
-
-def _moved(value: Json, probe: int) -> str:
-    number = evaluate(str(value), {})
-    if probe:
-        # Whole numbers stay whole and positive ones positive, so that division and rounding behave alike.
-        number += probe * (7 + (number.numerator * 31 + number.denominator * 17) % 23)
-    return str(number)
+            values = [_values(plan, order, probe) for probe in range(PROBES + 1)]
+            return json.dumps(values, sort_keys=True, default=str)
+        except (Retry, ArithmeticError, ValueError, LookupError, TypeError, AttributeError):
+            pass  # it is no arithmetic that can be done, so it is compared as it is written
+    written = _Written(plan, order)
+    reached = _reached(plan, siblings(plan.output))
+    aside = sorted(written.digests[name] for name in order if name not in reached)
+    return written.digest([plan.output, aside, plan.more])
 
 
 def step_digests(plan: Plan) -> dict[str, str]:
     """What each step computes, by id, in an order in which needs come first.
 
-    Equal digests: the same tool, arguments and goal on top of the same steps, so that a committed output of one
-    plan stands in another.
+    Equal digests: the same tool, arguments, goal, contract and checks on top of the same steps, so that a
+    committed output of one plan stands in another.
     """
-    written = _Written(plan)
-    ids = {step.id for step in plan.steps}
-    order = TopologicalSorter({step.id: needs(step) & ids for step in plan.steps}).static_order()
-    return {name: written.step(name) for name in order}
+    return _Written(plan, _order(plan), terms=True).digests
+
+
+def _order(plan: Plan) -> list[str]:
+    """ids of the steps, needs first. A circle is cut where it closes: the structural check names it."""
+    steps = {step.id: step for step in plan.steps}
+    order: dict[str, None] = {}
+    opened: set[str] = set()
+    stack = list(reversed(steps))
+    while stack:  # no recursion: a plan may be a chain of thousands
+        name = stack[-1]
+        after = [] if name in opened else [one for one in needs(steps[name]) if one in steps and one not in opened]
+        opened.add(name)
+        if after:
+            stack += sorted(after)
+        else:
+            order.setdefault(stack.pop())
+    return list(order)
+
+
+def _reached(plan: Plan, names: Iterable[str]) -> set[str]:
+    """ids of the steps that these stand on, themselves included."""
+    steps = {step.id: step for step in plan.steps}
+    reached: set[str] = set()
+    todo = list(names)
+    while todo:
+        name = todo.pop()
+        if name in steps and name not in reached:
+            reached.add(name)
+            todo += needs(steps[name])
+    return reached
+
+
+# --- arithmetic ---------------------------------------------------------------------------------------------
+
+
+def _values(plan: Plan, order: Iterable[str], probe: int) -> Json:
+    """The plan's output, with every number that it starts from moved by an amount that its own value decides."""
+    steps = {step.id: step for step in plan.steps}
+    reached = _reached(plan, siblings(plan.output))
+    known: dict[str, Fraction] = {}
+    for name in order:
+        if name in reached:
+            args = resolve(_shift(steps[name].args or {}, probe), known.__getitem__, {})
+            known[name] = evaluate(args["expression"], args["values"])
+    return resolve(plan.output, known.__getitem__, {})
+
+
+def _shift(args: Mapping[str, Json], probe: int) -> Json:
+    """Numbers beside an expression that names its values are constants of the method, such as 100 in x / 100."""
+    values = args.get("values") or {}
+    moved = {name: value if is_marker(value) else _moved(value, probe) for name, value in values.items()}
+    expression = args["expression"]
+    if not moved:
+        expression = _LITERAL.sub(lambda found: f"({_moved(found[0], probe)})", expression)
+    return {"expression": expression, "values": moved}
+
+
+def _moved(value: Json, probe: int) -> Fraction:
+    moved = Fraction(number(value))
+    if probe:
+        # Whole numbers stay whole and positive ones positive, so that division and rounding behave alike.
+        drawn = hashlib.sha256(f"{moved} {probe}".encode()).digest()
+        moved += 1 + int.from_bytes(drawn[:8], "big") % FARTHEST
+    return moved
+
+
+# --- everything else ----------------------------------------------------------------------------------------
 
 
 class _Written:
-    """A plan written out from its output backwards; a shared step is digested once, so this is linear in the plan."""
+    """A plan written out from its first steps on; a shared step is digested once, so this is linear in the plan."""
 
-    def __init__(self, plan: Plan) -> None:
-        self.steps = {step.id: step for step in plan.steps}
+    def __init__(self, plan: Plan, order: Iterable[str], *, terms: bool = False) -> None:
+        """`terms`: what a step must deliver, and who checks it, are part of it."""
+        self.terms = terms
         self.digests: dict[str, str] = {}
+        steps = {step.id: step for step in plan.steps}
+        for name in order:
+            self.digests[name] = self._step(steps[name])
 
     def digest(self, value: Json) -> str:
         text = json.dumps(self._written(value), sort_keys=True, default=str)
@@ -85,17 +142,14 @@ class _Written:
     def _written(self, value: Json) -> Json:
         if is_marker(value) and "$ref" in value:
             name, _, rest = str(value["$ref"]).partition(".")
-            return [self.step(name), rest] if name in self.steps else value
+            return [self.digests[name], rest] if name in self.digests else value
         if isinstance(value, dict):
             return {key: self._written(item) for key, item in value.items()}
         if isinstance(value, (list, tuple)):
             return [self._written(item) for item in value]
         return value
 
-    def step(self, name: str) -> str:
-        if name not in self.digests:
-            self.digests[name] = name  # a circle ends here; the structural check names it
-            step = self.steps[name]
-            after = sorted(self.step(need) for need in step.needs if need in self.steps)
-            self.digests[name] = self.digest([step.tool, step.planner, step.goal, step.args, after])
-        return self.digests[name]
+    def _step(self, step: Step) -> str:
+        after = sorted(self.digests.get(need, need) for need in step.needs)
+        terms = [step.contract.takes, step.contract.gives, step.checks, step.votes] if self.terms else None
+        return self.digest([step.tool, step.planner, step.goal, step.args, after, terms])

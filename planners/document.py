@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from surefoot.storage.errors import PlanError
-from surefoot.storage.records import ANYTHING, Contract, Json, Plan, Step
+from surefoot.storage.jsonable import to_json
+from surefoot.storage.records import ANYTHING, Contract, Json, Plan, Step, ref
+
+DEEPEST = 64
+"""Levels of lists and objects inside each other in a plan: whoever walks one calls itself once a level."""
 
 MARKER_HELP = 'Use {"$ref": "<step id>"} where a value is the output of an earlier step.'
 
@@ -57,21 +62,41 @@ class PlanDocument(BaseModel):
     more: bool = False
 
     def plan(self) -> Plan:
-        steps = tuple(step.step() for step in self.steps)
-        output = self.output
-        if output is None and steps and not self.more:
-            output = {"$ref": steps[-1].id}
-        return Plan(steps, output, self.more)
+        return whole(Plan(tuple(step.step() for step in self.steps), self.output, self.more))
+
+
+def whole(plan: Plan) -> Plan:
+    """The plan with its output filled in: one that says none delivers what its last step does."""
+    if plan.output is None and plan.steps and not plan.more:
+        return replace(plan, output=ref(plan.steps[-1].id))
+    return plan
 
 
 def plan_from(value: Json) -> Plan:
     """The plan in a JSON value. Raises PlanError with every defect of form."""
+    if _deep(value):
+        raise PlanError([f"it is nested more than {DEEPEST} levels deep"])
     try:
         return PlanDocument.model_validate(value).plan()
     except ValidationError as error:
         raise PlanError(
             [f"{'.'.join(map(str, item['loc'])) or 'plan'}: {item['msg']}" for item in error.errors()]
         ) from None
+
+
+def _deep(value: Json) -> bool:
+    level = [value]
+    for _ in range(DEEPEST + 1):
+        level = [part for one in level for part in _parts(one)]
+        if not level:
+            return False
+    return True
+
+
+def _parts(value: Json) -> Iterable[Json]:
+    if isinstance(value, Mapping):
+        return value.values()
+    return value if isinstance(value, (list, tuple)) else ()
 
 
 def plan_to(plan: Plan) -> Json:
@@ -111,8 +136,9 @@ def load_plan(path: str | Path) -> Plan:
     import yaml
 
     try:
-        value = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        # A date, which YAML has and JSON has not, becomes what the journal will make of it.
+        value = to_json(yaml.safe_load(Path(path).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError, yaml.YAMLError) as error:
         raise PlanError([f"{path} cannot be read: {error}"]) from None
     if not isinstance(value, Mapping):
         raise PlanError([f"{path} holds no plan: expected a mapping with `steps`"])

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from surefoot.planners.document import load_plan
+from surefoot.planners.document import load_plan, whole
 from surefoot.planners.planner import Proposal, Request
 from surefoot.reflection.verifier import Verifier
 from surefoot.storage.records import Json, Plan
@@ -19,7 +20,7 @@ class FixedPlanner:
 
     def __init__(self, plan: Plan | str | Path, name: str = "fixed") -> None:
         self.name = name
-        self.plan = plan if isinstance(plan, Plan) else load_plan(plan)
+        self.plan = whole(plan) if isinstance(plan, Plan) else load_plan(plan)
 
     async def propose(self, request: Request, n: int = 1) -> Sequence[Proposal]:
         return [Proposal(self.plan, key="fixed")]
@@ -43,13 +44,17 @@ class FunctionPlanner:
         return self.function(**inputs)
 
     async def propose(self, request: Request, n: int = 1) -> Sequence[Proposal]:
-        return [self._plan(request.inputs)]
+        return [await self._plan(request.inputs)]
 
-    def _plan(self, inputs: Mapping[str, Json]) -> Proposal:
+    async def _plan(self, inputs: Mapping[str, Json]) -> Proposal:
         try:
-            return Proposal(self.function(**inputs), key="fixed")
+            made: object = self.function(**inputs)
+            plan = await made if inspect.isawaitable(made) else made
         except Exception as error:
             return Proposal(None, error=f"the planner {self.name} failed: {type(error).__name__}: {error}")
+        if not isinstance(plan, Plan):
+            return Proposal(None, error=f"the planner {self.name} returned a {type(plan).__name__}: return a Plan")
+        return Proposal(whole(plan), key="fixed")
 
 
 def planner(function: Callable[..., Plan]) -> FunctionPlanner:

@@ -16,8 +16,8 @@ def is_marker(value: Json) -> bool:
     return isinstance(value, dict) and len(value) == 1 and ("$ref" in value or "$input" in value)
 
 
-def markers(value: Json) -> Iterator[tuple[str, str]]:
-    """Every reference in a value, as (kind, name) with kind `$ref` or `$input`."""
+def markers(value: Json) -> Iterator[tuple[str, Json]]:
+    """Every reference in a value, as (kind, name) with kind `$ref` or `$input`. A model may give anything as name."""
     if isinstance(value, dict):
         if is_marker(value):
             yield next(iter(value.items()))
@@ -31,7 +31,7 @@ def markers(value: Json) -> Iterator[tuple[str, str]]:
 
 def siblings(value: Json) -> set[str]:
     """ids of the steps that a value refers to."""
-    return {name.split(".", 1)[0] for kind, name in markers(value) if kind == "$ref"}
+    return {str(name).split(".", 1)[0] for kind, name in markers(value) if kind == "$ref"}
 
 
 def resolve(value: Json, output: Callable[[str], Json], inputs: Mapping[str, Json]) -> Json:

@@ -43,6 +43,8 @@ def problems(
 def _ids(plan: Plan, done: Collection[str]) -> Iterator[str]:
     if not plan.steps and plan.output is None:
         yield "the plan is empty"
+    elif not plan.steps and plan.more:
+        yield "the plan wants to be asked again, but has no step to wait for"
     seen = set(done)
     for step in plan.steps:
         if step.id in seen:
@@ -61,6 +63,8 @@ def _names(
         yield f"step {step.id} names both a tool and a planner; it can have one"
     if step.tool is None and step.planner is None and not step.goal:
         yield f"step {step.id} has neither a goal, a tool nor a planner"
+    if step.votes is not None and step.votes < 1:
+        yield f"step {step.id} wants a lead of {step.votes} votes; the least is 1"
     for check in step.checks:
         if check not in verifiers:
             yield f"step {step.id} wants the check {check}, which does not exist; there are: {_listed(verifiers)}"
@@ -124,12 +128,19 @@ def _offered(value: Json, outputs: Mapping[str, Json]) -> set[str]:
     if is_marker(value):
         name = value.get("$ref")
         return _kinds(outputs.get(name)) if isinstance(name, str) and "." not in name else set()
-    return {_kind(value)} | ({"number"} if isinstance(value, int) and not isinstance(value, bool) else set())
+    return _kinds_of(value)
 
 
-def _kind(value: Json) -> str:
-    names = {bool: "boolean", int: "integer", float: "number", str: "string", list: "array", dict: "object"}
-    return names.get(type(value), "null")
+def _kinds_of(value: Json) -> set[str]:
+    """JSON types that a value has; empty where it is no plain JSON value. A whole number is an integer: 2.0 is 2."""
+    if isinstance(value, bool):
+        return {"boolean"}
+    if isinstance(value, (int, float)):
+        return {"number", "integer"} if value == value // 1 else {"number"}
+    for types, name in ((str, "string"), ((list, tuple), "array"), (Mapping, "object")):
+        if isinstance(value, types):
+            return {name}
+    return {"null"} if value is None else set()
 
 
 def _kinds(schema: Json) -> set[str]:
@@ -141,7 +152,7 @@ def _kinds(schema: Json) -> set[str]:
             options = [_kinds(option) for option in schema[word]]
             return set().union(*options) if all(options) else set()
     if "const" in schema:
-        return {_kind(schema["const"])}
+        return _kinds_of(schema["const"])
     kinds = schema.get("type")
     found = {kinds} if isinstance(kinds, str) else set(kinds or ())
     return found | ({"integer"} if "number" in found else set())

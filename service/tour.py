@@ -43,10 +43,9 @@ def tour(seed: int | None, size: int, store: str | None, json: bool) -> int:
     tell("The pocket model: 4 MB of weights, no key, no network. It errs often; watch what the engine makes of it.\n")
     with Setup(model="pocket", seed=fresh).engine(store) as engine:
         first = _first(engine, problems[fresh % len(problems)], fresh)
-        origin = f"made from seed {FILE_SEED if seed is None else seed}"
-        tell(
-            f"\n2. {len(problems)} problems of reasoning-gym's gsm_symbolic, {origin}: first sample taken, then verified\n"
-        )
+        made_from = FILE_SEED if seed is None else seed
+        tell(f"\n2. {len(problems)} problems of reasoning-gym's gsm_symbolic (seed {made_from}),")
+        tell("   once taking the first sample, once verifying\n")
         without, verified = (_pass(engine, problems, verify=verify) for verify in (False, True))
     if json:
         emit({"seed": fresh, "problems": len(problems), "without": _numbers(without), "with": _numbers(verified)})

@@ -55,20 +55,27 @@ def wal_is_safe(version: tuple[int, int, int]) -> bool:
 def address(url: str | Path | None) -> URL:
     """What to connect to: a path is an SQLite file, None the default one. Raises StoreError, MissingExtra."""
     if url is None or isinstance(url, Path) or "://" not in url:
-        return URL.create("sqlite", database=str(url or PLACE))
+        return _file(url or PLACE)
     try:
         parsed = make_url(url.replace("postgres://", "postgresql://", 1))
     except (ArgumentError, ValueError):
         raise StoreError(f"{url!r} is no address of a store: give a file, or postgresql://user@host/database") from None
     if parsed.drivername == "sqlite":
-        if not parsed.database or parsed.database == ":memory:" or parsed.query:
+        if not parsed.database or parsed.query:
             raise StoreError(f"{url!r}: a store on SQLite is a plain file: give its path, or sqlite:///path")
-        return parsed
+        return _file(parsed.database)
     if parsed.drivername in ("postgresql", "postgresql+psycopg"):
         if find_spec("psycopg") is None:
             raise MissingExtra("postgres", "a store on PostgreSQL")
         return parsed.set(drivername="postgresql+psycopg")
     raise StoreError(f"{parsed.drivername} is no kind of store: give a file, or postgresql://user@host/database")
+
+
+def _file(path: str | Path) -> URL:
+    """Absolute, so that the store stays the same one when the process moves to another folder."""
+    if str(path) == ":memory:":
+        raise StoreError("a store on SQLite is a plain file, not ':memory:': give its path, or sqlite:///path")
+    return URL.create("sqlite", database=str(Path(path).absolute()))
 
 
 def connect(url: URL, create: bool, tuning: Tuning) -> Engine:

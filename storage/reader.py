@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from contextlib import contextmanager
 from operator import attrgetter
 
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine, text
 
 from surefoot.storage.database import explained
 from surefoot.storage.records import (
@@ -27,14 +27,24 @@ from surefoot.storage.rows import EDGES, KINDS, Row, named_model
 PAGE = 1024
 """Numbers of records that one read transaction covers."""
 
+UNREADABLE = "the run cannot be read"
+
 Read = Callable[..., list[Row]]
 Wanted = Mapping[type, Callable[[Row], bool]]
+
+
+def last(connection: Connection, run: int, kinds: Sequence[type] = tuple(KINDS)) -> int:
+    """Greatest seq among the run's records; 0 where there are none."""
+    each = [f"SELECT MAX(seq) FROM {KINDS[kind].table} WHERE run = {int(run)}" for kind in kinds]
+    return max(filter(None, connection.scalars(text(" UNION ALL ".join(each)))), default=0) if each else 0
 
 
 class Reader:
     """Pages through records. Between pages it holds neither a transaction nor a connection."""
 
     def __init__(self, engine: Engine, policies: Callable[[int], Mapping[int, Policy]]) -> None:
+        if engine.dialect.name == "postgresql":  # a page's tables as of one moment; SQLite does it anyhow
+            engine = engine.execution_options(isolation_level="REPEATABLE READ")
         self._engine = engine
         self._policies = policies
         """Given the id of a policy, all known ones, that one among them."""
@@ -44,17 +54,12 @@ class Reader:
         self, run: int, kinds: Sequence[type] | None, after: int, steps: Collection[int] | None
     ) -> Iterator[JournalRecord]:
         chosen = list(KINDS) if kinds is None else list(dict.fromkeys(kinds))
-        last = self.last(run, chosen)
-        wanted = None if steps is None else self._wanted(run, frozenset(steps), last)
-        first = after if steps is None else max(after, min(steps, default=last) - 1)
-        for low in range(first, last, PAGE):
-            yield from self._page(run, chosen, low, min(low + PAGE, last), wanted)
-
-    def last(self, run: int, kinds: Sequence[type] = tuple(KINDS)) -> int:
-        """Greatest seq among the run's records; 0 where there are none."""
-        each = [f"SELECT MAX(seq) FROM {KINDS[kind].table} WHERE run = {self._mark}" for kind in kinds]
-        with self._reading() as read:
-            return max((row[0] or 0 for row in read(" UNION ALL ".join(each), *[run] * len(each))), default=0)
+        with explained(UNREADABLE), self._engine.connect() as connection, connection.begin():
+            end = last(connection, run, chosen)
+        wanted = None if steps is None else self._wanted(run, frozenset(steps), end)
+        first = after if steps is None else max(after, min(steps, default=end) - 1)
+        for low in range(first, end, PAGE):
+            yield from self._page(run, chosen, low, min(low + PAGE, end), wanted)
 
     def _page(self, run: int, kinds: Sequence[type], low: int, high: int, wanted: Wanted | None) -> list[JournalRecord]:
         found: dict[type, Iterable[Row]] = {}
@@ -128,7 +133,7 @@ class Reader:
     @contextmanager
     def _reading(self) -> Iterator[Read]:
         """A read transaction. Rows are the driver's own tuples: SQLAlchemy's would cost as much as the rest."""
-        with explained("the run cannot be read"), self._engine.connect() as connection, connection.begin():
+        with explained(UNREADABLE), self._engine.connect() as connection, connection.begin():
 
             def read(sql: str, *values: int) -> list[Row]:
                 cursor = connection.exec_driver_sql(sql, values).cursor

@@ -21,7 +21,7 @@ from surefoot.storage.errors import StoreError
 from surefoot.storage.ids import run_id as new_run_id
 from surefoot.storage.journal import Journal
 from surefoot.storage.jsonable import to_json
-from surefoot.storage.reader import Reader
+from surefoot.storage.reader import UNREADABLE, Reader, last
 from surefoot.storage.records import Feedback, JournalRecord, Json, Outcome, Policy, Reward, Task
 from surefoot.storage.run import RunInfo, info, task, task_row
 from surefoot.storage.table_journal import TableJournal
@@ -59,7 +59,7 @@ class Store:
         engine = connect(place, create, tuning)
         try:
             with explained(f"the store {place.render_as_string()} cannot be opened"):
-                _migrate(engine)
+                _migrate(engine, create)
                 mode = describe(engine)
         except BaseException:
             engine.dispose()
@@ -69,9 +69,7 @@ class Store:
     def close(self) -> None:
         """Write what waits and let go of the database. Raises StoreError where that failed."""
         self._end()
-        failure = self._writer.failure
-        if failure is not None and failure is not self._writer.closed:
-            raise failure
+        self._writer.check()
 
     def __enter__(self) -> Self:
         return self
@@ -122,7 +120,8 @@ class Store:
     def reopen(self, run_id: str) -> Journal:
         """Go on with a run: numbers continue behind its last durable record."""
         number = self._number(run_id)
-        return TableJournal(self._writer, run_id, number, self._reader.last(number), self)
+        with explained(UNREADABLE), self._engine.connect() as connection, connection.begin():
+            return TableJournal(self._writer, run_id, number, last(connection, number), self)
 
     def records(
         self,
@@ -226,11 +225,14 @@ class Store:
 
     def reward(self, run_id: str, reward: Reward) -> int:
         """Add a reward behind the run's records; its `seq` is given here and returned. Not while it is written."""
-        number = self._number(run_id)
-        seq = self._reader.last(number) + 1
-        columns = asdict(reward) | {"run": number, "seq": seq, "value": _number_or_none(reward.value)}
-        self._writer.do(lambda connection: connection.execute(insert(REWARD).values(columns)))
-        return seq
+        columns = asdict(reward) | {"run": self._number(run_id), "value": _number_or_none(reward.value)}
+
+        def work(connection: Connection) -> int:
+            seq = last(connection, columns["run"]) + 1
+            connection.execute(insert(REWARD).values(columns | {"seq": seq}))
+            return seq
+
+        return cast(int, self._writer.do(work))
 
     # --- plumbing -------------------------------------------------------------------------------------------
 
@@ -283,10 +285,13 @@ def _end(writer: Writer, engine: Engine) -> None:
     engine.dispose()
 
 
-def _migrate(engine: Engine) -> None:
+def _migrate(engine: Engine, create: bool) -> None:
     with engine.connect() as connection, connection.begin():
-        if schema.check(schema.version(connection)):
-            return
+        found = schema.version(connection)
+    if schema.check(found):
+        return
+    if found is None and not create:
+        raise StoreError("the database is empty: run a task first, or give the address of an existing store")
     with engine.execution_options(surefoot_write=True).connect() as connection, connection.begin():
         if connection.dialect.name == "postgresql":
             connection.execute(text("SELECT pg_advisory_xact_lock(7302563)"))  # any number that is always the same

@@ -79,13 +79,14 @@ class TableJournal:
         self._closed = True
         if self._writer.failure is None and not self._writer.idle():
             self._writer.mark().result()
-        failure = self._writer.failure
-        if failure is not None and failure is not self._writer.closed:
-            raise failure
+        self._writer.check()
 
     def _check(self) -> None:
         if self._closed or self._writer.failure is not None:
             self._refuse()
 
     def _refuse(self) -> None:
-        raise self._writer.failure or StoreError("this journal is closed: reopen the run to go on with it")
+        failure = self._writer.failure
+        if failure is None:
+            raise StoreError("this journal is closed: reopen the run to go on with it")
+        raise StoreError(str(failure)) from failure

@@ -104,6 +104,11 @@ class Writer:
         if threading.current_thread() is not self._thread:  # the garbage collector may call from there
             self._thread.join()
 
+    def check(self) -> None:
+        """Raise what went wrong, if anything did."""
+        if self.failure is not None and self.failure is not self.closed:
+            raise StoreError(str(self.failure)) from self.failure
+
     # --- the writing thread -----------------------------------------------------------------------------------
 
     def _main(self) -> None:
@@ -116,6 +121,7 @@ class Writer:
                 self._busy = False
         except BaseException as error:
             self.failure = explain("the store's writer broke", error)
+            self.failure.__cause__ = error
         finally:
             self.failure = self.failure or self.closed
             self._abandon(self.failure)
@@ -140,6 +146,7 @@ class Writer:
                 self._persist(batch)
         except Exception as error:
             self.failure = explain("the run could not be recorded", error)
+            self.failure.__cause__ = error
             for job in jobs:
                 _fail(job.done, self.failure)
             return

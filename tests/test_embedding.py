@@ -11,6 +11,7 @@ import pytest
 
 from surefoot.engine import Engine, Outcome
 from surefoot.models.scripted import ScriptedModel, call
+from surefoot.storage.errors import ModelUnavailable
 from surefoot.storage.records import Json, Plan, Step, ref
 from surefoot.storage.store import Store
 from surefoot.tools import tool
@@ -228,3 +229,14 @@ def test_a_replay_takes_every_decision_again_without_asking_anyone(store: Store)
     model.assert_done()
     stricter = one.replay(result.run_id, target=0.9999)
     assert [(one.step, one.recorded, one.decided) for one in stricter.divergences] == [("city", "committed", "propose")]
+
+
+def test_a_run_that_failed_because_the_model_was_away_goes_on_when_it_is_back(store: Store) -> None:
+    plan = Plan((Step("sum", tool="add", args={"a": 1, "b": 2}), Step("city", "Capital of France?")), ref("city"))
+    away = ScriptedModel(lambda question, index: ModelUnavailable("connection refused"))
+    first = Engine(away, tools=[add], planner=plan, store=store).run("capital")
+    assert first.outcome is Outcome.FAILED
+    result = Engine(ScriptedModel(["Paris", "Paris"]), tools=[add], planner=plan, store=store).resume(first.run_id)
+    assert result.outcome is Outcome.VERIFIED
+    assert result.output == "Paris"
+    assert len(result.steps[1].attempts) == 1, "what was committed before the failure stands"

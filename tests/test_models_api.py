@@ -245,7 +245,7 @@ async def test_a_stall_before_the_first_byte_ends_at_the_timeout() -> None:
 async def test_all_retries_together_end_at_the_deadline() -> None:
     with ScriptedServer(lambda body: stall()) as server:
         started = time.perf_counter()
-        with pytest.raises(ModelUnavailable, match="0.5 s"):
+        with pytest.raises(ModelUnavailable, match=r"0\.5 s"):
             await one(server, timeout=5.0, deadline=0.5)
         assert time.perf_counter() - started < 4
 
@@ -349,11 +349,17 @@ async def test_some_samples_may_fail_without_losing_the_others() -> None:
 
 
 async def test_canceling_ends_the_request() -> None:
-    with ScriptedServer([stall(), say("x")]) as server:
+    arrived = threading.Event()
+    script = iter([stall(), say("x")])
+
+    def next_line(body: dict[str, Any]) -> Any:
+        arrived.set()
+        return next(script)
+
+    with ScriptedServer(next_line) as server:
         asked = model(server)
         waiting = asyncio.create_task(asked.ask(GO))
-        while not server.requests:
-            await asyncio.sleep(0.005)
+        await asyncio.to_thread(arrived.wait)
         waiting.cancel()
         with pytest.raises(asyncio.CancelledError):
             await waiting
@@ -364,6 +370,23 @@ def test_one_model_may_be_asked_from_one_event_loop_after_another() -> None:
     with ScriptedServer() as server:
         asked = model(server)
         assert [asyncio.run(asked.ask(GO))[0].text for _ in range(3)] == ["ok"] * 3
+
+
+def test_a_forked_process_has_a_loop_of_its_own() -> None:
+    code = (
+        "import asyncio, os, sys; from surefoot.models import Question, load\n"
+        "m = load('openai/test', base_url=sys.argv[1], api_key='k')\n"
+        "ask = lambda: asyncio.run(m.ask(Question('act', 'go')))[0].text\n"
+        "assert ask() == 'ok'\n"
+        "child = os.fork()\n"
+        "if not child:\n    os._exit(0 if ask() == 'ok' else 1)\n"
+        "print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))"
+    )
+    with ScriptedServer() as server:
+        told = subprocess.run(
+            [sys.executable, "-c", code, server.url], capture_output=True, text=True, timeout=60, check=True
+        )
+    assert told.stdout == "0\n"
 
 
 def test_a_fresh_process_is_silent_and_ends_at_once() -> None:

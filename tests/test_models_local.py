@@ -6,6 +6,7 @@ import asyncio
 import math
 import subprocess
 import sys
+import threading
 from collections import Counter
 from pathlib import Path
 
@@ -182,10 +183,12 @@ async def test_layers_with_a_sliding_window_are_sampled_alike_in_a_crowd() -> No
 
 
 async def test_canceling_takes_the_question_out_of_the_batch(weights: Weights) -> None:
-    endless = LocalModel(tiny.weights(end_bias=-50.0))
+    begun = threading.Event()
+    held = tiny.weights(end_bias=-50.0)
+    held.network.register_forward_pre_hook(lambda *_: begun.set())
+    endless = LocalModel(held)
     long = asyncio.create_task(endless.ask(ask("go", seed=1, max_tokens=3000)))
-    while not endless.prompt_tokens:
-        await asyncio.sleep(0.001)
+    await asyncio.to_thread(begun.wait)
     long.cancel()
     with pytest.raises(asyncio.CancelledError):
         await long

@@ -47,7 +47,7 @@ async def test_a_function_sees_the_question_and_the_sample() -> None:
 
 async def test_a_script_that_ran_out_says_what_was_asked() -> None:
     model = ScriptedModel([])
-    with pytest.raises(SetupError, match="0 replies and was asked for one more .role act: 'go'"):
+    with pytest.raises(SetupError, match=r"0 replies and was asked for one more \(role act: 'go'"):
         await model.ask(GO)
 
 
@@ -95,7 +95,7 @@ async def test_a_replay_takes_prompts_beside_replies() -> None:
 
 async def test_a_replay_that_diverges_fails_loudly() -> None:
     replay = ReplayModel(await recorded())
-    with pytest.raises(SetupError, match="diverged.*'elsewhere'"):
+    with pytest.raises(SetupError, match=r"diverged.*'elsewhere'"):
         await replay.ask(Question("act", "elsewhere"))
     with pytest.raises(SetupError, match="no reply is left"):
         await replay.ask(GO, 3)

@@ -355,8 +355,8 @@ async def test_pytest_runs_on_a_candidate(tmp_path: Path) -> None:
 # --- the tool -----------------------------------------------------------------------------------------------------
 
 
-def test_code_may_do_anything_so_it_runs_once_unless_declared_otherwise() -> None:
-    assert python.effect is Effect.ONCE
+def test_code_may_run_again_unless_declared_otherwise() -> None:
+    assert python.effect is Effect.IDEMPOTENT
     assert python_tool(effect="pure", name="compute", approval=True).effect is Effect.PURE
     with pytest.raises(SetupError):
         python_tool(effect="safe")

@@ -44,11 +44,12 @@ class Execution:
 
 
 def python_tool(
-    *, effect: Effect | str = Effect.ONCE, limits: Limits = _LIMITS, approval: bool = False, name: str = "python"
+    *, effect: Effect | str = Effect.IDEMPOTENT, limits: Limits = _LIMITS, approval: bool = False, name: str = "python"
 ) -> FunctionTool[[str, ToolContext], object]:
-    """The `python` tool with other limits, or with an effect that you can vouch for.
+    """The `python` tool with other limits, or with another effect.
 
-    Code may do anything that the user may do, so its effect is `once` unless you say that it is less.
+    Its effect is `idempotent`: code that computes, and reads and writes the run's own folder, may run again after
+    a crash and once a vote. Nothing holds it to that, so say `once` where code is to reach the world outside.
     """
 
     async def python(code: str, context: ToolContext) -> Execution:

@@ -1,0 +1,102 @@
+"""The packaged models and the compact dialect: plans for word problems, and honesty about all else."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tiny
+from surefoot.models import Question, Reply, load
+from surefoot.models.answer import answer
+from surefoot.models.dialects import CompactDialect
+from surefoot.models.packaged import PocketModel, pocket
+from surefoot.models.question import ToolSpec
+from surefoot.storage.errors import SetupError
+
+pytestmark = pytest.mark.anyio
+
+TEXT = "Ann has 3 apples and buys 4 more. How many apples has she?"
+PLAN = Question("plan", TEXT)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    tiny.save(tmp_path)
+    (tmp_path / "card.json").write_text(json.dumps({"name": "test", "thresholds": {"typical": -3.0}}))
+    return tmp_path
+
+
+def test_the_card_comes_along(folder: Path) -> None:
+    model = PocketModel(folder)
+    assert model.card["thresholds"] == {"typical": -3.0}
+    assert model.name == "pocket/word-problems" == model.policy.model and model.policy.weights_sha256
+
+
+def test_a_card_that_is_missing_is_an_error_of_the_setup(folder: Path) -> None:
+    (folder / "card.json").unlink()
+    with pytest.raises(SetupError, match="card"):
+        PocketModel(folder)
+
+
+@pytest.mark.parametrize(
+    ("question", "reason"),
+    [
+        (Question("act", TEXT), "only plans"),
+        (Question("judge", TEXT), "only plans"),
+        (Question("plan", TEXT, tools=(ToolSpec("f", "", {}),)), "cannot call tools"),
+        (Question("plan", TEXT, inputs={"inputs": {"rows": [1]}}), "no other inputs"),
+    ],
+)
+async def test_what_is_beyond_it_is_unknown_and_says_what_would_help(
+    folder: Path, question: Question, reason: str
+) -> None:
+    model = PocketModel(folder)
+    ((reply,), (_,)) = await answer(model, question, 2)
+    assert reply.unknown and reason in (reply.error or "") and "SUREFOOT_MODEL" in (reply.error or "")
+    assert reply.usage.tokens == 0 and model.prompt_tokens == 0
+    assert model.estimate(question, 2).tokens == 0
+
+
+async def test_the_prompt_is_the_masked_text_and_nothing_else(folder: Path) -> None:
+    model = PocketModel(folder, max_tokens=4)
+    (reply,) = await model.ask(PLAN)
+    (message,) = reply.prompt
+    assert message.content.startswith("<text> Ann has n0 apples and buys n1 more.")
+    assert bytes(model._weights.tokenizer.decode(list(reply.prompt_ids or ())), "utf8") == message.content.encode()
+    assert reply.prompt_logprobs is not None and reply.token_ids is not None
+
+
+def read(text: str, schema: Any = None) -> Reply:
+    return CompactDialect().read(Question("plan", TEXT, output_schema=schema), Reply(text, ()))
+
+
+def test_a_plan_is_read_into_calculator_steps() -> None:
+    plan = read("s1 = n0 + n1 ; answer s1").parsed
+    assert plan["output"] == {"$ref": "s1"}
+    assert plan["steps"][0]["args"] == {"expression": "a + b", "values": {"a": "3", "b": "4"}}
+
+
+def test_none_means_unknown() -> None:
+    assert read("none").unknown and read("none").error is None
+
+
+@pytest.mark.parametrize("text", ["", "s1 = n0 +", "s1 = n9 + n0 ; answer s1", "hello"])
+def test_a_reply_outside_the_grammar_is_an_error(text: str) -> None:
+    reply = read(text)
+    assert reply.parsed is None and "cannot be read" in (reply.error or "") and not reply.unknown
+
+
+def test_another_form_than_a_plan_is_refused() -> None:
+    schema = {"type": "object", "required": ["step"]}
+    assert "another form was wanted" in (read("s1 = n0 + n1 ; answer s1", schema).error or "")
+
+
+async def test_the_packaged_weights_solve_an_easy_problem() -> None:
+    model = load("pocket")
+    assert isinstance(model, PocketModel) and isinstance(pocket(), PocketModel) and model.card
+    samples = await answer(model, Question("plan", TEXT, seed=1), 16)
+    plans = [replies[-1].parsed for replies in samples if replies[-1].parsed is not None]
+    sums = [plan for plan in plans if plan["steps"][-1]["args"]["values"] == {"a": "3", "b": "4"}]
+    assert len(sums) >= 8
