@@ -256,10 +256,16 @@ def _suspects(state: RunState, step: StepState) -> tuple[int, ...]:
     if blamed is None and not weak:
         return ()
     first = step.children[blamed] if blamed else min(weak, key=lambda one: one.support.p if one.support else 1).seq
-    undone = {first}
-    for child in state.children(step):  # in plan order of seq, needs come first
-        if undone & set(child.needs):
-            undone.add(child.seq)
+    readers: dict[int, list[int]] = {}
+    for child in state.children(step):
+        for need in child.needs:
+            readers.setdefault(need, []).append(child.seq)
+    undone: set[int] = set()
+    todo = [first]
+    while todo:  # a plan may list a reader before what it reads
+        if (seq := todo.pop()) not in undone:
+            undone.add(seq)
+            todo += readers.get(seq, ())
     return tuple(sorted(undone))
 
 

@@ -191,7 +191,8 @@ class Engine:
 
         What is committed is never run again. `answers` are for a run that waits for a person: True or False for
         all questions, or a mapping from a question's key to True, False, or `{"approve", "arguments", "output",
-        "comment"}`. A run that was verified or abstained is handed back as it ended. Raises StoreError where there is no such run.
+        "comment"}`. A run that was verified or abstained is handed back as it ended. Raises StoreError where there is
+        no such run.
         """
         run_id = self.store.resolve(run_id)
         info = self.store.run(run_id)

@@ -95,6 +95,8 @@ class Flow:
         """Whoever began the run closes its journal."""
         self.replies: dict[int, Reply] = {}
         self.talks: dict[int, Conversation] = {}
+        self._driven: set[int] = set()
+        """Steps that a worker has in hand: a second one would propose beside it."""
         self._workers = 0
         self._group: asyncio.TaskGroup | None = None
         self._breathed = time.monotonic()
@@ -202,22 +204,38 @@ class Flow:
 
     async def drive(self, step: StepState, *, planning: bool = True) -> None:
         """Takes one step as far as it goes now; without `planning`, up to where it needs to propose again."""
-        rules = self.kit.rules(step.step)
-        while self.halt is None and self.state.steps.get(step.seq) is step:
-            action = decide(self.state, step, rules)
-            if action is None or (isinstance(action, Propose) and not planning):
+        if step.seq in self._driven:
+            return  # whoever has it in hand decides again after what it does now
+        self._driven.add(step.seq)
+        try:
+            rules = self.kit.rules(step.step)
+            while self.halt is None and self._stands(step):
+                action = decide(self.state, step, rules)
+                if action is None or (isinstance(action, Propose) and not planning):
+                    return
+                await self._act(step, rules, action)
+        finally:
+            self._driven.discard(step.seq)
+
+    def _stands(self, step: StepState) -> bool:
+        """Whether it is still part of the plan."""
+        return self.state.steps.get(step.seq) is step
+
+    async def _act(self, step: StepState, rules: Rules, action: Action) -> None:
+        """The one place that says what a failure means for a step."""
+        try:
+            await self._perform(step, rules, action)
+        except OutOfBudget as error:
+            self.halt = error
+        except (NeedsPerson, ModelError, ToolError, InvalidOutput, Retry, Missing) as error:
+            if not self._stands(step):
+                return  # another plan has taken the place of its own
+            if isinstance(error, NeedsPerson):
+                self.record(Event(self.seq(), "asked", step.seq, data=error.ask))
                 return
-            try:
-                await self._perform(step, rules, action)
-            except NeedsPerson as need:
-                self.record(Event(self.seq(), "asked", step.seq, data=need.ask))
-            except OutOfBudget as error:
-                self.halt = error
-            except (ModelRefused, RequestsForbidden, Retry, LookupError) as error:
-                missed(self, step, str(error), status="invalid" if isinstance(error, Retry) else "error")
+            missed(self, step, str(error), status="invalid" if isinstance(error, Retry) else "error")
+            if isinstance(error, (ModelRefused, RequestsForbidden, Retry, Missing)):
                 self.fail(step, str(error), fault=True)
-            except (ModelError, ToolError, InvalidOutput) as error:
-                missed(self, step, str(error))
 
     async def _perform(self, step: StepState, rules: Rules, action: Action) -> None:
         if isinstance(action, Propose):

@@ -24,6 +24,8 @@ from surefoot.storage.records import Policy, Usage
 MAX_TOKENS = 4096
 TEMPLATE_TOKENS = 512
 """Room in an estimate for what a provider's chat template adds."""
+GRACE = 2.0
+"""Seconds that a cancellation waits for a request to begin."""
 MAX_WAIT = 60.0
 """The longest wait between two tries, in seconds, where a server asks for none."""
 
@@ -160,11 +162,11 @@ class ApiModel:
     async def _attempt(self, chat: Chat, params: dict[str, Any]) -> Reply:
         """One request. The time-out is kept here as well: clients do not see every stall."""
         captured: list[Any] = []
-        request = self._request(chat, params, captured)
+        request = self._request(chat, params)
         started = time.perf_counter()
         try:
             async with asyncio.timeout(self._timeout):
-                response = await litellm().acompletion(**request)
+                response = await _complete(request, captured)
         except Exception as error:
             known = classify(error, self.name, self._base_url)
             if known is None:
@@ -185,7 +187,7 @@ class ApiModel:
         }
         return accepted(self.name, {key: value for key, value in wanted.items() if value is not None})
 
-    def _request(self, chat: Chat, params: dict[str, Any], captured: list[Any]) -> dict[str, Any]:
+    def _request(self, chat: Chat, params: dict[str, Any]) -> dict[str, Any]:
         request: dict[str, Any] = {
             "model": self.name,
             "messages": [wire(message) for message in chat.messages],
@@ -195,7 +197,6 @@ class ApiModel:
             "max_retries": 0,
             "num_retries": 0,
             "drop_params": True,
-            "logger_fn": lambda details: captured.append(details.get("original_response")),
             **params,
         }
         if chat.tools:
@@ -207,6 +208,31 @@ class ApiModel:
         if self._token_ids:
             request["extra_body"] = {"return_token_ids": True}
         return request | self._extra
+
+
+async def _complete(request: dict[str, Any], captured: list[Any]) -> Any:
+    """The completion; the bodies that litellm logs go to `captured`.
+
+    litellm makes the coroutine of a request in a thread. Cancelled there, it would leave one that nobody
+    awaits, so a cancellation waits until the request has begun.
+    """
+    loop = asyncio.get_running_loop()
+    begun = asyncio.Event()
+
+    def log(details: dict[str, Any]) -> None:
+        captured.append(details.get("original_response"))
+        loop.call_soon_threadsafe(begun.set)
+
+    task = asyncio.ensure_future(litellm().acompletion(**request, logger_fn=log))
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        beginning = asyncio.ensure_future(begun.wait())
+        await asyncio.wait({task, beginning}, timeout=GRACE, return_when=asyncio.FIRST_COMPLETED)
+        task.cancel()
+        beginning.cancel()
+        await asyncio.gather(task, beginning, return_exceptions=True)
+        raise
 
 
 def canonical(name: str) -> str:

@@ -33,8 +33,6 @@ class PassingTrouble(ModelUnavailable):
 
 def classify(error: Exception, model: str, base_url: str | None) -> ModelError | None:
     """The error to raise in place of a client's: PassingTrouble or ModelRefused; None for one that is unknown."""
-    if isinstance(error, ModelError):
-        return error
     chain = list(_chain(error))
     names = {kind.__name__ for link in chain for kind in type(link).__mro__}
     status = getattr(error, "status_code", None)
@@ -63,7 +61,7 @@ def _advice(status: int, marks: set[str]) -> str:
         return "there is no such model at this address; check the name and base_url"
     if marks & {"ContextWindowExceededError", "context_length_exceeded"}:
         return "the prompt is too long for the model; shorten the inputs or use a model with a larger window"
-    if "ContentPolicyViolationError" in marks:
+    if marks & {"ContentPolicyViolationError", "content_policy_violation"}:
         return "the provider's content policy refused the prompt"
     return "the provider refused the request"
 

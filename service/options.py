@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from surefoot.service.terminal import busy
+
 if TYPE_CHECKING:
     from surefoot.engine import Engine
     from surefoot.storage.records import Budget, Json
@@ -127,24 +129,25 @@ class Setup:
 
         if "files" in self.tools and self.workspace is None:
             raise SetupError("--tools files needs --workspace DIR: the folder whose files steps may read and write")
-        return Engine(
-            self.model or "pocket",
-            plan_model=self.plan_model,
-            act_model=self.act_model,
-            judge_model=self.judge_model,
-            base_url=self.base_url,
-            tools=self.tools,
-            planner=None if self.plan is None else FixedPlanner(plan_from(self.plan)),
-            store=store,
-            target=self.target,
-            budget=self.budget,
-            verify=self.verify,
-            votes=self.votes,
-            seed=self.seed,
-            concurrency=self.concurrency,
-            workspace=self.workspace,
-            notes={"cli": self._notes()},
-        )
+        with busy("loading the model"):
+            return Engine(
+                self.model or "pocket",
+                plan_model=self.plan_model,
+                act_model=self.act_model,
+                judge_model=self.judge_model,
+                base_url=self.base_url,
+                tools=self.tools,
+                planner=None if self.plan is None else FixedPlanner(plan_from(self.plan)),
+                store=store,
+                target=self.target,
+                budget=self.budget,
+                verify=self.verify,
+                votes=self.votes,
+                seed=self.seed,
+                concurrency=self.concurrency,
+                workspace=self.workspace,
+                notes={"cli": self._notes()},
+            )
 
     def _notes(self) -> dict[str, Json]:
         """What `noted` needs; the engine keeps the other settings itself. No password is written down."""

@@ -137,9 +137,13 @@ def receipt(result: Result, tree: RunTree) -> None:
     rows.append(("run", Text(result.run_id)))
     rows.append(("next", Text(next_command(result), "bold")))
     for name, text in rows:
-        console.print(Text(f"{name:<6} ", "dim").append_text(text), soft_wrap=True)
+        console.print(labelled(name, text), soft_wrap=True)
     for question in result.questions:
-        console.print(Text(f"{'asks':<6} ", "dim").append_text(asks(question)), soft_wrap=True)
+        console.print(labelled("asks", asks(question)), soft_wrap=True)
+
+
+def labelled(name: str, text: Text, width: int = 6) -> Text:
+    return Text.assemble((f"{name:<{width}} ", "dim"), text)
 
 
 def asks(question: Json) -> Text:

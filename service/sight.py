@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from rich.text import Text
 
 from surefoot.service.clean import clean, one_line
-from surefoot.service.report import STYLES, asks, next_command, short, spent, stored, trust
+from surefoot.service.report import STYLES, asks, labelled, next_command, short, spent, stored, trust
 from surefoot.service.terminal import dumps, shown, stdout, tell
 from surefoot.service.tree import RunTree
 from surefoot.service.view import lines
@@ -160,7 +160,7 @@ def _feedback(console: Console, said: Iterable[Feedback]) -> None:
 
 
 def _row(console: Console, name: str, text: Text) -> None:
-    console.print(Text(f"{name:<9} ", "dim").append_text(text), soft_wrap=True)
+    console.print(labelled(name, text, 9), soft_wrap=True)
 
 
 def value(output: Json) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from contextlib import AbstractContextManager, nullcontext
 from typing import IO, TYPE_CHECKING
 
 from surefoot.service.clean import clean, safe_json
@@ -70,3 +71,8 @@ def watched() -> bool:
 def asked() -> bool:
     """Whether somebody can be asked."""
     return sys.stdin is not None and sys.stdin.isatty() and sys.stderr.isatty()
+
+
+def busy(what: str) -> AbstractContextManager[object]:
+    """A spinner for as long as the context lasts, where somebody looks."""
+    return stderr().status(what, spinner="dots") if watched() else nullcontext()

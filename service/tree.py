@@ -178,8 +178,8 @@ class RunTree:
         node.basis, node.p = (data.get("basis", ""), data.get("p")) if data else ("exact", None)
         if node is not self.root:
             self.committed += 1
-        if self.keep is not None:
-            self._let_go(node)
+        self._forget(node)
+        self._let_go(node)
 
     def _expand(self, node: Node, event: Event, data: Mapping[str, Json]) -> None:
         if not data.get("extend"):
@@ -198,12 +198,16 @@ class RunTree:
                 self.committed -= 1
 
     def _let_go(self, node: Node) -> None:
-        """Keeps the tree small: what is below a committed step, and committed steps beyond `keep`, are history."""
-        self._forget(node)
-        for seq in node.children:
-            self.nodes.pop(seq, None)
+        """Keeps the tree small: beyond `keep`, committed steps and what is below them are history."""
+        if self.keep is None or len(self.nodes) <= self.keep:
+            return
+        below = list(node.children)
+        while below:
+            if (child := self.nodes.pop(below.pop(), None)) is not None:
+                self._forget(child)
+                below += child.children
         node.children = {}
-        if len(self.nodes) > (self.keep or 0) and node.parent is not None:
+        if node.parent is not None:
             del self.nodes[node.seq]
             if (parent := self.nodes.get(node.parent)) is not None:
                 parent.children.pop(node.seq, None)

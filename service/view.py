@@ -95,8 +95,8 @@ def notes(node: Node) -> list[str]:
     found = []
     if node.plan_votes is not None:
         found.append(f"plan: {node.plan_votes[0]} of {node.plan_votes[1]} proposals agree")
-    elif node.status == "open" and node.attempts and node.step.planner is not None:
-        found.append(f"planning: {node.attempts} proposals, {node.best} agree")
+    elif node.status == "open" and node.step.planner is not None:
+        found.append(f"planning: {node.attempts} proposals, {node.best} agree" if node.attempts else "planning")
     elif node.sampled and node.votes:
         found.append(f"{node.best} of {node.attempts} votes")
     if node.status == "committed" and node.sampled and node.basis and node.plan_votes is None:

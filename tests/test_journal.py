@@ -187,11 +187,13 @@ async def test_room_holds_back_only_a_crowd(store: Store) -> None:
     assert sum(1 for _ in store.records(journal.run_id, [Event])) == CROWD // 5
 
 
-@pytest.mark.parametrize(
-    "said",
-    ["", "\0", "a\0b", "\ud800", "x\udfffy\U0001f600", "\x1a", '\x1a"', "\x1a=", "é\u2028\ufffe", "\\u0000 '\"%s ?"],
-)
-async def test_any_text_survives(store: Store, said: str) -> None:
+async def test_any_text_survives(store: Store) -> None:
+    texts = ["", "\0", "a\0b", "\ud800", "x\udfffy\U0001f600", "\x1a", '\x1a"', "\x1a=", "é\u2028\ufffe"]
+    for said in [*texts, "\\u0000 '\"%s ?"]:
+        await check_text_survives(store, said)
+
+
+async def check_text_survives(store: Store, said: str) -> None:
     journal = store.begin(Task(said, {said: said}), config={said: said})
     step = Step(said, said, said, {said: [said]}, said, (said,), Contract({"const": said}), (said,), kind=said)
     records: list[JournalRecord] = [

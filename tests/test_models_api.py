@@ -28,7 +28,7 @@ from servers import (
 from surefoot.models import Question, Reply
 from surefoot.models.answer import answer
 from surefoot.models.api import ApiModel
-from surefoot.models.failures import retry_after
+from surefoot.models.failures import classify, retry_after
 from surefoot.models.question import ChatMessage, ToolSpec
 from surefoot.storage.errors import ModelRefused, ModelUnavailable
 from surefoot.storage.records import Usage
@@ -303,6 +303,7 @@ def test_retry_after_as_a_date_counts_from_now() -> None:
         (refuse(401, "bad key"), "check the provider's API key"),
         (refuse(403), "may not use this model"),
         (refuse(404, "no such model"), "check the name and base_url"),
+        (refuse(400, "content_policy_violation", code="content_policy_violation"), "content policy"),
         (refuse(422, "unprocessable"), "refused the request"),
         (refuse(400, "maximum context length is 10 tokens", code="context_length_exceeded"), "prompt is too long"),
         (refuse(429, "You exceeded your current quota", code="insufficient_quota"), "no credit left"),
@@ -322,6 +323,10 @@ async def test_a_server_that_is_not_there_is_named() -> None:
         url = f"http://127.0.0.1:{taken.getsockname()[1]}/v1"
         with pytest.raises(ModelUnavailable, match=f"{url} could not be reached"):
             await ApiModel("openai/test", base_url=url, api_key="k", retries=0).ask(GO)
+
+
+def test_an_error_that_nobody_knows_is_nobodys_to_hide() -> None:
+    assert classify(ValueError("odd"), "openai/test", None) is None
 
 
 async def test_a_missing_key_is_named_before_anything_is_sent() -> None:

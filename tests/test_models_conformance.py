@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 import tiny
 from servers import ScriptedServer, say
+
 from surefoot.models import Model, Question, ReplayModel, ScriptedModel
 from surefoot.models.answer import answer
 from surefoot.models.api import ApiModel

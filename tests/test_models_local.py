@@ -9,14 +9,16 @@ import sys
 import threading
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 import tiny
 import torch
 
 from surefoot.models.decode import Decoder, Draw, Drawn, _noise
+from surefoot.models.dialects import ChatDialect
 from surefoot.models.local import LocalModel
-from surefoot.models.question import ChatMessage, Model, Question, ToolRequest, ToolSpec
+from surefoot.models.question import ChatMessage, Model, Question, Reply, ToolRequest, ToolSpec
 from surefoot.models.weights import Weights, load_weights
 from surefoot.storage.errors import ModelRefused, SetupError
 
@@ -256,6 +258,23 @@ async def test_without_a_chat_template_messages_stand_under_headings() -> None:
     assert plain._weights.tokenizer.decode(list(reply.prompt_ids or ())).endswith("[user]\ngo\n\n[assistant]\n")
     with pytest.raises(ModelRefused, match="no chat template"):
         await plain.ask(ask("go", tools=(ADD,)))
+
+
+@pytest.mark.parametrize(
+    ("text", "calls", "rest"),
+    [
+        ('<tool_call>\n{"name": "add", "arguments": {"a": 1}}\n</tool_call>', [("add", {"a": 1})], ""),
+        ('So: <tool_call>{"name": "x"}</tool_call><tool_call>{"name": "y"}</tool_call>', [("x", {}), ("y", {})], "So:"),
+        ('<tool_call>{"name": "add", "arguments": [1]}</tool_call>', [("add", None)], ""),
+        ("<tool_call>{add}</tool_call>", [("", None)], ""),
+        ("no call", [], "no call"),
+    ],
+)
+def test_tool_calls_are_read_out_of_the_text(text: str, calls: list[Any], rest: str) -> None:
+    reply = ChatDialect().read(ask("go", tools=(ADD,)), Reply(text, ()))
+    assert [(call.name, call.arguments) for call in reply.tool_calls] == calls and reply.text == rest
+    assert len({call.id for call in reply.tool_calls}) == len(calls)
+    assert ChatDialect().read(ask("go"), Reply(text, ())).text == text
 
 
 # --- loading ------------------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import tiny
+
 from surefoot.models import Question, Reply, load
 from surefoot.models.answer import answer
 from surefoot.models.dialects import CompactDialect

@@ -62,6 +62,7 @@ def test_what_cannot_be_a_store_is_refused_with_what_to_do(tmp_path: Path) -> No
         "/proc/runs.db": "unable to open database file; it cannot be opened: check the path and the permissions",
         "sqlite://": "a store on SQLite is a plain file: give its path",
         "sqlite:///:memory:": "a store on SQLite is a plain file",
+        ":memory:": "a store on SQLite is a plain file",
         "sqlite:///a.db?mode=ro": "a store on SQLite is a plain file",
         "mysql://host/runs": "mysql is no kind of store: give a file, or postgresql://",
         "http//:x://": "is no address of a store: give a file",
@@ -76,6 +77,20 @@ def test_a_store_that_must_exist_is_not_made(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match=r"there is no store at .*: run a task first"):
         Store.open(tmp_path / "runs.db", create=False)
     assert list(tmp_path.iterdir()) == []
+    (tmp_path / "empty.db").touch()
+    with pytest.raises(StoreError, match="the database is empty: run a task first"):
+        Store.open(tmp_path / "empty.db", create=False)
+
+
+def test_a_store_stays_the_same_when_the_process_moves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path)
+    with Store.open("runs.db") as store:
+        monkeypatch.chdir(tmp_path / "elsewhere")
+        with Store.open(tmp_path / "runs.db") as other:
+            journal = store.begin(TASK)
+            assert other.resolve("last") == journal.run_id
+    assert list(Path.cwd().iterdir()) == []
 
 
 @pytest.mark.parametrize("wal", [False, True])
