@@ -148,11 +148,19 @@ def collect(entries: Sequence[Entry], options: argparse.Namespace) -> tuple[list
             f"{entry.name} {shape} {steps:,}: {found['us_per_step']:.1f} us a step, {found['cpu_us']:.1f} of processor"
             f" time, {found['rss_mb']:.0f} MiB"
         )
-    rows = []
-    for (name, shape, steps), found_ones in samples.items():
-        figures = medians({key: value for key, value in one.items() if key != "cpu_us"} for one in found_ones)
-        rows.append({"system": name, "shape": shape, "steps": steps, **figures})
-    return rows, sound
+    return [row(*key, samples[key]) for key in sorted(samples, key=_order)], sound
+
+
+def row(system: str, shape: str, steps: int, samples: Sequence[Row]) -> Row:
+    """The median of each figure, without those that only the notes show."""
+    found = medians(samples)
+    del found["cpu_us"]
+    return {"system": system, "shape": shape, "steps": steps, **found}
+
+
+def _order(key: tuple[str, str, int]) -> tuple[int, int, int]:
+    system, shape, steps = key
+    return SHAPES.index(shape), steps, [entry.name for entry in (OWN, *PEERS)].index(system)
 
 
 def numbers(text: str) -> list[int]:

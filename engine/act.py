@@ -16,7 +16,7 @@ from surefoot.engine.state import StepState
 from surefoot.models.answer import answer
 from surefoot.models.question import ChatMessage, Model, Question, Reply, ToolRequest
 from surefoot.reflection.verifier import Case, Verifier
-from surefoot.storage.errors import Retry, SurefootError, ToolError
+from surefoot.storage.errors import Retry, RunError, SurefootError, ToolError
 from surefoot.storage.records import (
     Attempt,
     AttemptRole,
@@ -41,6 +41,10 @@ class NeedsPerson(SurefootError):
     def __init__(self, ask: dict[str, Json]) -> None:
         self.ask = ask
         super().__init__(str(ask.get("question")))
+
+
+class Missing(RunError):
+    """A reference to what a committed output, or an input, does not have."""
 
 
 async def use_tool(
@@ -234,9 +238,11 @@ async def check(desk: Desk, attempt: int, verifiers: Sequence[Verifier], case: C
     """Puts a candidate before verifiers, cheapest first as listed, and stops at the first that fails it."""
     for verifier in verifiers:
         verdict = await verifier.verify(case)
+        if verdict.ruling == "abstain" and desk.account.refused is not None:
+            raise desk.account.refused  # it could not ask its model, which is no word on the candidate
         desk.record(
             Verdict(  # `dataclasses.replace` takes ten times as long, twice a step
-                verdict.verifier,
+                verifier.name,  # whatever it calls itself in the verdict: rules and statistics go by this name
                 verdict.ruling,
                 verdict.version,
                 verdict.kind,

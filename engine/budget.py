@@ -48,6 +48,8 @@ class Account:
         self.spent = Tally()
         self.spent.add(spent)
         self.held = Tally()
+        self.refused: OutOfBudget | None = None
+        """The last reservation that was refused."""
         self.clock = clock
         self.started = clock()
 
@@ -62,7 +64,11 @@ class Account:
 
     @contextmanager
     def _hold(self, estimate: Usage) -> Iterator[None]:
-        self._check(estimate)
+        try:
+            self._check(estimate)
+        except OutOfBudget as error:
+            self.refused = error
+            raise
         self.held.add(estimate)
         try:
             yield

@@ -22,6 +22,7 @@ from surefoot.engine.state import RunState
 from surefoot.models.question import Model
 from surefoot.planners.planner import Planner
 from surefoot.reflection.verifier import Verifier
+from surefoot.storage.errors import SetupError
 from surefoot.storage.records import (
     Budget,
     Event,
@@ -195,13 +196,19 @@ class Engine:
         no such run.
         """
         run_id = self.store.resolve(run_id)
+        if run_id in self._flows:
+            raise SetupError(f"the run {run_id} is under way in this engine: wait for it, or cancel it first")
         info = self.store.run(run_id)
         if info.outcome in (Outcome.VERIFIED, Outcome.UNVERIFIED, Outcome.ABSTAINED):
             return self._stored(run_id, Output(output))
         flow = self._reopen(run_id, budget, on_record)
-        flow.record(Event(flow.seq(), "resumed", flow.state.root))
-        if answers is not None:
-            answer(flow, answers)
+        try:
+            flow.record(Event(flow.seq(), "resumed", flow.state.root))
+            if answers is not None:
+                answer(flow, answers)
+        except BaseException:
+            self._let_go(flow)
+            raise
         return await self._go(flow, Output(output))
 
     async def _go(self, flow: Flow, kind: Output) -> Result:
@@ -364,9 +371,18 @@ class Engine:
         )
         flow = self._flow(kit, task, journal, RunState(), on_record)
         root = root_step(task, self.planner, self.final)
-        flow.record(PlannedStep(flow.seq(), None, 0, 1, root))
-        flow.record(Event(flow.seq(), "started", flow.state.root))
+        try:
+            flow.record(PlannedStep(flow.seq(), None, 0, 1, root))
+            flow.record(Event(flow.seq(), "started", flow.state.root))
+        except BaseException:
+            self._let_go(flow)
+            raise
         return flow
+
+    def _let_go(self, flow: Flow) -> None:
+        """Of a run that did not come to run: its record stays, and it can be resumed."""
+        self._flows.pop(flow.run_id, None)
+        flow.journal.close()
 
     def _reopen(self, run_id: str, budget: Budget | None = None, on_record: Listener | None = None) -> Flow:
         task = self.store.task(run_id)

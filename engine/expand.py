@@ -24,7 +24,7 @@ def expand(desk: Desk, step: StepState, plan: Plan, backing: Support | None, att
     for ordinal, one in enumerate(plan.steps):
         wanted = tuple(sorted(known[need] for need in needs(one)))
         desk.record(PlannedStep(places[one.id], step.seq, ordinal, step.version + 1, one, wanted))
-    data: dict[str, Json] = {"version": step.version + 1, "output": plan.output}
+    data: dict[str, Json] = {"version": step.version + 1, "size": len(plan.steps), "output": plan.output}
     if plan.more:
         data["more"] = True
     if extend:

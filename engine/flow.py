@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from surefoot.engine.act import Metered, NeedsPerson, check, missed, proposed
+from surefoot.engine.act import Metered, Missing, NeedsPerson, check, missed, proposed
 from surefoot.engine.budget import ONE_ATTEMPT, Account
 from surefoot.engine.decide import (
     Action,
@@ -169,17 +170,30 @@ class Flow:
     async def work(self) -> None:
         """Drives every step that can be driven, until none can. Unexpected errors come out as they are."""
         try:
-            async with asyncio.timeout(self.account.seconds_left):
-                async with asyncio.TaskGroup() as group:
-                    self._group = group
-                    self._hire(0)
-        except TimeoutError:
-            self.halt = OutOfBudget("seconds", f"the budget of {self.task.budget.seconds} seconds is used up")
+            async with self._in_time(), asyncio.TaskGroup() as group:
+                self._group = group
+                self._hire(0)
         except BaseExceptionGroup as errors:
             raise errors.exceptions[0] from None
         finally:
             self._group = None
             self._workers = 0
+
+    async def lead(self, *, planning: bool = True) -> None:
+        """Drives the root step as far as it goes."""
+        async with self._in_time():
+            await self.drive(self.root, planning=planning)
+
+    @asynccontextmanager
+    async def _in_time(self) -> AsyncIterator[None]:
+        clock = asyncio.timeout(self.account.seconds_left)
+        try:
+            async with clock:
+                yield
+        except TimeoutError:
+            if not clock.expired():
+                raise
+            self.halt = OutOfBudget("seconds", f"the budget of {self.task.budget.seconds} seconds is used up")
 
     def _hire(self, idle: int) -> None:
         """Starts workers for ready steps beyond those that `idle` workers are about to take."""
@@ -227,6 +241,9 @@ class Flow:
             await self._perform(step, rules, action)
         except OutOfBudget as error:
             self.halt = error
+        except RecursionError:
+            if self._stands(step):
+                missed(self, step, "the output is nested too deeply: give a flatter one", status="invalid")
         except (NeedsPerson, ModelError, ToolError, InvalidOutput, Retry, Missing) as error:
             if not self._stands(step):
                 return  # another plan has taken the place of its own
@@ -239,8 +256,11 @@ class Flow:
 
     async def _perform(self, step: StepState, rules: Rules, action: Action) -> None:
         if isinstance(action, Propose):
+            before = (step.tried, step.version)
             with self.account.reserve(ONE_ATTEMPT if action.n == 1 else Usage(attempts=action.n)):
                 await propose(self, step, rules, action.n)
+            if (step.tried, step.version) == before and step.open and self._stands(step):
+                missed(self, step, "nothing was proposed: a model or planner gave an empty list")
         elif isinstance(action, Check):
             await check(self, action.candidate.attempt, action.verifiers, self.case(step, action.candidate))
         elif isinstance(action, Commit):
@@ -248,8 +268,12 @@ class Flow:
         elif isinstance(action, Expand):
             expand(self, step, plan_from(action.candidate.output), action.support, action.candidate.attempt)
         elif isinstance(action, Deliver):
-            output = resolve(step.delivers, self.sibling(step.children), self.inputs(step))
-            proposed(self, step, output, canonical(output), role="result")
+            try:
+                output = resolve(step.delivers, self.sibling(step.children), self.inputs(step))
+            except LookupError as error:
+                missed(self, step, str(error), role="result")  # the plan is at fault, and may be mended
+            else:
+                proposed(self, step, output, canonical(output), role="result")
         elif isinstance(action, RollBack):
             data = {"steps": list(action.children), "critique": step.critique}
             self.record(Event(self.seq(), "rolled_back", step.seq, data=data))
@@ -262,7 +286,7 @@ class Flow:
     # --- accepting ------------------------------------------------------------------------------------------
 
     def commit(self, step: StepState, candidate: Candidate, backing: Support) -> None:
-        data = None if backing.p == 1.0 else {"p": backing.p, "bound": backing.bound, "basis": backing.basis}
+        data = None if backing.basis == "exact" else {"p": backing.p, "bound": backing.bound, "basis": backing.basis}
         self.let_go(step)
         self.record(Event(self.seq(), "committed", step.seq, candidate.attempt, data))
 
@@ -281,7 +305,7 @@ class Flow:
     # --- what a step sees -----------------------------------------------------------------------------------
 
     def inputs(self, step: StepState) -> dict[str, Json]:
-        """The step's arguments, references resolved. Raises LookupError for a path that does not exist."""
+        """The step's arguments, references resolved. Raises Missing for a path that does not exist."""
         if step.inputs is None:
             args = step.step.args
             if step.parent is None:
@@ -290,7 +314,10 @@ class Flow:
                 parent = self.state.steps[step.parent]
                 outputs = self.sibling(parent.children)
                 if args is not None:
-                    step.inputs = dict(resolve(args, outputs, self.inputs(parent)))
+                    try:
+                        step.inputs = dict(resolve(args, outputs, self.inputs(parent)))
+                    except LookupError as error:
+                        raise Missing(str(error)) from None
                 else:
                     seen = {need: outputs(need) for need in step.step.needs}
                     step.inputs = {**self.inputs(parent), **seen}

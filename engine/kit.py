@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import TypeVar
 
 from surefoot.engine.decide import Mode, Prior, Rules
 from surefoot.models.question import Model, ToolSpec
@@ -13,8 +14,11 @@ from surefoot.planners.structure import StructureCheck, problems
 from surefoot.reflection.arithmetic import arithmetic
 from surefoot.reflection.schema import SchemaCheck
 from surefoot.reflection.verifier import Verifier
+from surefoot.storage.errors import SetupError
 from surefoot.storage.records import Effect, Json, Plan, Role, Step
 from surefoot.tools.tool import Tool
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +37,12 @@ class Settings:
     """Steps driven at once."""
     temperature: float | None = None
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, least in (("votes", 1), ("tries", 1), ("samples", 1), ("replans", 0), ("concurrency", 1)):
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise SetupError(f"{name}={value} is too small; the least is {least}")
 
 
 @dataclass(frozen=True)
@@ -94,8 +104,12 @@ class Kit:
     def _make(self, step: Step) -> Rules:
         settings = self.settings
         mode = self.mode(step)
+        if step.tool is not None:
+            _one_of(self.tools, step.tool, "tool")
+        if step.planner is not None:
+            _one_of(self.planners, step.planner, "planner")
         checks: list[Verifier] = [SCHEMA] if step.contract.gives is not None else []
-        checks += [self.verifiers[name] for name in step.checks]
+        checks += [_one_of(self.verifiers, name, "verifier") for name in step.checks]
         if mode == "tool":
             checks += self.tool_checks.get(step.tool or "", ())
         plan_checks: tuple[Verifier, ...] = ()
@@ -126,6 +140,13 @@ class Kit:
             return False
         names = self.tools if step.tool is None else (step.tool,)
         return any(self.tools[name].effect is Effect.ONCE for name in names)
+
+
+def _one_of(known: Mapping[str, T], name: str, what: str) -> T:
+    """A plan is checked before it is accepted, so only an engine that takes up another one's run can lack a name."""
+    if name not in known:
+        raise SetupError(f"the run needs the {what} {name!r}, which this engine does not have: give it to the Engine")
+    return known[name]
 
 
 SCHEMA = SchemaCheck()

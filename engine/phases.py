@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol, TypedDict
 
+from surefoot.storage.errors import SetupError
 from surefoot.storage.records import Event, Json
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def build(desk: Desk, checkpointer: Any = None) -> CompiledStateGraph[Any, Any, 
 
     async def plan(cursor: Cursor) -> Cursor:
         flow = desk.open(cursor)
-        await flow.drive(flow.root)
+        await flow.lead()
         return {"run_id": flow.run_id}
 
     async def work(cursor: Cursor) -> Cursor:
@@ -53,7 +54,7 @@ def build(desk: Desk, checkpointer: Any = None) -> CompiledStateGraph[Any, Any, 
 
     async def reflect(cursor: Cursor) -> Cursor:
         flow = desk.open(cursor)
-        await flow.drive(flow.root, planning=False)
+        await flow.lead(planning=False)
         return {}
 
     async def ask(cursor: Cursor) -> Cursor:
@@ -94,5 +95,7 @@ def answer(flow: Flow, answers: Json) -> None:
         one = answers.get(key) if isinstance(answers, dict) and key in answers else answers
         if isinstance(one, bool):
             one = {"approve": one}
+        if isinstance(one, dict) and not isinstance(one.get("approve", True), bool):
+            raise SetupError(f"approve={one['approve']!r} is neither True nor False")
         if isinstance(one, dict) and one.keys() & {"approve", "arguments", "output"}:
             flow.record(Event(flow.seq(), "answered", question["step"], data={"key": key, "answer": one}))

@@ -15,12 +15,12 @@ from surefoot.models.question import Question, Reply
 from surefoot.planners.document import plan_to
 from surefoot.planners.planner import Done, Proposal, Request
 from surefoot.reflection.canonical import canonical
-from surefoot.storage.errors import Retry, ToolError
+from surefoot.storage.errors import ModelError, Retry, ToolError
 from surefoot.storage.records import Json
 
 
 async def propose(desk: Desk, step: StepState, rules: Rules, n: int) -> None:
-    """`n` attempts at a step, recorded. Raises ModelError, ToolError, Retry, NeedsPerson, OutOfBudget, LookupError."""
+    """`n` attempts at a step, recorded. Raises ModelError, ToolError, Retry, NeedsPerson, OutOfBudget, Missing."""
     await _WAYS[rules.mode](desk, step, rules, n)
 
 
@@ -54,7 +54,11 @@ async def _sample_answer(desk: Desk, step: StepState, rules: Rules, n: int) -> N
         for reply in await sampler.replies(_question(desk, step, rules), n):
             _answered(desk, step, sampler, reply)
     else:
-        await asyncio.gather(*(_draw(desk, step, rules, names, index) for index in range(n)))
+        draws = [_draw(desk, step, rules, names, index) for index in range(n)]
+        # All end before the step goes on: one that ran on by itself would propose to a step already decided.
+        errors = [one for one in await asyncio.gather(*draws, return_exceptions=True) if one is not None]
+        for error in sorted(errors, key=lambda one: isinstance(one, (ModelError, ToolError))):
+            raise error
 
 
 async def _draw(desk: Desk, step: StepState, rules: Rules, names: tuple[str, ...], index: int) -> None:
@@ -77,7 +81,7 @@ def _propose(desk: Desk, step: StepState, output: Json, sampler: Sampler, reply:
     key = canonical(output)
     fresh = key not in step.candidates
     proposed(desk, step, output, key, sampler.call)
-    if fresh:
+    if fresh and key in step.candidates:  # not where another plan has taken the place of the step's
         desk.replies[step.candidates[key].attempt] = reply
 
 
@@ -108,19 +112,22 @@ def _planned(desk: Desk, step: StepState, rules: Rules, proposal: Proposal) -> N
     elif proposal.plan is None:
         missed(desk, step, proposal.error, call, role="plan", status="invalid")
         if not rules.sampled:
-            desk.fail(step, proposal.error)
+            desk.fail(step, proposal.error, fault=True)
     elif not rules.sampled:
         found = desk.kit.defects(proposal.plan, desk.inputs(step), desk.known(step))
         if found:
             missed(desk, step, "; ".join(found), call, role="plan", status="invalid")
-            desk.fail(step, "; ".join(found))
+            desk.fail(step, "; ".join(found), fault=True)
         else:
             expand(desk, step, proposal.plan, None, None)
+    elif not rules.verify and (found := desk.kit.defects(proposal.plan, desk.inputs(step), desk.known(step))):
+        # That it can be carried out at all is no question of trust.
+        missed(desk, step, "; ".join(found), call, role="plan", status="invalid")
     else:
         fresh = proposal.key not in step.candidates
         plan = carried(desk, step, proposal.plan)
         proposed(desk, step, plan_to(plan), proposal.key, call, role="plan")
-        if fresh and proposal.replies:
+        if fresh and proposal.replies and proposal.key in step.candidates:
             desk.replies[step.candidates[proposal.key].attempt] = proposal.replies[-1]
 
 

@@ -16,6 +16,8 @@ from surefoot.models.registry import load
 from surefoot.planners.fixed import FixedPlanner
 from surefoot.planners.model import ModelPlanner
 from surefoot.planners.planner import Planner
+from surefoot.planners.structure import StructureCheck
+from surefoot.reflection.schema import SchemaCheck
 from surefoot.reflection.typical import Typical
 from surefoot.reflection.verifier import Verifier
 from surefoot.storage.errors import PlanError, SetupError
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
     from surefoot.engine.config import Config
 
 ROOT = "task"
+OWN_CHECKS = (SchemaCheck().name, StructureCheck.name)
+"""A verdict is known by its verifier's name: two checks of one name would pass for each other."""
 
 
 class Output:
@@ -126,6 +130,8 @@ def _by_name(verifiers: Iterable[Verifier]) -> dict[str, Verifier]:
     for one in verifiers:
         if not isinstance(one, Verifier):
             raise SetupError(f"{one!r} is no verifier: decorate the function with @verifier")
+        if one.name in OWN_CHECKS:
+            raise SetupError(f"the name {one.name!r} belongs to a check of the engine's own; rename the verifier")
         if named.setdefault(one.name, one) is not one:
             raise SetupError(f"two verifiers are called {one.name!r}; rename one, for example with @verifier(name=...)")
     return named

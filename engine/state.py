@@ -246,7 +246,11 @@ def _expand(state: RunState, step: StepState, event: Event) -> None:
     step.errors = step.attempts = 0
     if (p := data.get("p")) is not None:
         state.trust.add(Support(p, data["bound"], data["basis"]))
-    drafted, step.drafted = step.drafted, []
+    # Steps before these were drafted for a plan that a kill cut in half; nothing may bring them to life.
+    size = data.get("size", len(step.drafted))
+    drafted, cut = step.drafted[len(step.drafted) - size :], step.drafted[: len(step.drafted) - size]
+    step.drafted = []
+    drop(state, cut)
     for seq in drafted:
         child = state.steps[seq]
         step.children[child.step.id] = seq
@@ -312,6 +316,10 @@ def _revive(state: RunState) -> None:
             step.broken, step.fault, step.errors, step.attempts = None, False, 0, 0
             if step.status == "ready":
                 _wake(state, step)
+    for step in state.steps.values():
+        if step.status == "expanded":  # it may have been killed before it noticed which child had failed
+            failed = (child.seq for child in state.children(step) if child.status == "failed")
+            step.broken = next(failed, None)
 
 
 def _roll_back(state: RunState, step: StepState, event: Event) -> None:

@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import replace
+from operator import attrgetter
 
 from surefoot.models.chat import unwrap
 from surefoot.models.question import ChatMessage, Model, Question, Reply
@@ -64,8 +65,8 @@ def _filled(reply: Reply, *, parsed: Json = None, error: str | None = None, repa
     """A copy with these fields set: a third of the time of `dataclasses.replace`, on the path of every reply."""
     copy = object.__new__(Reply)
     put = object.__setattr__
-    for name in _FIELDS:
-        put(copy, name, getattr(reply, name))
+    for name, value in zip(_FIELDS, _values_of(reply), strict=True):
+        put(copy, name, value)
     put(copy, "parsed", parsed)
     put(copy, "error", error)
     put(copy, "repaired", repaired)
@@ -73,6 +74,7 @@ def _filled(reply: Reply, *, parsed: Json = None, error: str | None = None, repa
 
 
 _FIELDS = tuple(Reply.__dataclass_fields__)
+_values_of = attrgetter(*_FIELDS)
 
 
 def _names(question: Question) -> str:

@@ -6,7 +6,8 @@ import asyncio
 import threading
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, InvalidStateError, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
@@ -23,12 +24,14 @@ class Job(Generic[Asked, Told]):
     """Its share of a batch: rows."""
     future: Future[Told] = field(default_factory=Future)
 
+    # Whoever asked may cancel at any moment, also between a look at the future and its setting.
+
     def tell(self, told: Told) -> None:
-        if not self.future.done():
+        with suppress(InvalidStateError):
             self.future.set_result(told)
 
     def fail(self, error: BaseException) -> None:
-        if not self.future.done():
+        with suppress(InvalidStateError):
             self.future.set_exception(error)
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -67,10 +68,11 @@ def load_weights(source: str | Path, *, device: str | None = None, dtype: str | 
     place = device or ("cuda" if torch.cuda.is_available() else "cpu")
     options = {"local_files_only": local, "trust_remote_code": False}
     try:
-        network = AutoModelForCausalLM.from_pretrained(
-            str(source), use_safetensors=True, dtype=dtype or ("float32" if place == "cpu" else "auto"), **options
-        )
-        tokenizer = AutoTokenizer.from_pretrained(str(source), **options)
+        with _quiet():
+            network = AutoModelForCausalLM.from_pretrained(
+                str(source), use_safetensors=True, dtype=dtype or ("float32" if place == "cpu" else "auto"), **options
+            )
+            tokenizer = AutoTokenizer.from_pretrained(str(source), **options)
     except (OSError, ValueError) as error:
         raise SetupError(
             f"no usable weights at {str(source)!r}: {str(error).splitlines()[0]} "
@@ -86,6 +88,20 @@ def _torch() -> Any:
     except ImportError as error:
         raise MissingExtra("local", "a model with local weights") from error
     return torch
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """No progress bars: stderr belongs to the program, not to a library."""
+    from transformers.utils import logging
+
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
 
 
 def _refuse_missing(source: str) -> None:

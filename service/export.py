@@ -41,11 +41,11 @@ def export(
             rows = exports.export(opened, format, stream, outcome=Outcome(outcome) if outcome else None, runs=runs)
     tell(f"{rows} rows" + ("" if str(out) == "-" else f" in {out}"))
     if not rows:
-        tell("next   surefoot list   (which runs are there, and how did they end?)")
+        tell(f"next   surefoot list{o.where(store)}   (which runs are there, and how did they end?)")
     elif format == "trl-sft":
         tell("next   load_dataset('json', data_files=...) and TRL's SFTTrainer")
     else:
-        tell("next   surefoot export --format trl-sft --outcome verified --out sft.jsonl")
+        tell(f"next   surefoot export --format trl-sft --outcome verified --out sft.jsonl{o.where(store)}")
     return OK
 
 

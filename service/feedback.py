@@ -61,7 +61,7 @@ def feedback(
     put(
         f"kept for {'run' if step is None else f'step {shown(step)} of run'} {run_id}, {shown(key)}: {', '.join(parts)}"
     )
-    tell("next   surefoot export --format jsonl --out trajectories.jsonl")
+    tell(f"next   surefoot export --format jsonl --out trajectories.jsonl{o.where(store)}")
     return OK
 
 
@@ -79,7 +79,7 @@ def step_of(store: Store, run_id: str, name: str) -> int:
             if record.step.id == name:
                 found.append(record.seq)
     if not found:
-        raise SetupError(f"the run has no step {one_line(name)!r}: `surefoot show {run_id[-8:]}` lists them")
+        raise SetupError(f"the run has no step {one_line(name)!r}: `surefoot show` lists them")
     if len(found) > 1:
         raise SetupError(f"{len(found)} steps are called {one_line(name)!r}: name one by number, {found[:8]}")
     return found[0]

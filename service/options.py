@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -228,6 +230,11 @@ def budget_of(
 
     given = {"steps": steps, "tokens": tokens, "usd": usd, "seconds": seconds}
     return replace(base or Budget(), **{name: limit for name, limit in given.items() if limit is not None})  # type: ignore[arg-type]
+
+
+def where(store: str | None) -> str:
+    """The option that names the store, for a command that is proposed; empty where the default or SUREFOOT_STORE does."""
+    return "" if store is None or store == os.environ.get("SUREFOOT_STORE") else f" --store {shlex.quote(store)}"
 
 
 def open_store(url: str | None) -> Store:

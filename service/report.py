@@ -108,9 +108,9 @@ def spent(usage: Usage, seconds: float) -> str:
     return ", ".join([*parts, f"{seconds:.1f} s"])
 
 
-def next_command(result: Result) -> str:
-    """What to try after this ending."""
-    run = short(result.run_id)
+def next_command(result: Result, where: str = "") -> str:
+    """What to try after this ending; `where` is the option that names the store."""
+    run = short(result.run_id) + where
     if result.outcome.value == "input_required":
         return f"surefoot resume {run} --yes   (or --no, or --answer JSON)"
     if result.outcome.value == "out_of_budget":
@@ -118,14 +118,16 @@ def next_command(result: Result) -> str:
         return f"surefoot resume {run} --{limit} N   (N: a larger budget)"
     if result.outcome.value == "canceled":
         return f"surefoot resume {run}"
+    if result.outcome.value == "failed":
+        return f"surefoot show {run}   (once it is mended: surefoot resume {run})"
     return f"surefoot show {run}"
 
 
-def receipt(result: Result, tree: RunTree) -> None:
+def receipt(result: Result, tree: RunTree, then: str) -> None:
     """Prints, on stderr, how the run ended and what that rests on."""
     console = stderr()
     outcome = result.outcome.value
-    rows = [("", Text(outcome.replace("_", " "), STYLES[outcome]))]
+    rows = [("result", Text(outcome.replace("_", " "), STYLES[outcome]))]
     if result.reason:
         rows.append(("why", Text(clean(result.reason))))
     if line := trust(result.reliability):
@@ -135,7 +137,7 @@ def receipt(result: Result, tree: RunTree) -> None:
         rows[-1] = ("steps", Text(f"{tree.committed} done, nothing verified"))
     rows.append(("spent", Text(spent(result.usage, result.seconds))))
     rows.append(("run", Text(result.run_id)))
-    rows.append(("next", Text(next_command(result), "bold")))
+    rows.append(("next", Text(then, "bold")))
     for name, text in rows:
         console.print(labelled(name, text), soft_wrap=True)
     for question in result.questions:

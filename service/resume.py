@@ -24,7 +24,7 @@ Answer = Annotated[
     ),
 ]
 
-ENDED = ("verified", "unverified", "abstained", "failed")
+ENDED = ("verified", "unverified", "abstained")
 KEYS = {"approve", "arguments", "output", "comment"}
 
 
@@ -64,7 +64,7 @@ def resume(
             tree.add(record)
         if info.outcome is not None and info.outcome.value in ENDED:
             tell(f"the run {run_id} has ended")
-            return finish(stored(info), tree, json=json, quiet=quiet)
+            return finish(stored(info), tree, json=json, quiet=quiet, where=o.where(store))
         budget = o.budget_of(steps, tokens, usd, seconds, opened.task(run_id).budget)
         with o.noted(info).engine(opened) as engine:
             return solve(
@@ -73,6 +73,7 @@ def resume(
                 json=json,
                 quiet=quiet,
                 tree=tree,
+                where=o.where(store),
             )
 
 

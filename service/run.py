@@ -99,7 +99,13 @@ def _one(setup: o.Setup, store: str | None, task: str, pairs: list[str], json: b
     from surefoot.service.solve import solve
 
     with setup.engine(store) as engine:
-        return solve(engine, lambda add: engine.arun(goal, inputs=inputs, on_record=add), json=json, quiet=quiet)
+        return solve(
+            engine,
+            lambda add: engine.arun(goal, inputs=inputs, on_record=add),
+            json=json,
+            quiet=quiet,
+            where=o.where(store),
+        )
 
 
 def _plan(path: Path | None) -> Json:

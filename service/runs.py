@@ -39,7 +39,7 @@ def list_runs(limit: Limit = 20, outcome: Which = None, store: o.StoreUrl = None
         tell("no such run yet\nnext   surefoot run 'What is 3 times 14?'")
         return OK
     _table(found)
-    tell("next   surefoot show RUN")
+    tell(f"next   surefoot show RUN{o.where(store)}")
     return OK
 
 

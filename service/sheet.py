@@ -13,6 +13,7 @@ from rich.text import Text
 from surefoot.service.batch import Done, Summary, run_rows
 from surefoot.service.clean import one_line
 from surefoot.service.command import FAILED, INTERRUPTED, OK, USAGE, Stopped, drive
+from surefoot.service.options import where
 from surefoot.service.report import STYLES, short
 from surefoot.service.rows import Broken, TaskRow, read
 from surefoot.service.terminal import emit, shown, stderr, stdout, tell, watched
@@ -70,11 +71,11 @@ def fill(setup: Setup, store: str | None, path: Path, sheet: Sheet) -> int:
         except Stopped:
             ended = sheet.summary.tasks
             tell(f"interrupted; {ended} tasks had ended, those under way are kept")
-            tell("next   surefoot list --outcome canceled")
+            tell(f"next   surefoot list --outcome canceled{where(store)}")
             return INTERRUPTED
     sheet.end()
     if not sheet.quiet:
-        tell("next   surefoot list   (then: surefoot show RUN)")
+        tell(f"next   surefoot list{where(store)}   (then: surefoot show RUN)")
     return sheet.code
 
 

@@ -33,7 +33,7 @@ def show(
         if json:
             write_json(opened, run_id, seq)
         elif seq is not None:
-            show_step(opened, run_id, seq)
+            show_step(opened, run_id, seq, o.where(store))
         else:
-            show_run(opened, run_id, limit)
+            show_run(opened, run_id, limit, o.where(store))
     return OK

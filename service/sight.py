@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 RULINGS = {"pass": "green", "fail": "red", "abstain": "yellow"}
 
 
-def show_run(store: Store, run_id: str, limit: int) -> None:
+def show_run(store: Store, run_id: str, limit: int, where: str) -> None:
     info = store.run(run_id)
     tree = RunTree()
     verdicts: dict[str, dict[str, int]] = {}
@@ -58,7 +58,7 @@ def show_run(store: Store, run_id: str, limit: int) -> None:
     for reward in rewards:
         _row(console, "reward", Text(f"{one_line(reward.name)} {reward.value:g} by {one_line(reward.source)}"))
     _feedback(console, store.feedbacks(run_id))
-    tell(f"next   {_next(info, tree)}")
+    tell(f"next   {_next(info, tree, where)}")
 
 
 def _facts(info: RunInfo, tree: RunTree, verdicts: dict[str, dict[str, int]]) -> Iterable[tuple[str, Text]]:
@@ -82,7 +82,7 @@ def _facts(info: RunInfo, tree: RunTree, verdicts: dict[str, dict[str, int]]) ->
     yield "run", Text(info.run_id + (f", forked from {info.parent}" if info.parent else ""))
 
 
-def _next(info: RunInfo, tree: RunTree) -> str:
+def _next(info: RunInfo, tree: RunTree, where: str) -> str:
     run = short(info.run_id)
     if info.outcome is None or info.outcome.value in ("canceled", "out_of_budget", "input_required"):
         return next_command(stored(info)) if info.outcome is not None else f"surefoot resume {run}"
@@ -90,7 +90,7 @@ def _next(info: RunInfo, tree: RunTree) -> str:
     return f"surefoot show {run} --step {one_line(step.step.id)}" if step else f"surefoot feedback {run} --score 1"
 
 
-def show_step(store: Store, run_id: str, seq: int) -> None:
+def show_step(store: Store, run_id: str, seq: int, where: str) -> None:
     """Goal, arguments, attempts with their verdicts, tool calls and conversations of one step."""
     records = list(store.records(run_id, steps={seq}))
     console = stdout()
@@ -108,7 +108,7 @@ def show_step(store: Store, run_id: str, seq: int) -> None:
     for one in records:
         _record(console, one, verdicts)
     _feedback(console, [one for one in store.feedbacks(run_id) if one.step == seq])
-    tell(f"next   surefoot feedback {short(run_id)} --step {seq} --score 1")
+    tell(f"next   surefoot feedback {short(run_id)} --step {seq} --score 1{where}")
 
 
 def _record(console: Console, record: JournalRecord, verdicts: dict[int, list[Verdict]]) -> None:

@@ -20,10 +20,22 @@ KEPT = 500
 """Steps that the live tree holds at most, finished ones beyond them are only counted."""
 
 
-def solve(engine: Engine, work: Work, *, json: bool = False, quiet: bool = False, tree: RunTree | None = None) -> int:
+BEYOND = "the pocket model knows some kinds of word problems; for other tasks set SUREFOOT_MODEL, as in openai/gpt-5.1"
+
+
+def solve(
+    engine: Engine,
+    work: Work,
+    *,
+    json: bool = False,
+    quiet: bool = False,
+    tree: RunTree | None = None,
+    where: str = "",
+) -> int:
     """Carries out `work`, which takes the run's listener; prints the answer and the receipt; returns the exit code.
 
-    `tree` holds what the run did before, where it did something.
+    tree: what the run did before, where it did something. where: the option that names the store, for the next
+    command.
     """
     tree = tree or RunTree(KEPT)
     try:
@@ -34,8 +46,11 @@ def solve(engine: Engine, work: Work, *, json: bool = False, quiet: bool = False
                 break
             result = watch(engine, _resumed(engine, result.run_id, answers), tree, live=not quiet)
     except RunStopped as stop:
-        return _interrupted(stop.run_id)
-    return finish(result, tree, json=json, quiet=quiet)
+        return _interrupted(stop.run_id, where)
+    pocket = engine.models["plan"].name.startswith("pocket")
+    if result.outcome.value == "abstained" and pocket and "SUREFOOT_MODEL" not in result.reason:
+        result.reason = f"{result.reason}; {BEYOND}"
+    return finish(result, tree, json=json, quiet=quiet, where=where)
 
 
 def _resumed(engine: Engine, run_id: str, answers: Json) -> Work:
@@ -70,24 +85,29 @@ def watch(engine: Engine, work: Work, tree: RunTree, *, live: bool) -> Result:
         return drive(work(listen))
     except Stopped:
         raise RunStopped(running[0] if running else None) from None
+    except Exception:
+        if running:
+            tell(f"the run {running[0]} is kept")
+        raise
 
 
-def finish(result: Result, tree: RunTree, *, json: bool, quiet: bool) -> int:
+def finish(result: Result, tree: RunTree, *, json: bool, quiet: bool, where: str = "") -> int:
     """Puts the answer on stdout and the receipt on stderr; returns the exit code."""
+    then = next_command(result, where)
     if json:
-        emit(as_json(result, tree) | {"next": next_command(result)})
+        emit(as_json(result, tree) | {"next": then})
         return code_of(result.outcome)
     if result.output is not None:
         put(shown(result.output))
     if not quiet:
-        receipt(result, tree)
+        receipt(result, tree, then)
     elif not result:
-        tell(f"{result.outcome.value.replace('_', ' ')}: {result.reason}; try: {next_command(result)}")
+        tell(f"{result.outcome.value.replace('_', ' ')}: {result.reason}\nnext   {then}")
     return code_of(result.outcome)
 
 
 def ask(result: Result) -> Json:
-    """A person's answers by key; None where the person would rather answer later."""
+    """A person's answers by key; None where the person would rather answer later. Raises RunStopped."""
     console = stderr()
     answers: dict[str, Json] = {}
     for question in result.questions:
@@ -95,18 +115,21 @@ def ask(result: Result) -> Json:
         console.print("Agree? y: yes, n: no, Enter: decide later ", end="")
         try:
             said = clean(input()).strip().lower()
-        except (EOFError, KeyboardInterrupt):
+        except EOFError:
             said = ""
             tell()
+        except KeyboardInterrupt:
+            tell()
+            raise RunStopped(result.run_id) from None
         if said not in ("y", "yes", "n", "no"):
             return None
         answers[question["key"]] = said.startswith("y")
     return answers
 
 
-def _interrupted(run_id: str | None) -> int:
+def _interrupted(run_id: str | None, where: str) -> int:
     if run_id is None:
         tell("interrupted before the run began")
     else:
-        tell(f"interrupted; the run {run_id} is kept\nnext   surefoot resume {short(run_id)}")
+        tell(f"interrupted; the run {run_id} is kept\nnext   surefoot resume {short(run_id)}{where}")
     return INTERRUPTED

@@ -1,4 +1,4 @@
-"""The bottom: the words that everything else speaks. The database is in `surefoot.storage.store`, for it is slow to load."""
+"""The bottom: the words that everything else speaks. The database is in `surefoot.storage.store`: slow to load."""
 
 from surefoot.storage.records import Contract, Feedback, Plan, Step, given, ref
 

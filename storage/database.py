@@ -59,7 +59,8 @@ def address(url: str | Path | None) -> URL:
     try:
         parsed = make_url(url.replace("postgres://", "postgresql://", 1))
     except (ArgumentError, ValueError):
-        raise StoreError(f"{url!r} is no address of a store: give a file, or postgresql://user@host/database") from None
+        # The text is not repeated: it may hold a password.
+        raise StoreError("that is no address of a store: give a file, or postgresql://user@host/database") from None
     if parsed.drivername == "sqlite":
         if not parsed.database or parsed.query:
             raise StoreError(f"{url!r}: a store on SQLite is a plain file: give its path, or sqlite:///path")
@@ -168,7 +169,7 @@ def explain(what: str, error: BaseException) -> StoreError:
     elif cause is error and not isinstance(error, sqlite3.Error) and not hasattr(error, "sqlstate"):
         return StoreError(f"{what}: {type(error).__name__}: {error}")
     else:
-        advice = ADVICE.get(_code(cause), "check that the database is there and sound, then resume the run")
+        advice = ADVICE.get(_code(cause), "check that the database is there and sound, then try again")
     return StoreError(f"{what}: {str(cause).strip()}; {advice}")
 
 
@@ -178,8 +179,6 @@ def transient(error: BaseException) -> bool:
     if isinstance(cause, sqlite3.Error):
         return _code(cause) in (BUSY, LOCKED)
     if isinstance(error, PoolTimeout) or getattr(error, "connection_invalidated", False):
-        return True
-    if isinstance(cause, OSError):
         return True
     state: str | None = getattr(cause, "sqlstate", None)
     if state is None:

@@ -56,9 +56,11 @@ class Reader:
         chosen = list(KINDS) if kinds is None else list(dict.fromkeys(kinds))
         with explained(UNREADABLE), self._engine.connect() as connection, connection.begin():
             end = last(connection, run, chosen)
-        wanted = None if steps is None else self._wanted(run, frozenset(steps), end)
-        first = after if steps is None else max(after, min(steps, default=end) - 1)
-        for low in range(first, end, PAGE):
+        wanted = None
+        if steps is not None:
+            first, wanted = self._wanted(run, frozenset(steps), end)
+            after = max(after, first - 1)
+        for low in range(after, end, PAGE):
             yield from self._page(run, chosen, low, min(low + PAGE, end), wanted)
 
     def _page(self, run: int, kinds: Sequence[type], low: int, high: int, wanted: Wanted | None) -> list[JournalRecord]:
@@ -90,8 +92,8 @@ class Reader:
 
     # --- the records of some steps ------------------------------------------------------------------------------
 
-    def _wanted(self, run: int, steps: frozenset[int], last: int) -> Wanted:
-        """What to keep of each kind. A record comes after its step, so the search begins at the first one."""
+    def _wanted(self, run: int, steps: frozenset[int], last: int) -> tuple[int, Wanted]:
+        """The least seq to look at, and what to keep of each kind. Only messages may come before their step."""
         low = min(steps, default=last) - 1
         attempts = {seq for seq, step in self._scan(run, "seq, step", "attempt", low, last) if step in steps}
         calls: set[int] = set()
@@ -101,7 +103,7 @@ class Reader:
                 calls.add(seq)
                 tips |= {prompt, completion}
         messages = self._conversations(run, tips)
-        return {
+        return min({low + 1, *messages}), {
             PlannedStep: lambda row: row[0] in steps,
             Attempt: lambda row: row[1] in steps,
             Verdict: lambda row: row[1] in attempts,

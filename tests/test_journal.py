@@ -315,6 +315,18 @@ async def test_the_records_of_a_step_come_with_its_whole_conversations(store: St
     assert list(store.records(journal.run_id, steps=[])) == []
 
 
+async def test_the_records_of_a_step_include_messages_from_before_it(store: Store) -> None:
+    journal = store.begin(TASK)
+    journal.append(Message(journal.seq(), None, "system", "answer briefly"))
+    for ordinal in range(PAGE // 5):
+        add_step(journal, ordinal)
+    step, call = add_step(journal, 0), journal.seq()
+    journal.append(ModelCall(call, step, "act", "scripted", "1", None, 1, None))
+    await journal.barrier()
+    found = [record.seq for record in store.records(journal.run_id, steps=[step])]
+    assert found == [1, *range(step, step + 10), call]
+
+
 async def test_a_reader_and_the_writer_do_not_wait_for_each_other(store: Store, open_store: Open) -> None:
     journal = store.begin(TASK)
     for ordinal in range(400):

@@ -392,7 +392,7 @@ async def test_a_server_that_stays_away_fails_the_journal(database: str, wire: W
     await journal.barrier()
     wire.cut()
     add_step(journal, 1)
-    with pytest.raises(StoreError, match="check that the database is there and sound, then resume the run"):
+    with pytest.raises(StoreError, match="check that the database is there and sound, then try again"):
         await journal.barrier()
     await check_refuses_everything(store, journal, "could not be recorded")
     with Store.open(database) as store:

@@ -292,6 +292,14 @@ async def test_weights_on_disk_have_an_exact_policy(tmp_path: Path) -> None:
     assert reply.revision == policy.revision
 
 
+def test_loading_is_silent(tmp_path: Path) -> None:
+    code = "import sys; from surefoot.models import load; print(load('local/' + sys.argv[1], device='cpu').name)"
+    told = subprocess.run(
+        [sys.executable, "-c", code, str(tiny.save(tmp_path / "tiny"))], capture_output=True, text=True, check=True
+    )
+    assert (told.stdout, told.stderr) == ("local/tiny\n", "")
+
+
 def test_a_folder_without_safetensors_is_refused(tmp_path: Path) -> None:
     tiny.save(tmp_path)
     network = tiny.network()
