@@ -40,13 +40,13 @@ def expand(desk: Desk, step: StepState, plan: Plan, backing: Support | None, att
 
 
 def carried(desk: Desk, step: StepState, plan: Plan) -> Plan:
-    """A new plan together with the committed steps of the last one that it refers to."""
+    """A new plan together with the committed steps of the last one that it refers to, or may yet refer to."""
     if step.status == "expanded" or not step.children:
         return plan
     mine = {one.id for one in plan.steps}
     old = {one.step.id: one.step for one in desk.state.children(step) if one.status == "committed"}
     carried: dict[str, Step] = {}
-    wanted = set().union(siblings(plan.output), *(needs(one) for one in plan.steps)) - mine
+    wanted = set().union(old if plan.more else (), siblings(plan.output), *(needs(one) for one in plan.steps)) - mine
     while wanted:
         name = wanted.pop()
         if name in old and name not in carried:

@@ -85,7 +85,8 @@ def main() -> None:
         for verdict in median.verdicts:
             if verdict.attempt == attempt.seq and verdict.verifier == "recomputed":
                 print(f"attempt {attempt.ordinal}: {attempt.output} {verdict.ruling}  {verdict.critique}")
-    print(f"{result.outcome}: {result.output} (it rests on: {result.reliability.basis})")
+    # A result is true where it was accepted; otherwise its reason says why there is no output.
+    print(f"{result.outcome}: {result.output if result else result.reason} (it rests on: {result.reliability.basis})")
 
 
 if __name__ == "__main__":

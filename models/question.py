@@ -22,7 +22,10 @@ class ToolSpec:
 
 @dataclass(frozen=True, slots=True)
 class ToolRequest:
-    """A model's wish to call a tool. `arguments_raw` is what it wrote; `arguments` is None where that is no JSON object."""
+    """A model's wish to call a tool.
+
+    `arguments_raw` is what it wrote; `arguments` is None where that is no JSON object.
+    """
 
     id: str
     name: str

@@ -98,7 +98,7 @@ class Trust:
         if self.basis == "none":
             return Reliability(target, None, 1.0 if self._counts["none"] else None, "none")
         right, sound = (-inf, -inf) if self._lost else (min(self._right, 0.0), min(self._sound, 0.0))
-        return Reliability(target, 1 + expm1(right), -expm1(sound), self.basis)
+        return Reliability(target, 1 + expm1(right), 0.0 - expm1(sound), self.basis)
 
 
 def combine(supports: Iterable[Support], target: float | None = None) -> Reliability:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import unicodedata
 
@@ -26,6 +27,15 @@ def one_line(text: object, width: int = 0) -> str:
     return short if not width or len(short) <= width else short[: max(0, width - 1)].rstrip() + "…"
 
 
+def safe_json(text: str) -> str:
+    """JSON text that means the same, with every character that a terminal would obey as a `\\u` escape."""
+    return _SUSPECT.sub(_escaped, text)
+
+
+def _obeyed(character: str) -> bool:
+    return unicodedata.category(character) in ("Cc", "Cf", "Cs", "Zl", "Zp") and character not in _KEPT
+
+
 def _shown(found: re.Match[str]) -> str:
     character = found.group()
     code = ord(character)
@@ -33,25 +43,9 @@ def _shown(found: re.Match[str]) -> str:
         return chr(0x2400 + code)
     if code == 0x7F:
         return "␡"
-    if unicodedata.category(character) in ("Cc", "Cf", "Cs", "Zl", "Zp") and character not in _KEPT:
-        return f"<U+{code:04X}>"
-    return character
-
-
-_UNSAFE_JSON = re.compile(
-    "[\x7f-\x9f\u00ad\u0600-\u0605\u061c\u06dd\u070f\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f"
-    "\ud800-\udfff\ufeff\ufff9-\ufffb\U000e0000-\U000e0fff]"
-)
-
-
-def safe_json(text: str) -> str:
-    """JSON text that means the same, with every character that a terminal would obey as a `\\u` escape."""
-    return _UNSAFE_JSON.sub(_escaped, text)
+    return f"<U+{code:04X}>" if _obeyed(character) else character
 
 
 def _escaped(found: re.Match[str]) -> str:
-    code = ord(found.group())
-    if code < 0x10000:
-        return f"\\u{code:04x}"
-    code -= 0x10000
-    return f"\\u{0xD800 + (code >> 10):04x}\\u{0xDC00 + (code & 0x3FF):04x}"
+    # ASCII control characters stand escaped in JSON already, all but DEL.
+    return json.dumps(found.group())[1:-1].replace("\x7f", "\\u007f") if _obeyed(found.group()) else found.group()

@@ -6,6 +6,7 @@ import json
 import os
 import shlex
 from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from surefoot.storage.records import Budget, Json
     from surefoot.storage.run import RunInfo
     from surefoot.storage.store import Store
+    from surefoot.tools import Tool
 
 MODELS, WORK, LIMITS, SHOWN = (
     "What does the work",
@@ -71,6 +73,9 @@ Tools = Annotated[
         "--tools", help="Tools that steps may use: calculator, python, files, or none. Default: calculator", panel=WORK
     ),
 ]
+Approve = Annotated[
+    bool, _option("--approve", help="Ask a person before each use of a tool that changes something.", panel=WORK)
+]
 PlanFile = Annotated[
     Path | None, _option("--plan", help="YAML or JSON file with the plan; else the plan model makes one.", panel=WORK)
 ]
@@ -112,6 +117,8 @@ class Setup:
     judge_model: str | None = None
     base_url: str | None = None
     tools: tuple[str, ...] = ("calculator",)
+    approve: bool = False
+    """A person must agree to each call of a tool that is not pure."""
     plan: Json = None
     """The plan itself: its file may be gone when the run is resumed."""
     workspace: str | None = None
@@ -138,7 +145,7 @@ class Setup:
                 act_model=self.act_model,
                 judge_model=self.judge_model,
                 base_url=self.base_url,
-                tools=self.tools,
+                tools=self._tools(),
                 planner=None if self.plan is None else FixedPlanner(plan_from(self.plan)),
                 store=store,
                 target=self.target,
@@ -151,16 +158,30 @@ class Setup:
                 notes={"cli": self._notes()},
             )
 
+    def _tools(self) -> list[Tool]:
+        from surefoot.storage.records import Effect
+        from surefoot.tools.registry import Registry
+
+        found = []
+        for tool in Registry(self.tools):
+            if self.approve and tool.effect is not Effect.PURE:
+                tool = copy(tool)
+                tool.approval = True
+            found.append(tool)
+        return found
+
     def _notes(self) -> dict[str, Json]:
         """What `noted` needs; the engine keeps the other settings itself. No password is written down."""
+        model = self.model or "pocket"
         url = None if self.base_url is not None and "@" in self.base_url else self.base_url
         return {
-            "model": self.model or "pocket",
-            "plan_model": self.plan_model,
-            "act_model": self.act_model,
-            "judge_model": self.judge_model,
+            "model": model,
+            "plan_model": self.plan_model or model,
+            "act_model": self.act_model or model,
+            "judge_model": self.judge_model or model,
             "base_url": url,
             "tools": list(self.tools),
+            "approve": self.approve,
             "plan": self.plan,
             "workspace": self.workspace,
         }
@@ -233,7 +254,7 @@ def budget_of(
 
 
 def where(store: str | None) -> str:
-    """The option that names the store, for a command that is proposed; empty where the default or SUREFOOT_STORE does."""
+    """The option that a proposed command needs to find the same store."""
     return "" if store is None or store == os.environ.get("SUREFOOT_STORE") else f" --store {shlex.quote(store)}"
 
 

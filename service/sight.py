@@ -83,11 +83,15 @@ def _facts(info: RunInfo, tree: RunTree, verdicts: dict[str, dict[str, int]]) ->
 
 
 def _next(info: RunInfo, tree: RunTree, where: str) -> str:
-    run = short(info.run_id)
-    if info.outcome is None or info.outcome.value in ("canceled", "out_of_budget", "input_required"):
-        return next_command(stored(info)) if info.outcome is not None else f"surefoot resume {run}"
-    step = next((node for _, node, _ in tree.walk() if node.parent is not None), None)
-    return f"surefoot show {run} --step {one_line(step.step.id)}" if step else f"surefoot feedback {run} --score 1"
+    run = short(info.run_id) + where
+    if info.outcome is None:
+        return f"surefoot resume {run}   (if nothing works on it any more)"
+    if info.outcome.value in ("canceled", "out_of_budget", "input_required"):
+        return next_command(stored(info), where)
+    if info.outcome.value == "failed":
+        return f"surefoot resume {run}   (once it is mended)"
+    step = next((node for _, node, _ in tree.walk() if node.parent is not None), tree.root)
+    return f"surefoot show {run} --step {step.seq}" if step is not None else f"surefoot show {run} --json"
 
 
 def show_step(store: Store, run_id: str, seq: int, where: str) -> None:

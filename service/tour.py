@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import shlex
 import time
 from collections.abc import Callable
 from contextlib import aclosing
@@ -15,7 +16,7 @@ from rich.table import Table
 
 from surefoot.service.batch import Summary, run_rows
 from surefoot.service.command import OK, drive
-from surefoot.service.options import Setup
+from surefoot.service.options import Setup, where
 from surefoot.service.report import short, trust
 from surefoot.service.rows import TaskRow, row
 from surefoot.service.scoring import same
@@ -31,7 +32,9 @@ if TYPE_CHECKING:
     from surefoot.engine import Engine, Result
     from surefoot.storage.records import Json
 
+POCKET = "pocket"
 FILE = "problems.jsonl"
+TRY = "There are 32 girls in the garden. There are twice as many boys. How many kids are in the garden?"
 FILE_SEED = 424_242
 """What `problems.jsonl` was made from; the pocket model was trained and calibrated on other seeds."""
 
@@ -41,7 +44,9 @@ def tour(seed: int | None, size: int, store: str | None, json: bool) -> int:
     problems = packaged(size) if seed is None else generated(seed, size)
     fresh = secrets.randbelow(1_000_000)
     tell("The pocket model: 4 MB of weights, no key, no network. It errs often; watch what the engine makes of it.\n")
-    with Setup(model="pocket", seed=fresh).engine(store) as engine:
+    with Setup(model=POCKET, plan_model=POCKET, act_model=POCKET, judge_model=POCKET, seed=fresh).engine(
+        store
+    ) as engine:
         first = _first(engine, problems[fresh % len(problems)], fresh)
         made_from = FILE_SEED if seed is None else seed
         tell(f"\n2. {len(problems)} problems of reasoning-gym's gsm_symbolic (seed {made_from}),")
@@ -51,11 +56,11 @@ def tour(seed: int | None, size: int, store: str | None, json: bool) -> int:
         emit({"seed": fresh, "problems": len(problems), "without": _numbers(without), "with": _numbers(verified)})
     else:
         stdout().print(table(without, verified))
-    place = address(store)
-    where = place.database if place.drivername == "sqlite" else place.render_as_string(hide_password=True)
-    tell(f"\nEvery plan, vote and rejected attempt is kept in {where}")
-    tell(f"next   surefoot show {short(first.run_id)}   (the problem above)")
-    tell("       surefoot run 'Tom has 3 boxes with 14 pens each. How many pens does he have?'")
+    place, option = address(store), where(store)
+    kept = place.database if place.drivername == "sqlite" else place.render_as_string(hide_password=True)
+    tell(f"\nEvery plan, vote and rejected attempt is kept in {kept}")
+    tell(f"next   surefoot show {short(first.run_id)}{option}   (the problem above)")
+    tell(f"       surefoot run {shlex.quote(TRY)}")
     tell("       surefoot run --model openai/gpt-5.1 '...'   (for tasks that are beyond the pocket model)")
     return OK
 

@@ -3,10 +3,11 @@
     {"messages": [{"role": "user", "content": "..."}, {"role": "assistant", "content": "..."}], "tools": null}
 
 A row is the conversation behind one attempt that a run accepted: its output passed every check, stood until the
-end, and no person called it wrong. What was rejected, outvoted or undone stays out, and so do the replies that
-were sent back inside an accepted conversation, because such a trainer learns every assistant message: the row goes
-on from the question to the reply that could be used. A call of a tool that failed stays in, with the error that
-the model was told and mended.
+end, and no person called it wrong (feedback on `correctness` with a score of 0 or less; the last word counts). What
+was rejected, outvoted or undone stays out; of samples that agree, the first is the row. Replies that were sent back
+inside an accepted conversation stay out too, because such a trainer learns every assistant message: the row goes on
+from the question to the reply that could be used. A call of a tool that failed stays in, with the error that the
+model was told and mended.
 
 Arguments of tool calls are objects; `tools` is the JSON text of the tools that were offered, or null. A plan of the
 pocket model is a user message with its prompt and an assistant message with its text, both as the model's own

@@ -380,6 +380,22 @@ def test_a_step_that_fills_in_arguments_ends_with_its_call_and_offers_that_tool_
     assert [one["function"]["name"] for one in json.loads(row["tools"])] == ["add"]
 
 
+def test_a_conversation_that_waited_for_a_person_is_a_row(store: Store) -> None:
+    @tool(effect="once", approval=True)
+    async def pay(euros: int) -> str:
+        """Pays a bill."""
+        return "paid"
+
+    model = ScriptedModel([call("pay", {"euros": 5}), "done"])
+    engine = Engine(model, planner=Plan((Step("x", "Pay 5.", votes=1),), output=ref("x")), tools=[pay], store=store)
+    result = engine.run("Pay.")
+    assert (result.outcome, lines(store, "trl-sft")) == (Outcome.INPUT_REQUIRED, [])
+    assert engine.resume(result.run_id, True).output == "done"
+    (row,) = lines(store, "trl-sft")
+    assert roles(row) == ["system", "user", "assistant", "tool", "assistant"]
+    assert (row["messages"][3]["name"], row["messages"][3]["content"]) == ("pay", "paid")
+
+
 def test_what_a_later_check_undid_stays_out(store: Store) -> None:
     result = run(store, ["4", "3"], tools=(), verifiers=[is_three])
     assert (result.outcome, result.output) == (Outcome.VERIFIED, 3)

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 import tiny
+from transformers import AutoTokenizer
 
 from surefoot.engine import Engine, Outcome
-from surefoot.models import load
 from surefoot.models.local import LocalModel
 from surefoot.models.packaged import FOLDER
 from surefoot.storage.export import export
@@ -20,7 +20,8 @@ from surefoot.storage.records import Message, ModelCall, Plan, Step, ref
 from surefoot.storage.store import Store
 
 PROBLEMS = (
-    "Tom has 12 boxes with 24 apples each. He sells 100 apples. How many apples are left?",
+    "Julia gets 68 emails a day. 25% of those emails don't require any response. Julia responds to the rest of them. "
+    "How many emails does Julia respond to in a 6 day work week?",
     "Write a poem about the sea.",
 )
 
@@ -62,11 +63,10 @@ def path(messages: dict[int, Message], tip: int | None) -> list[int]:
 @pytest.mark.slow
 @pytest.mark.skipif(not (FOLDER / "word_problems" / "card.json").exists(), reason="no weights in this checkout")
 def test_samples_of_the_pocket_model_keep_their_tokens_and_become_rows(store: Store) -> None:
-    model = load("pocket")
-    with Engine(model, tools=["calculator"], store=store) as engine:
+    with Engine("pocket", tools=["calculator"], store=store) as engine:
         results = [engine.run(problem) for problem in PROBLEMS]
     assert [one.outcome for one in results] == [Outcome.VERIFIED, Outcome.ABSTAINED]
-    tokenizer = model._weights.tokenizer  # type: ignore[attr-defined]
+    tokenizer = AutoTokenizer.from_pretrained(FOLDER / "word_problems")
     for result in results:
         records = list(store.records(result.run_id))
         messages = {one.seq: one for one in records if isinstance(one, Message)}
@@ -85,6 +85,6 @@ def test_samples_of_the_pocket_model_keep_their_tokens_and_become_rows(store: St
     assert export(store, "trl-sft", out) == 1
     row = json.loads(out.getvalue())
     assert [one["role"] for one in row["messages"]] == ["user", "assistant"]
-    assert row["messages"][0]["content"].startswith("<text> Tom has n0 boxes")
+    assert row["messages"][0]["content"].startswith("<text> Julia gets n0 emails a day.")
     assert "answer s" in row["messages"][1]["content"]
     assert row["tools"] is None

@@ -251,7 +251,7 @@ async def test_an_async_function_may_plan() -> None:
 @pytest.mark.parametrize(
     ("inputs", "error"),
     [
-        ({"n": 0}, "the planner broken failed: ZeroDivisionError: division by zero"),
+        ({"n": 0}, "the planner broken failed: ZeroDivisionError"),
         ({}, "the planner broken failed: TypeError"),
         ({"n": 1}, "the planner broken returned a dict: return a Plan"),
         ({"n": 2}, "the planner broken returned a NoneType: return a Plan"),

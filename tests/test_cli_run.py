@@ -1,0 +1,247 @@
+"""`surefoot run` and `surefoot resume`: one task, on a real server and a real store."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from servers import Body, ScriptedServer, say
+from terminal import Said, Shell
+
+from surefoot.storage.store import Store
+
+PLAN: Body = {
+    "steps": [
+        {"id": "pens", "goal": "pens in all", "tool": "calculator", "args": {"expression": "3 * 14"}},
+        {
+            "id": "left",
+            "goal": "pens left",
+            "tool": "calculator",
+            "args": {"expression": "a - 2", "values": {"a": {"$ref": "pens"}}},
+        },
+    ],
+    "output": {"$ref": "left"},
+}
+TASK = "Tom has 3 boxes with 14 pens each and loses 2. How many are left?"
+HOSTILE = "\x1b]52;c;cm0=\x07\x9b2J\rhidden\u202e[bold red]not markup[/]"
+
+
+@pytest.fixture
+def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Shell:
+    monkeypatch.chdir(tmp_path)
+    return Shell(capsys)
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[ScriptedServer]:
+    with ScriptedServer(lambda body: PLAN) as server:
+        monkeypatch.setenv("SUREFOOT_MODEL", "openai/test")
+        monkeypatch.setenv("SUREFOOT_BASE_URL", server.url)
+        yield server
+
+
+def plan_file(plan: Any, path: str = "plan.json") -> str:
+    Path(path).write_text(json.dumps(plan))
+    return path
+
+
+def code_plan(code: str) -> dict[str, Any]:
+    return {"steps": [{"id": "code", "goal": "run it", "tool": "python", "args": {"code": code}}]}
+
+
+def test_the_answer_is_on_stdout_and_everything_else_on_stderr(shell: Shell, server: ScriptedServer) -> None:
+    said = shell("run", TASK)
+    assert (said.code, said.out) == (0, "40\n")
+    for part in ("verified", "2 verified, 0 rejected attempts", "2 samples", "stated prior", "surefoot show "):
+        assert part in said.err
+    assert len(server.requests) == 2, "a plan that no check can prove needs two votes"
+
+
+def test_json_is_one_object_with_everything_a_program_needs(shell: Shell, server: ScriptedServer) -> None:
+    said = shell("run", TASK, "--json", "--target", "0.9")
+    found = said.json
+    assert said.code == 0 and found["outcome"] == "verified" and found["output"] == 40 and found["steps"] == 2
+    assert found["reliability"]["target"] == 0.9 and found["reliability"]["basis"] == "prior"
+    assert found["reliability"]["predicted"] >= 0.9 >= found["reliability"]["silent_error_bound"]
+    assert found["usage"]["samples"] == len(server.requests) and found["usage"]["tokens"] == 18 * len(server.requests)
+    with Store.open(".surefoot/surefoot.db", create=False) as store:
+        assert store.run(found["run_id"]).output == 40
+
+
+def test_quiet_prints_the_answer_and_nothing_else(shell: Shell, server: ScriptedServer) -> None:
+    assert shell("run", TASK, "--quiet") == Said(0, "40\n", "")
+
+
+def test_without_verification_one_sample_is_taken_and_the_outcome_says_so(shell: Shell, server: ScriptedServer) -> None:
+    said = shell("run", TASK, "--no-verify")
+    assert (said.code, said.out, len(server.requests)) == (0, "40\n", 1)
+    assert "unverified" in said.err and "nothing verified" in said.err
+
+
+def test_a_task_is_read_from_stdin(shell: Shell, server: ScriptedServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO(TASK + "\n"))
+    assert shell("run", "-").out == "40\n"
+    assert TASK in json.dumps(server.requests[0])
+
+
+def test_inputs_are_json_or_text_and_reach_the_plan(shell: Shell, server: ScriptedServer) -> None:
+    step = {"id": "s", "tool": "calculator", "args": {"expression": "a * b", "values": {"a": {"$input": "a"}, "b": 2}}}
+    plan = plan_file({"steps": [step]})
+    assert shell("run", "double it", "--plan", plan, "--input", "a=21", "-i", "note=a = text").out == "42\n"
+    assert server.requests == []
+    assert shell("run", "double it", "--plan", plan, "-i", "a=1.5").out == "3\n"
+
+
+def test_models_see_the_tools_that_were_named_and_no_others(shell: Shell, server: ScriptedServer) -> None:
+    server.script = lambda body: {"steps": [{"id": "x", "goal": "think"}]} if "schema" in json.dumps(body) else "42"
+    shell("run", TASK, "--tools", "none", "--no-verify")
+    assert "calculator" not in json.dumps(server.requests)
+    shell("run", TASK, "--tools", "files, python", "--workspace", ".", "--no-verify")
+    assert all(name in json.dumps(server.requests[-1]) for name in ("read_file", "write_file", "list_files", "python"))
+
+
+def test_roles_may_have_models_of_their_own(shell: Shell, server: ScriptedServer) -> None:
+    server.script = lambda body: {"steps": [{"id": "x", "goal": "think"}]} if "planner" in body["model"] else "so"
+    said = shell("run", TASK, "--plan-model", "openai/planner", "-m", "openai/worker", "--tools", "none", "--json")
+    assert said.json["output"] == "so"
+    assert {body["model"] for body in server.requests} == {"planner", "worker"}
+
+
+@pytest.mark.parametrize(
+    ("words", "problem"),
+    [
+        (["run"], "give one task"),
+        (["run", "x", "--file", "y"], "give one task"),
+        (["run", "  "], "the task is empty"),
+        (["run", "x", "--score"], "--score is for --file"),
+        (["run", "x", "--input", "novalue"], "key=value"),
+        (["run", "x", "-i", "a=1", "-i", "a=2"], "given twice"),
+        (["run", "x", "--tools", "hammer"], "no built-in tool 'hammer'"),
+        (["run", "x", "--tools", "files"], "needs --workspace"),
+        (["run", "x", "--plan", "absent.yaml"], "absent.yaml cannot be read"),
+        (["run", "x", "--model", "nonsense"], "names no model"),
+        (["run", "x", "--target", "1.5"], "no probability"),
+        (["run", "--file", "absent.jsonl"], "cannot read absent.jsonl"),
+        (["run", "--file", "x", "-i", "a=1"], '"inputs" of their own'),
+        (["resume", "last"], "no store"),
+        (["resume", "last", "--yes", "--no"], "one of --yes"),
+        (["resume", "last", "--answer", "maybe"], "no JSON"),
+        (["resume", "last", "--answer", '{"aprove": true}'], "write true, false, or an object"),
+    ],
+)
+def test_a_wrong_call_is_one_clear_line_and_exit_code_2(
+    shell: Shell, server: ScriptedServer, words: list[str], problem: str
+) -> None:
+    said = shell(*words)
+    assert said.code == 2 and said.out == ""
+    assert problem in said.err and said.err.startswith("error: ") and said.err.count("\n") == 1
+
+
+@pytest.mark.parametrize("words", [["run", "x", "--votes", "0"], ["run", "x", "--nonsense"], ["walk"]])
+def test_an_unknown_option_is_exit_code_2_too(shell: Shell, words: list[str]) -> None:
+    assert shell(*words).code == 2
+
+
+def test_debug_shows_where_an_error_comes_from(shell: Shell, server: ScriptedServer) -> None:
+    said = shell("run", "x", "--tools", "hammer", "--debug")
+    assert said.code == 2 and "Traceback" in said.err and "error: there is no built-in tool" in said.err
+
+
+def test_a_model_that_cannot_be_asked_is_exit_code_1_and_the_run_can_go_on(
+    shell: Shell, server: ScriptedServer
+) -> None:
+    script, server.script = server.script, []
+    said = shell("run", TASK, "--json")
+    assert said.code == 1 and said.json["outcome"] == "failed" and "the script has 0 responses" in said.json["reason"]
+    assert "surefoot resume" in said.json["next"] and said.err == ""
+    server.script = script
+    assert shell("resume", said.json["run_id"], "--quiet") == Said(0, "40\n", "")
+
+
+def test_a_split_vote_is_an_abstention_with_its_reason(shell: Shell, server: ScriptedServer) -> None:
+    server.script = lambda body: {"steps": [{"id": "x", "goal": "think"}]} if "schema" in json.dumps(body) else _new()
+    answers = iter(range(1000))
+
+    def _new() -> str:
+        return f"answer {next(answers)}"
+
+    said = shell("run", TASK, "--tools", "none")
+    assert said.code == 3 and said.out == ""
+    assert "abstained" in said.err and "disagree" in said.err and "surefoot show" in said.err
+
+
+def test_a_spent_budget_is_exit_code_5_and_a_larger_one_goes_on(shell: Shell, server: ScriptedServer) -> None:
+    said = shell("run", TASK, "--steps", "1")
+    assert said.code == 5 and "surefoot resume" in said.err and "--steps N" in said.err
+    assert shell("resume", "last", "--json").code == 5, "the same budget is still spent"
+    assert shell("resume", "last", "--steps", "50").out == "40\n"
+
+
+def test_a_finished_run_is_handed_back_as_it_ended_without_any_model(shell: Shell, server: ScriptedServer) -> None:
+    first = shell("run", TASK, "--json").json
+    asked = len(server.requests)
+    again = shell("resume", first["run_id"][:13], "--json")
+    assert again.code == 0 and again.json["output"] == 40 and again.json["steps"] == 2
+    assert len(server.requests) == asked
+
+
+def test_a_tool_that_changes_things_waits_for_a_person(shell: Shell, server: ScriptedServer, tmp_path: Path) -> None:
+    plan = plan_file(code_plan("open('made.txt', 'w').write('x'); print('done')"))
+    words = ("run", "do it", "--plan", plan, "--tools", "python", "--approve", "--workspace", ".")
+    said = shell(*words)
+    assert said.code == 4 and said.out == "" and not Path("made.txt").exists()
+    assert "input required" in said.err and "made.txt" in said.err and "--yes" in said.err
+    Path("plan.json").unlink()  # the run's row holds the plan
+    again = shell("resume", "last", "--json")
+    assert again.code == 4 and again.json["questions"][0]["tool"] == "python"
+    agreed = shell("resume", "last", "--yes", "--json")
+    assert agreed.code == 0 and agreed.json["output"]["stdout"] == "done\n" and Path("made.txt").exists()
+
+
+def test_a_person_can_decline_or_correct(shell: Shell, server: ScriptedServer) -> None:
+    words = ("run", "do it", "--plan", plan_file(code_plan("print(1)")), "--tools", "python", "--approve")
+    assert shell(*words).code == 4
+    declined = shell("resume", "last", "--no")
+    assert declined.code in (1, 3) and "a person declined python" in declined.err
+    assert shell(*words).code == 4
+    corrected = shell("resume", "last", "--answer", '{"approve": true, "arguments": {"code": "print(2)"}}', "--json")
+    assert corrected.json["output"]["stdout"] == "2\n"
+
+
+def test_a_run_that_a_program_made_is_not_taken_up_with_guessed_tools(shell: Shell, server: ScriptedServer) -> None:
+    from surefoot.engine import Budget, Engine
+
+    with Engine("openai/test", base_url=server.url, store=".surefoot/surefoot.db", budget=Budget(steps=1)) as engine:
+        engine.run(TASK)
+    said = shell("resume", "last")
+    assert said.code == 2 and "Engine.resume" in said.err
+
+
+def test_no_password_is_written_down(shell: Shell, server: ScriptedServer) -> None:
+    url = server.url.replace("//", "//user:geheim@")
+    shell("run", TASK, "--base-url", url, "--no-verify")
+    assert b"geheim" not in Path(".surefoot/surefoot.db").read_bytes()
+
+
+@pytest.mark.parametrize(
+    "words", [("run", HOSTILE, "--no-verify"), ("show", "last"), ("list",), ("show", "last", "--json")]
+)
+def test_hostile_text_reaches_no_stream(shell: Shell, server: ScriptedServer, words: tuple[str, ...]) -> None:
+    """In the task, in the plan, in a tool's output and in a model's answer, on every command that shows them."""
+    step = {"id": "x", "goal": HOSTILE}
+    server.script = lambda body: say(json.dumps({"steps": [step]}) if "schema" in json.dumps(body) else HOSTILE)
+    shell("run", HOSTILE, "--tools", "none", "--no-verify")
+    said = shell(*words)
+    for stream in (said.out, said.err):
+        assert not set(stream) & set("\x1b\x07\x9b\r\u202e")
+    assert "[bold red]not markup[/]" in said.out, "rich's markup is text like any other"
+
+
+def test_the_next_command_finds_the_same_store(shell: Shell, server: ScriptedServer) -> None:
+    said = shell("run", TASK, "--store", "my runs.db", "--no-verify")
+    assert "--store 'my runs.db'" in said.err
+    assert shell("show", "last", "--store", "my runs.db").code == 0
