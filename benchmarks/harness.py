@@ -105,11 +105,12 @@ def show(rows: Sequence[Mapping[str, Any]], title: str) -> None:
     for name in rows[0] if rows else ():
         table.add_column(name, justify="right" if isinstance(rows[0][name], int | float) else "left")
     for row in rows:
-        table.add_row(*(_cell(value) for value in row.values()))
+        table.add_row(*(cell(value) for value in row.values()))
     Console().print(table)
 
 
-def _cell(value: Any) -> str:
+def cell(value: Any) -> str:
+    """A figure for people; None is a dash."""
     if value is None:
         return "-"
     return f"{value:,}" if isinstance(value, int | float) else str(value)

@@ -62,7 +62,11 @@ async def use_tool(
     unless a person says so. Raises Retry, ToolError or NeedsPerson.
     """
     pure = tool.effect is Effect.PURE
-    key = None if pure and not tool.approval else effect_key(desk.context.run_id, step.seq, tool.name, arguments)
+    if not pure and desk.state.steps.get(step.seq) is not step:
+        raise ToolError(f"{tool.name} was not run: another plan has taken the place of this step's")
+    key = (
+        None if pure and not tool.approval else effect_key(desk.context.run_id, path(desk, step), tool.name, arguments)
+    )
     if key is not None:
         if key in desk.state.effects:
             return desk.state.effects[key]
@@ -109,16 +113,37 @@ async def use_tool(
     return result
 
 
-def effect_key(run_id: str, step: int, tool: str, arguments: Mapping[str, Json]) -> str:
-    """Idempotency key: the same for every attempt at the same call of one step."""
-    text = json.dumps([run_id, step, tool, arguments], sort_keys=True, default=str)
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+def effect_key(run_id: str, path: Sequence[str], tool: str, arguments: Mapping[str, Json]) -> str:
+    """Idempotency key: the same for every attempt at the same call of one step.
+
+    The step goes by its ids from the root on, so that it is the same one in another version of the plan. The
+    second half is the call alone, wherever in the run it is made.
+    """
+    return _digest([run_id, *path]) + _digest([tool, arguments])
+
+
+HALF = 16
+"""Characters of each half of an idempotency key."""
+
+
+def _digest(value: Json) -> str:
+    text = json.dumps(value, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:HALF]
+
+
+def path(desk: Desk, step: StepState) -> list[str]:
+    """ids from the root down to a step."""
+    ids = [step.step.id]
+    while step.parent is not None:
+        step = desk.state.steps[step.parent]
+        ids.append(step.step.id)
+    return ids[::-1]
 
 
 def _agreed(desk: Desk, tool: Tool, arguments: Mapping[str, Json], key: str) -> Mapping[str, Json]:
     """The arguments, once nothing stands in the way. Raises NeedsPerson, or ToolError after a refusal."""
-    said = desk.state.answers.get(key)
-    doubt = key in desk.state.in_doubt and tool.effect is Effect.ONCE
+    said = desk.state.answers.get(key) or _declined(desk, key)
+    doubt = tool.effect is Effect.ONCE and any(one[HALF:] == key[HALF:] for one in desk.state.in_doubt)
     if said is None and (tool.approval or doubt):
         why = "may have run before the run was stopped; run it again" if doubt else "wants to run"
         raise NeedsPerson(
@@ -127,6 +152,12 @@ def _agreed(desk: Desk, tool: Tool, arguments: Mapping[str, Json], key: str) -> 
     if said is not None and not said.get("approve", True):
         raise ToolError(f"a person declined {tool.name}" + (f": {said['comment']}" if said.get("comment") else ""))
     return said["arguments"] if said and isinstance(said.get("arguments"), dict) else arguments
+
+
+def _declined(desk: Desk, key: str) -> Json:
+    """A person's refusal of the same call at another step: another plan is no way around it."""
+    answers = desk.state.answers.items()
+    return next((said for one, said in answers if one[HALF:] == key[HALF:] and said.get("approve") is False), None)
 
 
 class Metered:

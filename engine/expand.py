@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 
 from surefoot.engine.act import proposed
 from surefoot.engine.desk import Desk
@@ -17,7 +17,6 @@ from surefoot.storage.records import Event, Json, Plan, PlannedStep, Step
 
 def expand(desk: Desk, step: StepState, plan: Plan, backing: Support | None, attempt: int | None) -> None:
     """Puts an accepted plan in place: first its steps, then the event that brings them to life."""
-    old = _reusable(desk, step)
     extend = bool(step.children) and step.status == "expanded"
     places = {one.id: desk.seq() for one in plan.steps}
     known = {**step.children, **places} if extend else places
@@ -35,8 +34,6 @@ def expand(desk: Desk, step: StepState, plan: Plan, backing: Support | None, att
         data |= {"p": backing.p, "bound": backing.bound, "basis": backing.basis}
     desk.let_go(step)
     desk.record(Event(desk.seq(), "planned", step.seq, attempt, data))
-    if old and not extend:
-        _reuse(desk, step, plan, old)
 
 
 def carried(desk: Desk, step: StepState, plan: Plan) -> Plan:
@@ -55,25 +52,32 @@ def carried(desk: Desk, step: StepState, plan: Plan) -> Plan:
     return Plan((*carried.values(), *plan.steps), plan.output, plan.more)
 
 
-def _reusable(desk: Desk, step: StepState) -> dict[str, StepState]:
-    """Committed steps of the last plan, by what they compute. After a refuted result, only the exact ones."""
-    if not step.children or step.status == "expanded":
-        return {}
-    children = list(desk.state.children(step))
-    digests = step_digests(Plan(tuple(child.step for child in children)))
-    broken = any(child.status == "failed" for child in children)
-    return {
-        digests[child.step.id]: child
-        for child in children
-        if child.status == "committed" and child.support is not None and (broken or child.support.p == 1)
+def adopt(desk: Desk, step: StepState) -> bool:
+    """Commits what a step of the last plan that computes the same has committed; false where there is none.
+
+    It is done when the step's turn comes, not when the plan is accepted: so a kill in between loses nothing, and a
+    tool that must run once does not run again.
+    """
+    parent = desk.state.steps.get(step.parent or 0)
+    if parent is None or not parent.spare or step.tried:
+        return False
+    if parent.twins is None:
+        parent.twins = _twins(parent, [child.step for child in desk.state.children(parent)])
+    twin = parent.twins.get(step.step.id)
+    # What its needs have computed anew since, the twin has not seen.
+    if twin is None or not all(desk.state.steps[need].adopted for need in step.needs):
+        return False
+    proposed(desk, step, twin.output, canonical(twin.output), role="reused")
+    desk.commit(step, next(iter(step.candidates.values())), twin.support or EXACT)
+    return True
+
+
+def _twins(parent: StepState, steps: Sequence[Step]) -> dict[str, StepState]:
+    """Committed steps of the last plan by the id of the same step in this. After a refuted result, only exact ones."""
+    digests = step_digests(Plan(tuple(one.step for one in parent.spare)))
+    kept = {
+        digests[one.step.id]: one
+        for one in parent.spare
+        if one.status == "committed" and one.support is not None and (parent.mended or one.support.basis == "exact")
     }
-
-
-def _reuse(desk: Desk, step: StepState, plan: Plan, old: Mapping[str, StepState]) -> None:
-    for name, digest in step_digests(plan).items():
-        child = desk.state.steps[step.children[name]]
-        if (source := old.get(digest)) is not None and child.status == "ready":
-            desk.state.ready.remove(child.seq)
-            proposed(desk, child, source.output, canonical(source.output), role="reused")
-            backing = source.support or EXACT
-            desk.commit(child, next(iter(child.candidates.values())), backing)
+    return {name: kept[digest] for name, digest in step_digests(Plan(tuple(steps))).items() if digest in kept}

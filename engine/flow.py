@@ -28,7 +28,7 @@ from surefoot.engine.decide import (
     decide,
 )
 from surefoot.engine.ending import Ending, ending
-from surefoot.engine.expand import expand
+from surefoot.engine.expand import adopt, expand
 from surefoot.engine.kit import Kit
 from surefoot.engine.propose import propose
 from surefoot.engine.recorder import Conversation, Recorder
@@ -256,6 +256,8 @@ class Flow:
 
     async def _perform(self, step: StepState, rules: Rules, action: Action) -> None:
         if isinstance(action, Propose):
+            if adopt(self, step):
+                return
             before = (step.tried, step.version)
             with self.account.reserve(ONE_ATTEMPT if action.n == 1 else Usage(attempts=action.n)):
                 await propose(self, step, rules, action.n)

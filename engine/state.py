@@ -94,6 +94,14 @@ class StepState:
     replans: int = 0
     inputs: dict[str, Json] | None = None
     """Its arguments with references resolved, once they were needed."""
+    spare: list[StepState] = field(default_factory=list)
+    """Steps of the last plan: what they committed may stand in this one."""
+    mended: bool = False
+    """The last plan had a step that failed; else it was its result that was refuted."""
+    twins: dict[str, StepState] | None = None
+    """Those of `spare` that stand for a step of this plan, by its id, once they were needed."""
+    adopted: bool = False
+    """Its output is that of its twin."""
 
     @property
     def open(self) -> bool:
@@ -180,6 +188,7 @@ def _attempt(state: RunState, record: Attempt) -> None:
             step.candidates[key] = Candidate(key, record.seq, record.output)
             state.judged[record.seq] = step.seq
         step.errors = 0
+        step.adopted = record.role == "reused"
         if record.status == "unknown":
             step.critique = record.error or ""
     else:
@@ -237,9 +246,12 @@ def _expand(state: RunState, step: StepState, event: Event) -> None:
     """A plan was accepted: its drafted steps come alive; those of an older version are let go."""
     data = event.data
     if not data.get("extend"):
+        step.spare = list(state.children(step))
+        step.mended = any(one.status == "failed" for one in step.spare)
         for seq in step.children.values():
             _forget(state, seq)
         step.children = {}
+    step.twins = None
     step.status, step.version, step.broken = "expanded", data["version"], None
     step.delivers, step.more = data.get("output"), bool(data.get("more"))
     _clear(state, step)
@@ -284,7 +296,7 @@ def _commit(state: RunState, step: StepState, event: Event) -> None:
     state.trust.add(step.support)
     for seq in step.children.values():
         _forget(state, seq)
-    step.children = {}
+    step.children, step.spare, step.twins = {}, [], None
     for seq in step.feeds:
         fed = state.steps.get(seq)
         if fed is not None:
@@ -341,7 +353,7 @@ def _roll_back(state: RunState, step: StepState, event: Event) -> None:
         if child.support is not None:
             state.trust.remove(child.support)
         child.status, child.pending, child.feeds, child.support = "waiting", 0, [], None
-        child.attempts, child.inputs, child.critique = 0, None, step.critique
+        child.attempts, child.inputs, child.critique, child.adopted = 0, None, step.critique, False
     for child in undone:
         _place(state, child)
     step.open_children = sum(one.status != "committed" for one in state.children(step))

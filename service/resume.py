@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -55,13 +56,18 @@ def resume(
     from surefoot.service.report import stored
     from surefoot.service.solve import KEPT, finish, solve
     from surefoot.service.tree import RunTree
+    from surefoot.storage.records import Event
 
     with o.open_store(store) as opened:
         run_id = opened.resolve(run)
         info = opened.run(run_id)
         tree = RunTree(KEPT)
+        asked: set[str] = set()
         for record in opened.records(run_id):
             tree.add(record)
+            if isinstance(record, Event) and record.kind in ("asked", "answered"):
+                (asked.add if record.kind == "asked" else asked.discard)(record.data["key"])
+        fits(answers, asked)
         if info.outcome is not None and info.outcome.value in ENDED:
             tell(f"the run {run_id} has ended")
             return finish(stored(info), tree, json=json, quiet=quiet, where=o.where(store))
@@ -85,6 +91,16 @@ def answer_of(text: str) -> Json:
     if _is_answer(value) or (isinstance(value, dict) and value and all(_is_answer(one) for one in value.values())):
         return value
     raise SetupError(f"--answer {text!r}: write true, false, or an object with approve, arguments, output or comment")
+
+
+def fits(answers: Json, asked: Collection[str]) -> None:
+    """Raises SetupError for answers to questions that the run does not ask."""
+    from surefoot.storage.errors import SetupError
+
+    if not isinstance(answers, dict) or answers.keys() & KEYS:
+        return
+    if wrong := sorted(answers.keys() - set(asked)):
+        raise SetupError(f"the run asks nothing by the key {wrong[0]!r}; its keys are: {', '.join(asked) or 'none'}")
 
 
 def _is_answer(value: Json) -> bool:

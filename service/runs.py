@@ -51,26 +51,21 @@ def as_json(info: RunInfo) -> dict[str, Json]:
 
 
 def _table(found: list[RunInfo]) -> None:
-    from rich import box
-    from rich.table import Table
     from rich.text import Text
 
     from surefoot.service.clean import one_line
     from surefoot.service.report import STYLES, short
 
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("RUN", no_wrap=True, style="bold")
-    table.add_column("BEGAN", no_wrap=True, style="dim")
-    table.add_column("OUTCOME", no_wrap=True)
-    table.add_column("TASK", no_wrap=True, overflow="ellipsis", ratio=3)
-    table.add_column("ANSWER", no_wrap=True, overflow="ellipsis", ratio=1)
+    console = stdout()
+    console.print(Text(f"{'RUN':<8}  {'BEGAN':<16}  {'OUTCOME':<14}  TASK", "dim"))
     for info in found:
         ending = info.outcome.value if info.outcome is not None else "running"
-        table.add_row(
-            short(info.run_id),
-            time.strftime("%Y-%m-%d %H:%M", time.localtime(info.created_at)),
-            Text(ending.replace("_", " "), STYLES.get(ending, "cyan")),
-            Text(one_line(info.goal, 200)),
-            Text("" if info.output is None else one_line(shown(info.output), 100)),
+        began = time.strftime("%Y-%m-%d %H:%M", time.localtime(info.created_at))
+        line = Text.assemble(
+            (short(info.run_id), "bold"), "  ", (began, "dim"), "  ", no_wrap=True, overflow="ellipsis"
         )
-    stdout().print(table)
+        line.append(f"{ending.replace('_', ' '):<14}  ", STYLES.get(ending, "cyan"))
+        answer = Text() if info.output is None else Text(f"  = {one_line(shown(info.output), 40)}", "bold")
+        goal = Text(one_line(info.goal, 1000))
+        goal.truncate(max(16, console.width - line.cell_len - answer.cell_len), overflow="ellipsis")
+        console.print(line.append_text(goal).append_text(answer))

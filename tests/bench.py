@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from surefoot.engine.act import check, missed, proposed
 from surefoot.engine.budget import Account
 from surefoot.engine.decide import Action, Check, Commit, Deliver, Expand, Propose, Replan, RollBack, Rules, decide
-from surefoot.engine.expand import carried, expand
+from surefoot.engine.expand import adopt, carried, expand
 from surefoot.engine.kit import Kit, Settings
 from surefoot.engine.state import Candidate, RunState, StepState, fold
 from surefoot.planners.canonical import plan_key
@@ -152,8 +152,8 @@ class Bench:
         self.rng = random.Random(self.order)
         self.replies: dict[int, Any] = {}
 
-    def begin(self, planner: str) -> None:
-        root = Step("task", "the task", args={}, planner=planner, checks=("final",))
+    def begin(self, planner: str, checks: tuple[str, ...] = ("final",)) -> None:
+        root = Step("task", "the task", args={}, planner=planner, checks=checks)
         self.record(PlannedStep(self.seq(), None, 0, 1, root))
         self.record(Event(self.seq(), "started", self.state.root))
 
@@ -189,6 +189,8 @@ class Bench:
     # --- doing ------------------------------------------------------------------------------------------------
 
     def act(self, step: StepState, action: Action) -> None:
+        if isinstance(action, Propose) and adopt(self, step):  # type: ignore[arg-type]
+            return
         if isinstance(action, Propose):
             for _ in range(action.n):
                 self.propose(step, self.rules(step))
@@ -218,7 +220,7 @@ class Bench:
             self.plan(step, rules, draw)
         elif draw.random() < self.world.errors:
             missed(self, step, "it did not work")  # type: ignore[arg-type]
-        elif rules.sampled and draw.random() < 0.05:
+        elif rules.sampled and draw.random() < self.world.errors / 2:
             missed(self, step, "beyond me", status="unknown")  # type: ignore[arg-type]
         else:
             value = draw.choices((1, 2, 3), (70, 20, 10))[0] if rules.sampled else 1

@@ -86,8 +86,11 @@ def on_a_terminal(
     """Exit code, and everything that the terminal got. `keys` are typed once the text before them appears."""
     child, terminal = pty.fork()
     if child == 0:
-        os.chdir(cwd)
-        os.execve(SUREFOOT, ["surefoot", *words], environment(TERM="xterm-256color", **env))
+        try:
+            os.chdir(cwd)
+            os.execve(SUREFOOT, ["surefoot", *words], environment(**{"TERM": "xterm-256color"} | env))
+        finally:
+            os._exit(127)
     fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 30, columns, 0, 0))
     waiting = dict(keys or {})
     got = b""

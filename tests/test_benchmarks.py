@@ -25,7 +25,7 @@ def part(name: str) -> Any:
     return importlib.import_module(f"benchmarks.{name}")
 
 
-harness, overhead, systems = part("harness"), part("overhead"), part("systems")
+harness, overhead, page, systems = part("harness"), part("overhead"), part("page"), part("systems")
 
 FIELDS = ["system", "shape", "steps", "us_per_step", "bytes_per_step", "rss_mb"]
 
@@ -116,3 +116,28 @@ def test_a_failed_measurement_leaves_the_other_rows(monkeypatch: pytest.MonkeyPa
 def test_a_row_holds_the_medians_of_its_samples() -> None:
     samples = [{"us": float(value), "bytes": None} for value in (9, 1, 2)]
     assert harness.medians(samples) == {"us": 2.0, "bytes": None}
+
+
+def test_a_page_takes_the_rows_between_its_marks(tmp_path: Path) -> None:
+    path = tmp_path / "page.md"
+    path.write_text("before\n<!-- overhead -->\nold\n<!-- end of overhead -->\nafter\n")
+    rows = [{"system": "a", "us_per_step": 1234.5, "bytes_per_step": None}]
+    call = "import sys, pathlib; from benchmarks.page import main; main('overhead', pathlib.Path(sys.argv[1]))"
+    command = [sys.executable, "-c", call, str(path)]
+    said = f"progress\n{json.dumps({'rows': rows})}\n"
+    for _ in range(2):
+        subprocess.run(command, cwd=ROOT, input=said, capture_output=True, text=True, timeout=100, check=True)
+    lines = path.read_text().splitlines()
+    assert lines[:2] == ["before", "<!-- overhead -->"]
+    assert "SQLite" in lines[2]
+    table = ["| system | us_per_step | bytes_per_step |", "| --- | ---: | --- |", "| a | 1,234.5 | - |"]
+    assert lines[4:] == [*table, "<!-- end of overhead -->", "after"]
+
+
+def test_the_page_of_the_benchmarks_has_its_marks() -> None:
+    filled = page.fill(page.PAGE.read_text(), "overhead", "the rows")
+    assert "<!-- overhead -->\nthe rows\n<!-- end of overhead -->" in filled
+    with pytest.raises(ValueError, match="no such benchmark"):
+        page.fill(filled, "no such benchmark", "")
+    with pytest.raises(ValueError, match="did the benchmark fail"):
+        page.table([])

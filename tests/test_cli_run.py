@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from servers import Body, ScriptedServer, say
+from servers import Body, ScriptedServer, say, schema_of
 from terminal import Said, Shell
 
 from surefoot.storage.store import Store
@@ -97,7 +97,7 @@ def test_inputs_are_json_or_text_and_reach_the_plan(shell: Shell, server: Script
 
 
 def test_models_see_the_tools_that_were_named_and_no_others(shell: Shell, server: ScriptedServer) -> None:
-    server.script = lambda body: {"steps": [{"id": "x", "goal": "think"}]} if "schema" in json.dumps(body) else "42"
+    server.script = lambda body: {"steps": [{"id": "x", "goal": "think"}]} if schema_of(body) else "42"
     shell("run", TASK, "--tools", "none", "--no-verify")
     assert "calculator" not in json.dumps(server.requests)
     shell("run", TASK, "--tools", "files, python", "--workspace", ".", "--no-verify")
@@ -130,7 +130,7 @@ def test_roles_may_have_models_of_their_own(shell: Shell, server: ScriptedServer
         (["resume", "last"], "no store"),
         (["resume", "last", "--yes", "--no"], "one of --yes"),
         (["resume", "last", "--answer", "maybe"], "no JSON"),
-        (["resume", "last", "--answer", '{"aprove": true}'], "write true, false, or an object"),
+        (["resume", "last", "--answer", '{"aprove": 1}'], "write true, false, or an object"),
     ],
 )
 def test_a_wrong_call_is_one_clear_line_and_exit_code_2(
@@ -163,7 +163,7 @@ def test_a_model_that_cannot_be_asked_is_exit_code_1_and_the_run_can_go_on(
 
 
 def test_a_split_vote_is_an_abstention_with_its_reason(shell: Shell, server: ScriptedServer) -> None:
-    server.script = lambda body: {"steps": [{"id": "x", "goal": "think"}]} if "schema" in json.dumps(body) else _new()
+    server.script = lambda body: {"steps": [{"id": "x", "goal": "think"}]} if schema_of(body) else _new()
     answers = iter(range(1000))
 
     def _new() -> str:
@@ -196,9 +196,12 @@ def test_a_tool_that_changes_things_waits_for_a_person(shell: Shell, server: Scr
     assert said.code == 4 and said.out == "" and not Path("made.txt").exists()
     assert "input required" in said.err and "made.txt" in said.err and "--yes" in said.err
     Path("plan.json").unlink()  # the run's row holds the plan
+    unknown = shell("resume", "last", "--answer", '{"aprove": true}')
+    assert unknown.code == 2 and "asks nothing by the key 'aprove'" in unknown.err
     again = shell("resume", "last", "--json")
     assert again.code == 4 and again.json["questions"][0]["tool"] == "python"
-    agreed = shell("resume", "last", "--yes", "--json")
+    key = again.json["questions"][0]["key"]
+    agreed = shell("resume", "last", "--answer", json.dumps({key: True}), "--json")
     assert agreed.code == 0 and agreed.json["output"]["stdout"] == "done\n" and Path("made.txt").exists()
 
 
@@ -223,7 +226,7 @@ def test_a_run_that_a_program_made_is_not_taken_up_with_guessed_tools(shell: She
 
 def test_no_password_is_written_down(shell: Shell, server: ScriptedServer) -> None:
     url = server.url.replace("//", "//user:geheim@")
-    shell("run", TASK, "--base-url", url, "--no-verify")
+    assert shell("run", "hello", "--base-url", url, "--plan", plan_file(PLAN)).code == 0
     assert b"geheim" not in Path(".surefoot/surefoot.db").read_bytes()
 
 
@@ -233,7 +236,7 @@ def test_no_password_is_written_down(shell: Shell, server: ScriptedServer) -> No
 def test_hostile_text_reaches_no_stream(shell: Shell, server: ScriptedServer, words: tuple[str, ...]) -> None:
     """In the task, in the plan, in a tool's output and in a model's answer, on every command that shows them."""
     step = {"id": "x", "goal": HOSTILE}
-    server.script = lambda body: say(json.dumps({"steps": [step]}) if "schema" in json.dumps(body) else HOSTILE)
+    server.script = lambda body: say(json.dumps({"steps": [step]}) if schema_of(body) else HOSTILE)
     shell("run", HOSTILE, "--tools", "none", "--no-verify")
     said = shell(*words)
     for stream in (said.out, said.err):

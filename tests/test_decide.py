@@ -141,7 +141,7 @@ def watched(world: World, planner: str, order: int = 0) -> tuple[Watcher, str]:
 TOTAL: Counter[str] = Counter()
 
 
-@settings(max_examples=400)
+@settings(max_examples=250)
 @examples(worlds(), st.sampled_from(["known", "model"]), st.integers(0, 99))
 def test_nothing_is_committed_that_did_not_earn_it(world: World, planner: str, order: int) -> None:
     watcher, status = watched(world, planner, order)
@@ -149,7 +149,7 @@ def test_nothing_is_committed_that_did_not_earn_it(world: World, planner: str, o
     TOTAL[status] += 1
 
 
-@settings(max_examples=150)
+@settings(max_examples=100)
 @examples(worlds(target=True), st.sampled_from(["known", "model"]), st.integers(0, 99))
 def test_nor_with_a_target_that_asks_for_more(world: World, planner: str, order: int) -> None:
     watcher, status = watched(world, planner, order)

@@ -198,7 +198,7 @@ def cases(which: str, size: int) -> list[Case]:
     seed = SEEDS[which]
     made = list(problems(seed, size))
     if which == "calibration":
-        return made + list(variants(seed, size, foreign.name))
+        return made + list(variants(seed, size, lambda rng: rng.choice(held_out.CALIBRATION_NAMES)))
     made += [*variants(seed, size // 5, unseen_name), *unseen_lookalikes(seed, size // 5)]
     return [*made, *abstentions(seed, 10), *near_misses(seed, size // 2)]
 

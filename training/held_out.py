@@ -179,3 +179,8 @@ NAMES: tuple[str, ...] = (
     "Thorsten", "Brigitte", "Oluwaseun", "Siobhan", "Guillermo", "Annika", "Desmond", "Francesca", "Jurgen",
     "Kimberly", "Ludmila", "Maximilian", "Nigel", "Ottilie", "Prakash", "Rosalind", "Terrence", "Ursula",
 )  # fmt: skip
+
+CALIBRATION_NAMES: tuple[str, ...] = (
+    "Aurelio", "Bronwyn", "Cornelius", "Dagmar", "Evangeline", "Ferdinand", "Gwendolyn", "Hildegard", "Ignatius",
+    "Katarzyna", "Leopold", "Millicent", "Nkechi", "Orlando", "Philippa", "Rigoberto", "Tobias", "Winifred",
+)  # fmt: skip

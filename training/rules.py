@@ -26,7 +26,7 @@ Rule = Callable[[Record], str | None]
 POSITIONS = 512
 MAX_REPLY = 140
 QUANTILE = 0.99
-MARGIN = 1.25
+MARGIN = 1.1
 
 
 @dataclass(frozen=True)
@@ -235,7 +235,8 @@ def new_card(records: Sequence[Record]) -> dict[str, Any]:
         "max_prompt_tokens": POSITIONS - MAX_REPLY,
         "max_reply_tokens": MAX_REPLY,
         "typical": asdict(calibrate(known)),
-        "typical_basis": f"{MARGIN} times the {QUANTILE} quantile over {len(known)} taught problems",
+        "typical_basis": f"{MARGIN} times the {QUANTILE} quantile over {len(known)} taught problems, "
+        "half of them with names that training never used",
         "sample": share(right, len(known)),
         "sample_basis": f"one sample at temperature 1 on the same {len(known)} problems",
         "other_view": traces.TRAILER,
