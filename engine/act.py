@@ -15,6 +15,7 @@ from surefoot.engine.recorder import Conversation
 from surefoot.engine.state import StepState
 from surefoot.models.answer import answer
 from surefoot.models.question import ChatMessage, Model, Question, Reply, ToolRequest
+from surefoot.planners.refs import copied
 from surefoot.reflection.verifier import Case, Verifier
 from surefoot.storage.errors import Retry, RunError, SurefootError, ToolError
 from surefoot.storage.records import (
@@ -85,7 +86,7 @@ async def use_tool(
     result: Json = None
     failure: Retry | ToolError | None = None
     try:
-        result = await tool.call(arguments, context)
+        result = await tool.call(copied(arguments), context)
     except (Retry, ToolError) as error:
         failure = error
     spent = (time.perf_counter() - began) * 1000

@@ -29,6 +29,11 @@ class Prior:
     basis: Basis = "prior"
     low: float | None = None
     """Lower quantile of a measured rate."""
+    ceiling: float = 1.0
+    """Measured rate at which answers that were accepted by votes are right. Samples of one model err together, so
+    no number of votes may claim more."""
+    ceiling_low: float = 1.0
+    """Lower quantile of that rate."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +189,9 @@ def _support(step: StepState, best: Candidate, checks: tuple[Verifier, ...], rul
     if not rules.verify:
         return NOTHING
     prior = rules.prior
-    return support(False, step.lead(best), prior.p, prior.basis, prior.low)
+    backing = support(False, step.lead(best), prior.p, prior.basis, prior.low)
+    error = max(backing.bound, 1 - prior.ceiling_low)
+    return Support(min(backing.p, prior.ceiling), error, backing.basis)
 
 
 def _again(

@@ -35,7 +35,7 @@ from surefoot.engine.recorder import Conversation, Recorder
 from surefoot.engine.state import Candidate, RunState, StepState, fold
 from surefoot.models.question import Reply
 from surefoot.planners.document import plan_from
-from surefoot.planners.refs import resolve
+from surefoot.planners.refs import copied, resolve
 from surefoot.reflection.canonical import canonical
 from surefoot.reflection.trust import Support
 from surefoot.reflection.verifier import Case
@@ -333,8 +333,8 @@ class Flow:
         heard = self.judged(step) if judge is not None else None
         return Case(
             step.step,
-            candidate.output,
-            self.inputs(step),
+            copied(candidate.output),
+            copied(self.inputs(step)),
             self.task.goal,
             self.replies.get(candidate.attempt),
             heard,

@@ -61,7 +61,9 @@ def build(desk: Desk, checkpointer: Any = None) -> CompiledStateGraph[Any, Any, 
         flow = desk.open(cursor)
         flow.pause()
         await flow.barrier()
-        answer(flow, interrupt({"run_id": flow.run_id, "questions": flow.questions()}))
+        # The engine's own graph only has to stop: what LangGraph keeps must be small, and fit into msgpack.
+        questions = [] if flow.owned else flow.questions()
+        answer(flow, interrupt({"run_id": flow.run_id, "questions": questions}))
         return {}
 
     async def finish(cursor: Cursor) -> Cursor:
@@ -69,7 +71,8 @@ def build(desk: Desk, checkpointer: Any = None) -> CompiledStateGraph[Any, Any, 
         ending = flow.finish()
         await flow.barrier()
         desk.close_run(flow)
-        return {"outcome": ending.outcome.value, "output": ending.output, "reason": ending.reason}
+        output = None if flow.owned else ending.output
+        return {"outcome": ending.outcome.value, "output": output, "reason": ending.reason}
 
     def after(cursor: Cursor) -> str:
         return desk.open(cursor).phase()

@@ -14,6 +14,7 @@ from surefoot.engine.state import StepState
 from surefoot.models.question import Question, Reply
 from surefoot.planners.document import plan_to
 from surefoot.planners.planner import Done, Proposal, Request
+from surefoot.planners.refs import copied
 from surefoot.reflection.canonical import canonical
 from surefoot.storage.errors import ModelError, Retry, ToolError
 from surefoot.storage.records import Json
@@ -90,13 +91,13 @@ async def _plan(desk: Desk, step: StepState, rules: Rules, n: int) -> None:
     model = Metered(desk.kit.models["plan"], desk.account) if "plan" in desk.kit.models else None
     request = Request(
         step.step,
-        desk.inputs(step),
+        copied(desk.inputs(step)),
         tuple(desk.kit.specs.values()),
         tuple(_done(desk, step)),
         step.critique if step.attempts or step.version else "",
         model,
         _seed(desk, step, 0),
-        _temperature(desk, rules),
+        desk.kit.settings.temperature,
     )
     for proposal in await planner.propose(request, n):
         _planned(desk, step, rules, proposal)
@@ -162,13 +163,9 @@ def _question(
         output_schema=step.step.contract.gives if choice == "auto" else None,
         tools=tuple(desk.kit.specs[name] for name in tools),
         tool_choice="required" if choice == "required" else "auto",
-        temperature=_temperature(desk, rules),
+        temperature=desk.kit.settings.temperature,
         seed=_seed(desk, step, index),
     )
-
-
-def _temperature(desk: Desk, rules: Rules) -> float | None:
-    return desk.kit.settings.temperature if rules.verify else 0.0
 
 
 def _seed(desk: Desk, step: StepState, index: int) -> int:

@@ -97,8 +97,11 @@ def own_checks(model: Model) -> tuple[Verifier, ...]:
 
 def prior_of(model: Model) -> Prior:
     """What the model's card says of its samples, else the stated prior."""
-    measured = getattr(model, "card", {}).get("sample")
-    return Prior(measured["p"], "measured", measured.get("low")) if measured else Prior()
+    card = getattr(model, "card", {})
+    one, accepted = card.get("sample"), card.get("accepted", {})
+    if not one:
+        return Prior()
+    return Prior(one["p"], "measured", one.get("low"), accepted.get("p", 1.0), accepted.get("low", 1.0))
 
 
 def kit_for(

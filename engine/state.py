@@ -75,6 +75,8 @@ class StepState:
     """It failed because a model or tool did, not for lack of evidence."""
     output: Json = None
     support: Support | None = None
+    below: Trust | None = None
+    """What its plan and everything committed under it stand on, itself included; None where all of it is exact."""
     asked: Json = None
     """The question that a person must answer before this step goes on."""
     stopped: Json = None
@@ -248,6 +250,7 @@ def _expand(state: RunState, step: StepState, event: Event) -> None:
     if not data.get("extend"):
         step.spare = list(state.children(step))
         step.mended = any(one.status == "failed" for one in step.spare)
+        _discredit(state, step)
         for seq in step.children.values():
             _forget(state, seq)
         step.children = {}
@@ -257,7 +260,7 @@ def _expand(state: RunState, step: StepState, event: Event) -> None:
     _clear(state, step)
     step.errors = step.attempts = 0
     if (p := data.get("p")) is not None:
-        state.trust.add(Support(p, data["bound"], data["basis"]))
+        _credit(state, step, Support(p, data["bound"], data["basis"]))
     # Steps before these were drafted for a plan that a kill cut in half; nothing may bring them to life.
     size = data.get("size", len(step.drafted))
     drafted, cut = step.drafted[len(step.drafted) - size :], step.drafted[: len(step.drafted) - size]
@@ -293,7 +296,7 @@ def _commit(state: RunState, step: StepState, event: Event) -> None:
     _clear(state, step)
     state.committed += 1
     step.support = Support(**event.data) if event.data else EXACT
-    state.trust.add(step.support)
+    _credit(state, step, step.support)
     for seq in step.children.values():
         _forget(state, seq)
     step.children, step.spare, step.twins = {}, [], None
@@ -306,9 +309,26 @@ def _commit(state: RunState, step: StepState, event: Event) -> None:
                 state.ready.append(seq)
     step.feeds = []
     if step.parent is not None and (parent := state.steps.get(step.parent)) is not None:
+        if step.below is not None:
+            parent.below = parent.below or Trust()
+            parent.below.take(step.below)
         parent.open_children -= 1
         if not parent.open_children:
             _wake(state, parent)
+
+
+def _credit(state: RunState, step: StepState, support: Support) -> None:
+    state.trust.add(support)
+    if support.basis != "exact":
+        step.below = step.below or Trust()
+        step.below.add(support)
+
+
+def _discredit(state: RunState, step: StepState) -> None:
+    """What a step stood on counts no more: it is undone, or its plan is."""
+    if step.below is not None:
+        state.trust.take(step.below, -1)
+        step.below = None
 
 
 def _fail(state: RunState, step: StepState, event: Event) -> None:
@@ -350,8 +370,11 @@ def _roll_back(state: RunState, step: StepState, event: Event) -> None:
     step.rollbacks += 1
     undone = [state.steps[seq] for seq in event.data["steps"]]
     for child in undone:
-        if child.support is not None:
+        if child.below is not None and step.below is not None:
+            step.below.take(child.below, -1)
+        if child.support is not None and child.support.basis == "exact":
             state.trust.remove(child.support)
+        _discredit(state, child)
         child.status, child.pending, child.feeds, child.support = "waiting", 0, [], None
         child.attempts, child.inputs, child.critique, child.adopted = 0, None, step.critique, False
     for child in undone:
@@ -394,5 +417,7 @@ def _forget(state: RunState, seq: int) -> None:
     step = state.steps.pop(seq, None)
     if step is not None:
         _clear(state, step)
+        if step.status != "committed":
+            _discredit(state, step)  # what is committed counts in its parent by now
         for child in (*step.children.values(), *step.drafted):
             _forget(state, child)

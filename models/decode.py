@@ -35,6 +35,8 @@ class Draw:
     limit: int
     """The most tokens."""
     temperature: float = 1.0
+    salt: bytes = b""
+    """Of the prompt: without it all prompts that share a seed would share their noise, and err together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -335,7 +337,7 @@ def _signed(value: int) -> int:
 
 
 def _key(draw: Draw) -> tuple[int, int]:
-    digest = hashlib.blake2b(f"{draw.seed}/{draw.index}".encode(), digest_size=8).digest()
+    digest = hashlib.blake2b(f"{draw.seed}/{draw.index}".encode(), digest_size=8, key=draw.salt).digest()
     return _signed(int.from_bytes(digest[:4], "little")), _signed(int.from_bytes(digest[4:], "little"))
 
 

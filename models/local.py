@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import secrets
 import threading
 import time
@@ -135,9 +136,10 @@ class LocalModel:
         owners: list[int] = []
         for position, (entry, index) in enumerate(wanted):
             at = prompts.setdefault(entry.ids, len(prompts))
+            salt = hashlib.blake2b(array("i", entry.ids).tobytes(), digest_size=16).digest()
             if at == len(owners):
                 owners.append(position)
-            draws.append(Draw(at, entry.seed, index, entry.limit, entry.temperature))
+            draws.append(Draw(at, entry.seed, index, entry.limit, entry.temperature, salt))
         first = set(owners)
 
         def finished(position: int, drawn: Drawn) -> None:

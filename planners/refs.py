@@ -55,6 +55,15 @@ def resolve(value: Json, output: Callable[[str], Json], inputs: Mapping[str, Jso
     return value
 
 
+def copied(value: Json) -> Json:
+    """The value with lists and objects of its own: for code that may change what it is given."""
+    if isinstance(value, Mapping):
+        return {key: copied(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [copied(item) for item in value]
+    return value
+
+
 def _dig(value: Any, path: str, where: str) -> Json:
     for part in path.split(".") if path else ():
         try:

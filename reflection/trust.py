@@ -77,6 +77,14 @@ class Trust:
             raise ValueError(f"no step with basis {support.basis!r} was added: remove what add was given")
         self._count(support, -1)
 
+    def take(self, other: Trust, sign: int = 1) -> None:
+        """Add all that `other` counts, or with a sign of -1 take it back."""
+        self._right += sign * other._right
+        self._sound += sign * other._sound
+        self._lost += sign * other._lost
+        for basis, count in other._counts.items():
+            self._counts[basis] += sign * count
+
     def _count(self, support: Support, sign: int) -> None:
         self._counts[support.basis] += sign
         if support.p <= 0 or support.bound >= 1:

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
+from math import prod
 
+import pytest
 from bench import Bench, World, worlds
 from hypothesis import given as examples
 from hypothesis import settings
@@ -28,6 +30,8 @@ class Books:
     failed: bool = False
     expanded: bool = False
     children: list[int] = field(default_factory=list)
+    odds: list[float] = field(default_factory=list)
+    """Of its plan, each part of it, and its output to be right, where that is not exact."""
 
 
 class Watcher:
@@ -67,7 +71,7 @@ class Watcher:
         if not event.data.get("extend"):
             for seq in books.children:
                 self.books[seq].alive = False
-            books.children = []
+            books.children, books.odds = [], []
         drafted = [
             one for one in self.books.values()
             if one.record.parent == event.step and not one.alive and one.record.version == event.data["version"]
@@ -77,6 +81,7 @@ class Watcher:
             books.children.append(one.record.seq)
         if event.attempt is not None:
             self.enough(books, event)
+            books.odds += [event.data["p"]] if "p" in event.data else []
         books.expanded, books.attempts = True, []
 
     def committed(self, books: Books, event: Event) -> None:
@@ -87,6 +92,7 @@ class Watcher:
         if candidate.role != "reused":
             self.enough(books, event)
         books.committed = True
+        books.odds += [event.data["p"]] if event.data else []
 
     def enough(self, books: Books, event: Event) -> None:
         """Every check passed, and either an exact one spoke or the votes are far enough ahead."""
@@ -120,7 +126,11 @@ class Watcher:
             one = self.books[seq]
             assert one.committed, "what was not committed cannot be undone"
             one.committed = one.expanded = False
-            one.attempts, one.children = [], []
+            one.attempts, one.children, one.odds = [], [], []
+
+    def right(self, books: Books) -> float:
+        """The probability that a step and everything under it is right."""
+        return prod(books.odds) * prod(self.right(self.books[seq]) for seq in books.children)
 
     def readers(self, books: Books, seq: int) -> set[int]:
         found = {seq}
@@ -135,6 +145,10 @@ def watched(world: World, planner: str, order: int = 0) -> tuple[Watcher, str]:
     bench.begin(planner)
     status, output = bench.run()
     assert (output is None) == (status == "failed")
+    if status == "committed":
+        root = watcher.books[bench.state.root]
+        predicted = bench.state.trust.reliability().predicted
+        assert predicted == pytest.approx(watcher.right(root)), "the prediction rests on other steps than the output"
     return watcher, status
 
 

@@ -133,7 +133,7 @@ async def test_questions_asked_together_share_a_batch(weights: Weights) -> None:
 
 
 async def test_samples_end_at_the_end_token_or_at_their_limit(model: LocalModel) -> None:
-    replies = await model.ask(ask("go", seed=5, max_tokens=6), 64)
+    replies = await model.ask(ask("go", seed=5, max_tokens=6), 192)
     for reply in replies:
         assert reply.token_ids is not None and reply.logprobs is not None
         assert len(reply.logprobs) == len(reply.token_ids) <= 6

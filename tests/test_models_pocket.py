@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import pytest
 import tiny
 
-from surefoot.models import Question, Reply, load
+from surefoot.models import Question, Reply, compact, load
 from surefoot.models.answer import answer
 from surefoot.models.dialects import CompactDialect
 from surefoot.models.packaged import PocketModel, pocket
@@ -94,10 +95,23 @@ def test_another_form_than_a_plan_is_refused() -> None:
     assert "another form was wanted" in (read("s1 = n0 + n1 ; answer s1", schema).error or "")
 
 
-async def test_the_packaged_weights_solve_an_easy_problem() -> None:
+GARDEN = (
+    "There are 32 girls in the garden. If there are 2 times the number of boys in the garden, how many kids are there?"
+)
+
+
+async def test_the_packaged_weights_solve_a_problem_of_a_kind_that_they_were_taught() -> None:
     model = load("pocket")
     assert isinstance(model, PocketModel) and isinstance(pocket(), PocketModel) and model.card
-    samples = await answer(model, Question("plan", TEXT, seed=1), 16)
-    plans = [replies[-1].parsed for replies in samples if replies[-1].parsed is not None]
-    sums = [plan for plan in plans if plan["steps"][-1]["args"]["values"] == {"a": "3", "b": "4"}]
-    assert len(sums) >= 8
+    replies = await model.ask(Question("plan", GARDEN.replace("there?", "in the garden?"), seed=1), 16)
+    programs = [compact.program(reply.text) for reply in replies if reply.parsed is not None]
+    assert [one.run((Fraction(32), Fraction(2))) for one in programs if one is not None].count(Fraction(96)) >= 12
+
+
+async def test_equal_seeds_do_not_tie_the_samples_of_different_prompts_together() -> None:
+    model = PocketModel()
+    prompts = [
+        GARDEN.replace("32", str(n)).replace("garden", place) for n in (3, 5) for place in ("park", "yard", "zoo")
+    ]
+    drawn = [await model.ask(Question("plan", text, seed=7, temperature=3.0), 1) for text in prompts]
+    assert len({reply.text for (reply,) in drawn}) >= 3

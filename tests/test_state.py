@@ -55,7 +55,7 @@ def kept(store: Store, records: list[JournalRecord]) -> list[JournalRecord]:
 FIELDS = (
     *("parent", "needs", "status", "pending", "tried", "attempts", "errors", "critique", "reason", "beyond", "fault"),
     *("output", "support", "asked", "stopped", "version", "open_children", "broken", "delivers", "more"),
-    *("rollbacks", "replans"),
+    *("rollbacks", "replans", "mended", "adopted"),
 )
 
 
@@ -76,6 +76,7 @@ def picture(state: RunState) -> Json:
             values = {name: getattr(step, name) for name in FIELDS}
             # A kill loses no order that matters: who feeds whom does, not in which order it was noted.
             values |= {"feeds": sorted(step.feeds), "children": dict(step.children), "step": step.step.id}
+            values |= {"spare": [one.seq for one in step.spare], "below": step.below and step.below.reliability()}
             steps[seq] = (values, ballot)
     run = (state.root, state.committed, state.expected, state.spent.usage, dict(state.judged), state.finished)
     people = (dict(state.answers), dict(state.effects), set(state.in_doubt))
@@ -222,6 +223,52 @@ def test_a_rolled_back_step_takes_its_support_with_it() -> None:
     assert bench.state.trust.reliability().predicted is None
     commit(bench, "a", votes=2)
     assert bench.state.trust.reliability() == before
+
+
+def sure(votes: int, steps: int) -> Any:
+    """The prediction for so many steps that won by so many votes."""
+    return pytest.approx((1 / (1 + (1 / 9) ** votes)) ** steps)
+
+
+def test_a_new_plan_does_not_answer_for_the_steps_of_the_old_one() -> None:
+    bench = small(Step("a", "g"), Step("b", "g"), votes=2)
+    root = bench.state.steps[bench.state.root]
+    commit(bench, "a", votes=2)
+    commit(bench, "b", votes=2)
+    assert bench.state.trust.reliability().predicted == sure(2, 2)
+    bench.record(Event(bench.seq(), "rolled_back", bench.state.root, data={"steps": [], "critique": "anew"}))
+    expand(bench, root, Plan((Step("c", "g"),), ref("c")), None, None)  # type: ignore[arg-type]
+    commit(bench, "c", votes=2)
+    assert bench.state.trust.reliability().predicted == sure(2, 1)
+
+
+def test_a_step_that_is_undone_takes_everything_under_it_with_it() -> None:
+    bench = small(Step("deep", planner="known"), Step("b", "g"), votes=2)
+    deep = child(bench, "deep")
+    inner = Plan((Step("x", "g"), Step("y", "g")), [ref("x"), ref("y")])
+
+    def fill(committed: int) -> None:
+        expand(bench, deep, inner, None, None)  # type: ignore[arg-type]
+        for seq in list(deep.children.values())[:committed]:
+            step = bench.state.steps[seq]
+            for _ in range(2):
+                proposed(bench, step, 1, "1")  # type: ignore[arg-type]
+            action = decide(bench.state, step, bench.rules(step))
+            assert isinstance(action, Commit)
+            bench.act(step, action)
+
+    fill(2)
+    proposed(bench, deep, 1, "1", role="result")  # type: ignore[arg-type]
+    bench.commit(deep, deep.candidates["1"], EXACT)
+    commit(bench, "b", votes=2)
+    assert bench.state.trust.reliability().predicted == sure(2, 3)
+    bench.record(Event(bench.seq(), "rolled_back", bench.state.root, data={"steps": [deep.seq]}))
+    assert bench.state.trust.reliability().predicted == sure(2, 1)
+    fill(1)
+    assert bench.state.trust.reliability().predicted == sure(2, 2)
+    bench.record(Event(bench.seq(), "rolled_back", bench.state.root, data={"steps": [], "critique": "anew"}))
+    expand(bench, bench.state.steps[bench.state.root], Plan((Step("c", "g"),), ref("c")), None, None)  # type: ignore[arg-type]
+    assert bench.state.trust.reliability().predicted in (None, pytest.approx(1.0)), "its open half goes as well"
 
 
 def test_a_failed_step_blocks_its_dependents_and_reaches_its_parent() -> None:

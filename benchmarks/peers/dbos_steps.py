@@ -71,7 +71,6 @@ class Steps:
             name="count",
             system_database_url=f"sqlite:///{folder / 'dbos.sqlite'}",
             log_level="ERROR",
-            run_admin_server=False,
         )
         DBOS(config=config)
         DBOS.launch()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 
+# Traces of every superstep are no part of the work, whatever the environment says. Read when LangGraph is imported.
 os.environ["LANGSMITH_TRACING"] = "false"
 
 from collections.abc import Callable
