@@ -107,6 +107,13 @@ Concurrency = Annotated[
 NoVerify = Annotated[bool, _option("--no-verify", help="Accept the first sample of everything.", panel=LIMITS)]
 
 
+TRY = (
+    "Mia is required to submit a 120-page thesis. She already finished writing 2/3 of the thesis. "
+    "How many pages does she have left to write?"
+)
+"""A task that the pocket model can do, for those who have no other yet."""
+
+
 @dataclass(frozen=True, slots=True)
 class Setup:
     """An engine, as the command line describes it."""

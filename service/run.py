@@ -66,7 +66,7 @@ def run(
     With --file: 0 when every row was run, whatever came of it; 1 when a run failed; 2 when a row was broken.
     """
     if (task is None) == (file is None):
-        return usage("give one task, or --file with many: surefoot run 'What is 3 times 14?'")
+        return usage(f"give one task, or --file with many: surefoot run '{o.TRY}'")
     setup = o.Setup(
         model=model,
         plan_model=plan_model,

@@ -36,7 +36,7 @@ def list_runs(limit: Limit = 20, outcome: Which = None, store: o.StoreUrl = None
             emit(as_json(info))
         return OK
     if not found:
-        tell("no such run yet\nnext   surefoot run 'What is 3 times 14?'")
+        tell(f"no such run yet\nnext   surefoot run '{o.TRY}'")
         return OK
     _table(found)
     tell(f"next   surefoot show RUN{o.where(store)}")

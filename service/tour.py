@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-import shlex
 import time
 from collections.abc import Callable
 from contextlib import aclosing
@@ -16,7 +15,7 @@ from rich.table import Table
 
 from surefoot.service.batch import Summary, run_rows
 from surefoot.service.command import OK, drive
-from surefoot.service.options import Setup, where
+from surefoot.service.options import TRY, Setup, where
 from surefoot.service.report import short, trust
 from surefoot.service.rows import TaskRow, row
 from surefoot.service.scoring import same
@@ -34,7 +33,6 @@ if TYPE_CHECKING:
 
 POCKET = "pocket"
 FILE = "problems.jsonl"
-TRY = "There are 32 girls in the garden. There are twice as many boys. How many kids are in the garden?"
 FILE_SEED = 424_242
 """What `problems.jsonl` was made from; the pocket model was trained and calibrated on other seeds."""
 
@@ -43,14 +41,14 @@ def tour(seed: int | None, size: int, store: str | None, json: bool) -> int:
     """Raises Stopped where a signal came, MissingExtra where the problems or the model cannot be had."""
     problems = packaged(size) if seed is None else generated(seed, size)
     fresh = secrets.randbelow(1_000_000)
-    tell("The pocket model: 4 MB of weights, no key, no network. It errs often; watch what the engine makes of it.\n")
+    tell("The pocket model: 4 MB of weights, no key, no network. It errs; see what verification makes of that.\n")
     with Setup(model=POCKET, plan_model=POCKET, act_model=POCKET, judge_model=POCKET, seed=fresh).engine(
         store
     ) as engine:
         first = _first(engine, problems[fresh % len(problems)], fresh)
         made_from = FILE_SEED if seed is None else seed
         tell(f"\n2. {len(problems)} problems of reasoning-gym's gsm_symbolic (seed {made_from}),")
-        tell("   once taking the first sample, once verifying\n")
+        tell("   once accepting the first sample, once verifying\n")
         without, verified = (_pass(engine, problems, verify=verify) for verify in (False, True))
     if json:
         emit({"seed": fresh, "problems": len(problems), "without": _numbers(without), "with": _numbers(verified)})
@@ -60,7 +58,7 @@ def tour(seed: int | None, size: int, store: str | None, json: bool) -> int:
     kept = place.database if place.drivername == "sqlite" else place.render_as_string(hide_password=True)
     tell(f"\nEvery plan, vote and rejected attempt is kept in {kept}")
     tell(f"next   surefoot show {short(first.run_id)}{option}   (the problem above)")
-    tell(f"       surefoot run {shlex.quote(TRY)}")
+    tell(f"       surefoot run '{TRY}'")
     tell("       surefoot run --model openai/gpt-5.1 '...'   (for tasks that are beyond the pocket model)")
     return OK
 
@@ -134,7 +132,7 @@ def table(without: Summary, verified: Summary) -> Table:
     rows: list[tuple[str, Callable[[Summary], str]]] = [
         ("right answers", lambda one: str(one.right)),
         ("wrong answers, silently", lambda one: str(one.judged - one.right)),
-        ("abstained", lambda one: str(one.outcomes["abstained"])),
+        ("no answer: abstained", lambda one: str(one.tasks - one.accepted)),
         ("precision: right when it answers", lambda one: share(one.precision)),
         ("coverage: how often it answers", lambda one: share(one.coverage)),
         ("accuracy: right of all", lambda one: share(accuracy(one))),

@@ -47,12 +47,8 @@ def test_a_model_that_knows_nothing_is_shown_to_know_nothing(shell: Shell, untau
         runs = store.runs()
         asked = sum(len(list(store.records(run.run_id, kinds=[ModelCall]))) for run in runs)
     assert len(runs) == 1 + 2 + 2
-    first = store_samples(runs[-1].usage)
-    assert found["without"]["samples"] + found["with"]["samples"] + first == asked
-
-
-def store_samples(usage: object) -> int:
-    return int(getattr(usage, "samples", 0))
+    assert runs[-1].usage is not None
+    assert found["without"]["samples"] + found["with"]["samples"] + runs[-1].usage.samples == asked
 
 
 def test_the_table_is_for_people_and_the_way_on_is_named(shell: Shell, untaught: None) -> None:
@@ -60,7 +56,13 @@ def test_the_table_is_for_people_and_the_way_on_is_named(shell: Shell, untaught:
     assert said.code == 0
     for part in ("first sample", "verified", "precision", "coverage", "abstained", "samples", "seconds"):
         assert part in said.out
-    for part in ("kept in demo.db", "surefoot show", "--store demo.db", "surefoot run", f"seed {FILE_SEED}"):
+    for part in (
+        f"kept in {Path('demo.db').resolve()}",
+        "surefoot show",
+        "--store demo.db",
+        "surefoot run",
+        f"seed {FILE_SEED}",
+    ):
         assert part in said.err
 
 
@@ -83,13 +85,12 @@ def test_more_problems_than_there_are_is_a_usage_error(shell: Shell) -> None:
 def test_nothing_accepted_is_no_precision_rather_than_none_right() -> None:
     from rich.console import Console
 
-    console = Console(width=120, record=True, quiet=True)
+    console = Console(width=120)
     summary = Summary(scored=True)
     summary.outcomes["abstained"] = 3
-    console.quiet = False
     with console.capture() as shown:
         console.print(table(summary, summary))
-    line = next(line for line in shown.get().splitlines() if line.startswith(" precision") or "precision" in line)
+    line = next(line for line in shown.get().splitlines() if "precision" in line)
     assert line.split()[-2:] == ["none", "none"]
 
 
@@ -99,5 +100,6 @@ def test_verification_makes_the_pocket_model_dependable(shell: Shell) -> None:
     said = shell("demo", "--json")
     without, verified = said.json["without"], said.json["with"]
     assert said.code == 0 and without["tasks"] == verified["tasks"] == 50
-    assert verified["precision"] > without["precision"]
-    assert verified["correct_accepted"] >= without["correct_accepted"] * 0.8
+    assert verified["precision"] >= 0.95 and verified["coverage"] >= 0.8
+    assert verified["samples"] > without["samples"] == 50
+    assert verified["seconds"] + without["seconds"] < 85

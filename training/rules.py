@@ -2,9 +2,13 @@
 
     python -m surefoot.training.rules calibrate --records calibration.jsonl --card card.json
     python -m surefoot.training.rules report --records evaluation.jsonl --card card.json
+    python -m surefoot.training.rules accepted --records results.jsonl --card card.json
 
 Records come from `surefoot.training.evidence`. A rule sees a record without its true answer and gives a
 value or abstains; only the score compares with the answer. Each command prints one JSON line per result.
+
+`accepted` reads what `surefoot run --file problems.jsonl --score --json` printed, and puts into the card how often
+answers that the engine accepted were right: no number of votes may claim more than that.
 """
 
 from __future__ import annotations
@@ -18,6 +22,8 @@ from dataclasses import asdict, dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
+
+from scipy.stats import beta
 
 from surefoot.training import traces
 
@@ -244,10 +250,19 @@ def new_card(records: Sequence[Record]) -> dict[str, Any]:
     }
 
 
+def accepted(results: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The posterior mean and 5 % quantile, after Jeffreys' prior, of the rate at which accepted answers are right."""
+    marks = [bool(row["correct"]) for row in results if row.get("outcome") == "verified"]
+    right, wrong = sum(marks), len(marks) - sum(marks)
+    rate = beta(right + 0.5, wrong + 0.5)
+    basis = f"{right} right of {len(marks)} accepted, of {sum('outcome' in row for row in results)} problems"
+    return {"p": round(float(rate.mean()), 5), "low": round(float(rate.ppf(0.05)), 5), "basis": basis}
+
+
 def main() -> None:
-    """Read the command line, then calibrate or report."""
+    """Read the command line, then do what it says."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("command", choices=("calibrate", "report"))
+    parser.add_argument("command", choices=("calibrate", "report", "accepted"))
     parser.add_argument("--records", type=Path, required=True)
     parser.add_argument("--card", type=Path, required=True, help="written by calibrate, read by report")
     given = parser.parse_args()
@@ -257,6 +272,11 @@ def main() -> None:
         card = new_card(records)
         given.card.write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
         print(json.dumps({key: card[key] for key in ("typical", "sample")}))
+        return
+    if given.command == "accepted":
+        card = json.loads(given.card.read_text(encoding="utf-8")) | {"accepted": accepted(records)}
+        given.card.write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
+        print(json.dumps(card["accepted"]))
         return
     for line in report(records, json.loads(given.card.read_text(encoding="utf-8"))):
         print(json.dumps(line))

@@ -1,0 +1,271 @@
+"""Hostile callers: settings, budgets, answers and listeners without sense, engines that lack what a run needs."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from surefoot.engine import Budget, Engine, Outcome
+from surefoot.models.question import Question
+from surefoot.models.scripted import ScriptedModel
+from surefoot.planners import planner
+from surefoot.reflection import verifier
+from surefoot.storage.errors import SetupError, StoreError
+from surefoot.storage.records import (
+    Json,
+    Plan,
+    PlannedStep,
+    Step,
+    Usage,
+    given,
+    ref,
+)
+from surefoot.storage.store import Store
+from surefoot.tools import tool
+
+pytestmark = pytest.mark.timeout(60)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    with Store.open(tmp_path / "runs.db") as store:
+        yield store
+
+
+@tool(effect="pure", timeout=None)
+async def same(x: Any) -> Any:
+    """What it is given."""
+    return x
+
+
+def engine(store: Store, replies: Any = (), **options: Any) -> Engine:
+    options.setdefault("tools", [same])
+    model = replies if hasattr(replies, "ask") else ScriptedModel(replies)
+    return Engine(model, store=store, **options)
+
+
+# --- callers ----------------------------------------------------------------------------------------------------
+
+
+def test_a_run_with_one_worker_gets_everywhere(store: Store) -> None:
+    @planner
+    def tree(depth: int) -> Plan:
+        if depth == 0:
+            return Plan((Step("leaf", tool="same", args={"x": 1}),))
+        halves = tuple(Step(f"h{i}", planner="tree", args={"depth": depth - 1}) for i in range(2))
+        return Plan(halves, [ref("h0"), ref("h1")])
+
+    result = engine(store, planner=tree, concurrency=1).run("tree", inputs={"depth": 5})
+    assert result.outcome is Outcome.VERIFIED
+    assert str(result.output).count("1") == 32
+
+
+@pytest.mark.anyio
+async def test_fifty_runs_at_once_on_one_engine_do_not_mix(store: Store) -> None:
+    @tool(effect="pure")
+    async def later(x: int) -> int:
+        """Answers a little later."""
+        await asyncio.sleep(0.001 * (x % 7))
+        return x
+
+    plan = Plan(
+        (Step("a", tool="later", args={"x": given("n")}), Step("b", tool="same", args={"x": ref("a")})), ref("b")
+    )
+    one = engine(store, planner=plan, tools=[later, same])
+    results = await asyncio.gather(*(one.arun("go", inputs={"n": n}) for n in range(50)))
+    assert [result.output for result in results] == list(range(50))
+    assert len({result.run_id for result in results}) == 50
+    assert one.running == ()
+
+
+@pytest.mark.parametrize("budget", [Budget(steps=0), Budget(tokens=0), Budget(usd=0.0), Budget(seconds=0.0)])
+def test_a_budget_of_nothing_buys_nothing(store: Store, budget: Budget) -> None:
+    model = ScriptedModel(lambda q, i: "x", usage=Usage(samples=1, prompt_tokens=1, usd=0.01))
+    result = engine(store, model, planner=Plan((Step("s", "Say."),)), tools=[]).run("say", budget=budget)
+    assert result.outcome is Outcome.OUT_OF_BUDGET
+    assert (result.usage.samples, result.usage.attempts) == (0, 0)
+    assert model.questions == []
+
+
+def test_a_time_limit_holds_while_a_plan_is_made_and_while_the_result_is_checked(store: Store) -> None:
+    result = engine(store, ScriptedModel(lambda q, i: "x", latency=30)).run("plan", budget=Budget(seconds=0.1))
+    assert result.outcome is Outcome.OUT_OF_BUDGET
+
+    @verifier
+    async def forever(candidate: Json) -> bool:
+        await asyncio.Event().wait()
+        return True
+
+    plan = Plan((Step("s", tool="same", args={"x": 1}),))
+    one = engine(store, planner=plan, verifiers=[forever])
+    result = one.run("check", budget=Budget(seconds=0.1))
+    assert result.outcome is Outcome.OUT_OF_BUDGET
+    assert "seconds" in result.reason
+
+
+def test_a_judge_that_cannot_be_paid_is_no_abstention(store: Store) -> None:
+    from surefoot.reflection.judge import Judge
+
+    def script(question: Question, index: int) -> Json:
+        return {"verdict": "pass", "reason": "fine"} if question.role == "judge" else "word"
+
+    model = ScriptedModel(script, usage=Usage(samples=1, prompt_tokens=10))
+    plan = Plan((Step("s", "Say.", checks=("judge",), votes=1),))
+    one = engine(store, model, planner=plan, tools=[], checks=[Judge("Is it a word?")])
+    result = one.run("say", budget=Budget(tokens=15))
+    assert result.outcome is Outcome.OUT_OF_BUDGET
+    assert one.resume(result.run_id, budget=Budget()).output == "word"
+
+
+@pytest.mark.parametrize("target", [0.9999, 1 - 1e-12, 1 - 1e-15])
+def test_a_target_out_of_reach_is_an_abstention(store: Store, target: float) -> None:
+    steps = tuple(Step(f"s{i}", "Say.") for i in range(3))
+    model = ScriptedModel(lambda question, index: "x")
+    result = engine(store, model, planner=Plan(steps, [ref("s0")]), tools=[]).run("say", target=target)
+    assert result.outcome is (Outcome.VERIFIED if target == 0.9999 else Outcome.ABSTAINED)
+    if result:
+        assert (result.reliability.predicted or 0) >= target
+    else:
+        assert "too little evidence" in result.reason or "the evidence reaches" in result.reason
+
+
+@pytest.mark.parametrize("options", [{"concurrency": 0}, {"votes": 0}, {"votes": -1}, {"target": 1.0}, {"target": 0}])
+def test_settings_that_would_hang_or_lie_are_refused(store: Store, options: Any) -> None:
+    with pytest.raises(SetupError):
+        engine(store, planner=Plan((Step("s", "g"),)), **options).run("go")
+
+
+SEND = Plan((Step("s", tool="send", args={"text": "hello"}),))
+
+
+def sender(sent: list[str]) -> Any:
+    @tool(effect="once", approval=True)
+    async def send(text: str) -> str:
+        """Sends a letter."""
+        sent.append(text)
+        return "sent"
+
+    return send
+
+
+@pytest.mark.parametrize("said", [{"nobody asked": True}, {}, None, "yes", 1, [], {"key": None}])
+def test_an_answer_to_a_question_that_nobody_asked_leaves_the_question_open(store: Store, said: Json) -> None:
+    sent: list[str] = []
+    one = engine(store, planner=SEND, tools=[sender(sent)])
+    first = one.run("send")
+    again = one.resume(first.run_id, said)
+    assert again.outcome is Outcome.INPUT_REQUIRED
+    assert again.questions == first.questions
+    assert sent == []
+
+
+@pytest.mark.parametrize("approve", ["no", "false", 0, None])
+def test_only_true_and_false_are_consent_and_refusal(store: Store, approve: Json) -> None:
+    sent: list[str] = []
+    one = engine(store, planner=SEND, tools=[sender(sent)])
+    first = one.run("send")
+    with pytest.raises(SetupError, match="neither True nor False"):
+        one.resume(first.run_id, {first.questions[0]["key"]: {"approve": approve}})
+    assert sent == []
+    assert one.resume(first.run_id, True).outcome is Outcome.VERIFIED
+
+
+def test_a_refusal_holds_in_every_other_plan_too(store: Store) -> None:
+    sent: list[str] = []
+    ids = iter("abcdefgh")
+
+    def script(question: Question, index: int) -> Json:
+        return {"steps": [{"id": next(ids), "tool": "send", "args": {"text": "hello"}}]}
+
+    one = engine(store, ScriptedModel(script), tools=[sender(sent)], votes=1)
+    first = one.run("send")
+    result = one.resume(first.run_id, False)
+    assert result.outcome is Outcome.FAILED
+    assert "declined" in result.reason
+    assert sent == []
+
+
+@pytest.mark.parametrize("run", ["nosuchrun", "", "abc", "%", "0" * 40])
+def test_a_run_that_is_not_there_is_named(store: Store, run: str) -> None:
+    with pytest.raises(StoreError):
+        engine(store, planner=SEND, tools=[sender([])]).resume(run)
+
+
+@pytest.mark.anyio
+async def test_a_run_that_is_under_way_is_not_taken_up_a_second_time(store: Store) -> None:
+    started = asyncio.Event()
+
+    @tool(effect="pure")
+    async def wait() -> int:
+        """Waits."""
+        started.set()
+        await asyncio.sleep(0.1)
+        return 1
+
+    one = engine(store, planner=Plan((Step("s", tool="wait", args={}),)), tools=[wait])
+    running = asyncio.create_task(one.arun("wait"))
+    await started.wait()
+    with pytest.raises(SetupError, match="under way"):
+        await one.aresume(one.running[0])
+    assert (await running).output == 1
+
+
+@pytest.mark.parametrize("missing", ["tool", "planner", "verifier"])
+def test_an_engine_that_lacks_what_a_run_needs_says_so_and_breaks_nothing(store: Store, missing: str) -> None:
+    @planner
+    def inner() -> Plan:
+        return Plan((Step("s", tool="send", args={"text": "hello"}, checks=("sure",)),))
+
+    @verifier
+    def sure(candidate: Json) -> bool:
+        return True
+
+    sent: list[str] = []
+    plan = Plan((Step("p", planner="inner", args={}),))
+    whole: dict[str, Any] = {"planner": plan, "tools": [sender(sent)], "planners": [inner], "checks": [sure]}
+    first = engine(store, **whole).run("send")
+    lacking = whole | {missing + "s" if missing != "verifier" else "checks": []}
+    with pytest.raises(SetupError, match=f"the run needs the {missing}"):
+        engine(store, **lacking).resume(first.run_id, True)
+    assert engine(store, **whole).resume(first.run_id, True).outcome is Outcome.VERIFIED
+
+
+@pytest.mark.parametrize("error", [ValueError("mine"), KeyError("mine"), IndexError("mine")])
+@pytest.mark.parametrize("at", [1, 3, 6, 8])
+def test_a_listener_that_raises_is_heard_and_the_run_can_go_on(store: Store, error: Exception, at: int) -> None:
+    seen: list[Any] = []
+
+    def listen(record: Any) -> None:
+        seen.append(record)
+        if len(seen) == at:
+            raise error
+
+    steps = (Step("a", tool="same", args={"x": 1}), Step("b", tool="same", args={"x": ref("a")}))
+    one = engine(store, planner=Plan(steps, ref("b")))
+    with pytest.raises(type(error), match="mine"):
+        one.run("listen", on_record=listen)
+    assert one.running == ()
+    result = one.resume("last")
+    assert (result.outcome, result.output) == (Outcome.VERIFIED, 1)
+
+
+@pytest.mark.xfail(strict=True, reason="Output.read raises out of run: the type should be a check of the root's output")
+def test_an_output_type_that_the_schema_cannot_say_in_full_is_still_held(store: Store) -> None:
+    import datetime
+
+    plan = Plan((Step("s", "Which day?", args={}, votes=1),), ref("s"))
+    model = ScriptedModel(["soon", "2026-01-31"] * 3)
+    result = engine(store, model, planner=plan, tools=[]).run("day", output=datetime.date)
+    assert result.outcome in (Outcome.VERIFIED, Outcome.ABSTAINED)
+    if result:
+        assert result.output == datetime.date(2026, 1, 31)
+
+
+def test_a_crash_between_drafts_and_plan_is_not_seen_by_receipts_as_steps_that_ran(store: Store) -> None:
+    result = engine(store, planner=Plan((Step("s", tool="same", args={"x": 1}),))).run("go")
+    planned = [one for one in store.records(result.run_id) if isinstance(one, PlannedStep)]
+    assert len(planned) == len(result.steps) == 2
