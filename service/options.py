@@ -136,8 +136,8 @@ class Setup:
     target: float | None = None
     budget: Budget | None = None
 
-    def engine(self, store: Store | str | None) -> Engine:
-        """Raises SetupError where something does not fit together."""
+    def engine(self, store: Store | str | None, *, draw: bool = True) -> Engine:
+        """With `draw`, a spinner on the terminal meanwhile. Raises SetupError where something does not fit together."""
         from surefoot.engine import Engine
         from surefoot.planners.document import plan_from
         from surefoot.planners.fixed import FixedPlanner
@@ -145,7 +145,7 @@ class Setup:
 
         if "files" in self.tools and self.workspace is None:
             raise SetupError("--tools files needs --workspace DIR: the folder whose files steps may read and write")
-        with busy("loading the model"):
+        with busy("loading the model", draw=draw):
             return Engine(
                 self.model or "pocket",
                 plan_model=self.plan_model,

@@ -72,7 +72,7 @@ def resume(
             tell(f"the run {run_id} has ended")
             return finish(stored(info), tree, json=json, quiet=quiet, where=o.where(store))
         budget = o.budget_of(steps, tokens, usd, seconds, opened.task(run_id).budget)
-        with o.noted(info).engine(opened) as engine:
+        with o.noted(info).engine(opened, draw=not json and not quiet) as engine:
             return solve(
                 engine,
                 lambda add: engine.aresume(run_id, answers, budget=budget, on_record=add),

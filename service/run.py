@@ -100,7 +100,7 @@ def _one(setup: o.Setup, store: str | None, task: str, pairs: list[str], json: b
     inputs = o.inputs_of(pairs)
     from surefoot.service.solve import solve
 
-    with setup.engine(store) as engine:
+    with setup.engine(store, draw=not json and not quiet) as engine:
         return solve(
             engine,
             lambda add: engine.arun(goal, inputs=inputs, on_record=add),

@@ -65,7 +65,7 @@ class Sheet:
 def fill(setup: Setup, store: str | None, path: Path, sheet: Sheet) -> int:
     """Runs the tasks of a file. Raises SetupError where none could run."""
     name = "stdin" if str(path) == "-" else path.name
-    with setup.engine(store) as engine:
+    with setup.engine(store, draw=not sheet.quiet) as engine:
         try:
             drive(batch(engine, read(path), sheet, setup.concurrency, setup.verify, name))
         except Stopped:
@@ -103,7 +103,7 @@ class Count:
     def __init__(self, total: int | None = None, *, on: bool = True, label: str = "tasks") -> None:
         self._total = total
         self._label = label
-        self._status = stderr().status("starting", spinner="dots") if on and watched() else None
+        self._status = stderr().status(f"0 {label}", spinner="dots") if on and watched() else None
 
     def __enter__(self) -> Count:
         if self._status is not None:

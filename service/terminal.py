@@ -73,6 +73,6 @@ def asked() -> bool:
     return sys.stdin is not None and sys.stdin.isatty() and sys.stderr.isatty()
 
 
-def busy(what: str) -> AbstractContextManager[object]:
+def busy(what: str, *, draw: bool = True) -> AbstractContextManager[object]:
     """A spinner for as long as the context lasts, where somebody looks."""
-    return stderr().status(what, spinner="dots") if watched() else nullcontext()
+    return stderr().status(what, spinner="dots") if draw and watched() else nullcontext()

@@ -66,6 +66,23 @@ def test_the_table_is_for_people_and_the_way_on_is_named(shell: Shell, untaught:
         assert part in said.err
 
 
+def test_the_record_of_a_local_model_has_its_exact_tokens(shell: Shell, untaught: None) -> None:
+    shell("demo", "--problems", "1")
+    messages = shell("show", "last", "--json").json["messages"]
+    assert messages
+    for one in messages:
+        assert one["token_source"] == "engine" and len(one["mask"]) == len(one["token_ids"]) > 0
+        assert len(one["logprobs"] or ()) == sum(one["mask"])
+
+
+def test_a_seed_makes_new_problems(shell: Shell, untaught: None) -> None:
+    pytest.importorskip("reasoning_gym")
+    said = shell("demo", "--problems", "2", "--seed", "5")
+    assert said.code == 0 and "(seed 5)" in said.err
+    with Store.open(".surefoot/surefoot.db", create=False) as store:
+        assert len({run.goal for run in store.runs()}) == 2
+
+
 def test_the_problems_are_those_of_their_seed() -> None:
     """They ship with surefoot, so that the demo needs no further package; anyone can make them again."""
     gym = pytest.importorskip("reasoning_gym")

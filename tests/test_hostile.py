@@ -338,9 +338,6 @@ def test_two_children_that_fail_at_once_lead_to_one_new_plan_and_not_to_two(stor
         await asyncio.sleep(0.01)
         raise OSError("no route")
 
-    async def slow(question: Question) -> None:
-        await asyncio.sleep(0.02)
-
     def script(question: Question, index: int) -> Json:
         if "no route" in str(question.inputs):
             return {"steps": [{"id": "ok", "tool": "same", "args": {"x": 42}}]}

@@ -18,7 +18,6 @@ from surefoot.storage.errors import SetupError, StoreError
 from surefoot.storage.records import (
     Json,
     Plan,
-    PlannedStep,
     Step,
     Usage,
     given,
@@ -263,9 +262,3 @@ def test_an_output_type_that_the_schema_cannot_say_in_full_is_still_held(store: 
     assert result.outcome in (Outcome.VERIFIED, Outcome.ABSTAINED)
     if result:
         assert result.output == datetime.date(2026, 1, 31)
-
-
-def test_a_crash_between_drafts_and_plan_is_not_seen_by_receipts_as_steps_that_ran(store: Store) -> None:
-    result = engine(store, planner=Plan((Step("s", tool="same", args={"x": 1}),))).run("go")
-    planned = [one for one in store.records(result.run_id) if isinstance(one, PlannedStep)]
-    assert len(planned) == len(result.steps) == 2
