@@ -7,7 +7,8 @@ import secrets
 import threading
 import time
 from array import array
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -64,10 +65,12 @@ class LocalModel:
         prompt_logprobs: bool = True,
         device: str | None = None,
         dtype: str | None = None,
+        threads: int | None = None,
     ) -> None:
-        """`max_batch` is in samples. `temperature` and `max_tokens` stand in where a question has none.
+        """`max_batch` is in samples. `threads` is torch's number of threads while it works; None leaves it alone.
 
-        Raises MissingExtra without torch and transformers, SetupError where `source` holds no weights.
+        `temperature` and `max_tokens` stand in where a question has none. Raises MissingExtra without torch and
+        transformers, SetupError where `source` holds no weights.
         """
         self._weights = source if isinstance(source, Weights) else load_weights(source, device=device, dtype=dtype)
         self.name = name or f"local/{self._weights.folder.name if self._weights.folder else 'memory'}"
@@ -75,6 +78,7 @@ class LocalModel:
         self._temperature = temperature
         self._max_tokens = max_tokens
         self._max_batch = max_batch
+        self._threads = threads
         self._tokenizing = threading.Lock()  # fast tokenizers may not be used by two threads at once
         self._decoder = _decoder(self._weights, prompt_logprobs)
         self._batcher: Batcher[_Asked, list[Reply]] = Batcher(self._work, most=max_batch)
@@ -105,6 +109,22 @@ class LocalModel:
 
     def _work(self, jobs: list[Job[_Asked, list[Reply]]]) -> None:
         started = time.perf_counter()
+        with self._limited():
+            self._answer(jobs, started)
+
+    @contextmanager
+    def _limited(self) -> Iterator[None]:
+        import torch
+
+        before = torch.get_num_threads()
+        if self._threads is not None:
+            torch.set_num_threads(self._threads)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(before)
+
+    def _answer(self, jobs: list[Job[_Asked, list[Reply]]], started: float) -> None:
         answering = [entry for job in jobs if (entry := self._begin(job)) is not None]
         wanted = [(entry, index) for entry in answering for index in range(entry.job.asked.n)]
         for start in range(0, len(wanted), self._max_batch):

@@ -29,6 +29,7 @@ class PocketModel(LocalModel):
         self.card: Mapping[str, Json] = _card(place)
         """Metadata and thresholds that were measured when the weights were made."""
         own: dict[str, Any] = {"name": NAME, "dialect": "compact", "max_tokens": MAX_TOKENS, "device": "cpu"}
+        own["threads"] = 1  # its matrices are so small that threads wait for each other longer than they work
         super().__init__(place, **own | options)
 
 

@@ -86,7 +86,12 @@ Input = Annotated[
 Workspace = Annotated[
     Path | None,
     _option(
-        "--workspace", help="Folder that tools work in.", panel=WORK, exists=True, file_okay=False, resolve_path=True
+        "--workspace",
+        help="Folder that tools work in. Default for files: .surefoot/workspace",
+        panel=WORK,
+        exists=True,
+        file_okay=False,
+        resolve_path=True,
     ),
 ]
 Target = Annotated[
@@ -107,6 +112,7 @@ Concurrency = Annotated[
 NoVerify = Annotated[bool, _option("--no-verify", help="Accept the first sample of everything.", panel=LIMITS)]
 
 
+WORKSPACE = Path(".surefoot") / "workspace"
 TRY = (
     "Mia is required to submit a 120-page thesis. She already finished writing 2/3 of the thesis. "
     "How many pages does she have left to write?"
@@ -141,10 +147,7 @@ class Setup:
         from surefoot.engine import Engine
         from surefoot.planners.document import plan_from
         from surefoot.planners.fixed import FixedPlanner
-        from surefoot.storage.errors import SetupError
 
-        if "files" in self.tools and self.workspace is None:
-            raise SetupError("--tools files needs --workspace DIR: the folder whose files steps may read and write")
         with busy("loading the model", draw=draw):
             return Engine(
                 self.model or "pocket",
@@ -212,6 +215,14 @@ def tools_of(text: str) -> tuple[str, ...]:
     """`a,b` as names; 'none' is none."""
     names = tuple(name.strip() for name in text.split(",") if name.strip())
     return () if names == ("none",) else names
+
+
+def workspace_of(given: Path | None, tools: Sequence[str]) -> str | None:
+    """The folder that tools work in: nothing of the user's is within their reach unless it was named."""
+    if given is None and "files" in tools:
+        given = WORKSPACE.resolve()
+        given.mkdir(parents=True, exist_ok=True)
+    return None if given is None else str(given)
 
 
 def inputs_of(pairs: Sequence[str]) -> dict[str, Json]:

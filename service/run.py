@@ -67,16 +67,17 @@ def run(
     """
     if (task is None) == (file is None):
         return usage(f"give one task, or --file with many: surefoot run '{o.TRY}'")
+    names = o.tools_of(tools)
     setup = o.Setup(
         model=model,
         plan_model=plan_model,
         act_model=act_model,
         judge_model=judge_model,
         base_url=base_url,
-        tools=o.tools_of(tools),
+        tools=names,
         approve=approve,
         plan=_plan(plan),
-        workspace=None if workspace is None else str(workspace),
+        workspace=o.workspace_of(workspace, names),
         votes=votes,
         seed=seed,
         concurrency=concurrency,

@@ -111,6 +111,16 @@ def test_roles_may_have_models_of_their_own(shell: Shell, server: ScriptedServer
     assert {body["model"] for body in server.requests} == {"planner", "worker"}
 
 
+def test_files_are_those_of_the_workspace_and_no_others_unless_told(shell: Shell, server: ScriptedServer) -> None:
+    Path("mine.txt").write_text("private")
+    write = {"id": "write", "tool": "write_file", "args": {"path": "made.txt", "text": "hello"}}
+    names = {"id": "names", "tool": "list_files", "args": {}, "needs": ["write"]}
+    words = ("run", "write", "--plan", plan_file({"steps": [write, names]}, "plan.json"), "--tools", "files", "--json")
+    assert shell(*words).json["output"]["paths"] == ["made.txt"]
+    assert Path(".surefoot/workspace/made.txt").read_text() == "hello"
+    assert "mine.txt" in shell(*words, "--workspace", ".").json["output"]["paths"]
+
+
 @pytest.mark.parametrize(
     ("words", "problem"),
     [
@@ -121,7 +131,6 @@ def test_roles_may_have_models_of_their_own(shell: Shell, server: ScriptedServer
         (["run", "x", "--input", "novalue"], "key=value"),
         (["run", "x", "-i", "a=1", "-i", "a=2"], "given twice"),
         (["run", "x", "--tools", "hammer"], "no built-in tool 'hammer'"),
-        (["run", "x", "--tools", "files"], "needs --workspace"),
         (["run", "x", "--plan", "absent.yaml"], "absent.yaml cannot be read"),
         (["run", "x", "--model", "nonsense"], "names no model"),
         (["run", "x", "--target", "1.5"], "no probability"),

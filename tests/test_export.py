@@ -9,14 +9,12 @@ from array import array
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import MISSING, replace
 from dataclasses import fields as of
-from itertools import count
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from surefoot.engine import Engine, Outcome, Result
-from surefoot.engine.recorder import Conversation, Recorder
 from surefoot.models import ScriptedModel
 from surefoot.models.chat import messages
 from surefoot.models.question import ChatMessage, Question, Reply, ToolRequest
@@ -32,13 +30,11 @@ from surefoot.storage.records import (
     Effect,
     Event,
     Feedback,
-    JournalRecord,
     Json,
     Message,
     ModelCall,
     Plan,
     PlannedStep,
-    Policy,
     Reward,
     Step,
     Task,
@@ -276,26 +272,6 @@ def test_exported_arrays_give_the_same_tokens(rich: Rich) -> None:
         while tip is not None:
             joined, tip = said[tip]["token_ids"] + joined, said[tip].get("parent")
         assert joined == path_tokens(store.records(result.run_id), made["completion"])[0].tolist()
-
-
-def test_a_short_prompt_after_a_longer_one_keeps_its_tokens() -> None:
-    """A conversation that waited for a person is taken up in the middle; later samples begin it anew."""
-    records: list[JournalRecord] = []
-    numbers = count(1)
-    recorder = Recorder(lambda: next(numbers), records.append, lambda policy: 1)
-    talk = Conversation()
-    long = (
-        ChatMessage("system", "orders"),
-        ChatMessage("user", "question"),
-        ChatMessage("assistant", "", (call("add", {"a": 1, "b": 2}),)),
-        ChatMessage("tool", "3", tool_call_id="call-1"),
-    )
-    prompts = ((long, [1, 2, 3, 4]), (long[:2], [1, 2]), (long, [1, 2, 3, 4]), (long[:2], [1, 2, 5]))
-    for prompt, asked in prompts:
-        reply = Reply("3", prompt, prompt_ids=array("i", asked), token_ids=array("i", [9]), logprobs=array("f", [-1]))
-        recorder.reply(1, "act", reply, Policy("m"), talk)
-    tips = [one.completion for one in records if isinstance(one, ModelCall)]
-    assert [path_tokens(records, tip or 0)[0].tolist() for tip in tips] == [[*asked, 9] for _, asked in prompts]
 
 
 def test_a_reply_without_exact_tokens_is_no_training_sequence(store: Store) -> None:
