@@ -201,7 +201,7 @@ class Engine:
         info = self.store.run(run_id)
         if info.outcome in (Outcome.VERIFIED, Outcome.UNVERIFIED, Outcome.ABSTAINED):
             return self._stored(run_id, Output(output))
-        flow = self._reopen(run_id, budget, on_record)
+        flow = self._reopen(run_id, budget, on_record, Output(output))
         try:
             flow.record(Event(flow.seq(), "resumed", flow.state.root))
             if answers is not None:
@@ -260,7 +260,8 @@ class Engine:
         for record in before_step(lambda: self.store.records(run_id), step):
             journal.append(record)
         await asyncio.to_thread(journal.close)
-        return await self._go(self._reopen(journal.run_id, budget, on_record), Output(output))
+        kind = Output(output)
+        return await self._go(self._reopen(journal.run_id, budget, on_record, kind), kind)
 
     def replay(self, run_id: str, *, target: float | None = None, votes: int | None = None) -> Replay:
         """Goes through a run's record and decides everything again; asks no model and calls no tool.
@@ -364,7 +365,7 @@ class Engine:
             verify=self.settings.verify if verify is None else verify,
             seed=self.settings.seed if seed is None else seed,
         )
-        kit = self._kit(settings)
+        kit = self._kit(settings, kind)
         check_fixed(kit, self.planner, task)
         journal = self.store.begin(
             task, config=self._config(settings), seed=settings.seed, target=task.target, source=source
@@ -384,11 +385,17 @@ class Engine:
         self._flows.pop(flow.run_id, None)
         flow.journal.close()
 
-    def _reopen(self, run_id: str, budget: Budget | None = None, on_record: Listener | None = None) -> Flow:
+    def _reopen(
+        self,
+        run_id: str,
+        budget: Budget | None = None,
+        on_record: Listener | None = None,
+        kind: Output | None = None,
+    ) -> Flow:
         task = self.store.task(run_id)
         if budget is not None:
             task = replace(task, budget=budget)
-        kit = self._kit(self._settings_of(run_id))
+        kit = self._kit(self._settings_of(run_id), kind)
         state = refold(self.store.records(run_id, kinds=FOLDED), kit)
         if not state.steps:
             root = root_step(task, self.planner, self.final)
@@ -403,8 +410,9 @@ class Engine:
         self._flows[flow.run_id] = flow
         return flow
 
-    def _kit(self, settings: Settings) -> Kit:
-        return kit_for(self.models, self.planner, self.tools, self.planners, self.checks, settings)
+    def _kit(self, settings: Settings, kind: Output | None = None) -> Kit:
+        final = kind.checks if kind is not None else ()
+        return kit_for(self.models, self.planner, self.tools, self.planners, self.checks, settings, final)
 
     def _config(self, settings: Settings) -> Json:
         """What a run was made with, for the record and for taking it up again."""

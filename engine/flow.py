@@ -10,6 +10,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -33,7 +34,7 @@ from surefoot.engine.kit import Kit
 from surefoot.engine.propose import propose
 from surefoot.engine.recorder import Conversation, Recorder
 from surefoot.engine.state import Candidate, RunState, StepState, fold
-from surefoot.models.question import Reply
+from surefoot.models.question import Model, Reply
 from surefoot.planners.document import plan_from
 from surefoot.planners.refs import copied, resolve
 from surefoot.reflection.canonical import canonical
@@ -330,7 +331,7 @@ class Flow:
 
     def case(self, step: StepState, candidate: Candidate) -> Case:
         judge = self.kit.models.get("judge")
-        heard = self.judged(step) if judge is not None else None
+        heard = self.judged(step, judge) if judge is not None else None
         return Case(
             step.step,
             copied(candidate.output),
@@ -338,6 +339,7 @@ class Flow:
             self.task.goal,
             self.replies.get(candidate.attempt),
             heard,
+            partial(self.judged, step),
             self.known(step),
         )
 
@@ -345,8 +347,8 @@ class Flow:
         """ids of committed steps that a further part of the plan may refer to."""
         return tuple(step.children) if step.status == "expanded" else ()
 
-    def judged(self, step: StepState) -> Metered:
-        model = self.kit.models["judge"]
+    def judged(self, step: StepState, model: Model) -> Metered:
+        """A judging model whose calls are held against the budget and recorded with the step."""
         talk = Conversation()
 
         def note(reply: Reply) -> None:

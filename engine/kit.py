@@ -20,6 +20,9 @@ from surefoot.tools.tool import Tool
 
 T = TypeVar("T")
 
+ROOT = "task"
+"""id and kind of the outermost step, which is the task itself."""
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:
@@ -60,6 +63,8 @@ class Kit:
     """Of the plan model's."""
     tool_checks: Mapping[str, tuple[Verifier, ...]] = field(default_factory=lambda: {"calculator": (arithmetic(),)})
     """Checks of direct calls of a tool: arithmetic is always recomputed by another route."""
+    final: tuple[Verifier, ...] = ()
+    """Further checks of the task's own output."""
     _rules: dict[tuple[object, ...], Rules] = field(default_factory=dict, repr=False, compare=False)
 
     @cached_property
@@ -95,7 +100,8 @@ class Kit:
 
     def rules(self, step: Step) -> Rules:
         """The rules of a step. Steps of one make share them, so that a plan of a million needs few."""
-        make = (step.tool, step.planner, step.args is None, step.votes, step.checks, step.contract.gives is None)
+        wants = (step.args is None, step.contract.gives is None, step.kind == ROOT)
+        make = (step.tool, step.planner, step.votes, step.checks, *wants)
         known = self._rules.get(make)
         if known is None:
             known = self._rules[make] = self._make(step)
@@ -110,6 +116,8 @@ class Kit:
             _one_of(self.planners, step.planner, "planner")
         checks: list[Verifier] = [SCHEMA] if step.contract.gives is not None else []
         checks += [_one_of(self.verifiers, name, "verifier") for name in step.checks]
+        if step.kind == ROOT:
+            checks += self.final
         if mode == "tool":
             checks += self.tool_checks.get(step.tool or "", ())
         plan_checks: tuple[Verifier, ...] = ()

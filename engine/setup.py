@@ -6,11 +6,11 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 from pydantic.errors import PydanticSchemaGenerationError
 
 from surefoot.engine.decide import Prior
-from surefoot.engine.kit import Kit, Settings
+from surefoot.engine.kit import ROOT, Kit, Settings
 from surefoot.models.question import Model
 from surefoot.models.registry import load
 from surefoot.planners.fixed import FixedPlanner
@@ -19,17 +19,38 @@ from surefoot.planners.planner import Planner
 from surefoot.planners.structure import StructureCheck
 from surefoot.reflection.schema import SchemaCheck
 from surefoot.reflection.typical import Typical
-from surefoot.reflection.verifier import Verifier
+from surefoot.reflection.verifier import Case, Verifier
 from surefoot.storage.errors import PlanError, SetupError
-from surefoot.storage.records import ANYTHING, Budget, Contract, Json, Plan, Role, Step, Task
+from surefoot.storage.records import ANYTHING, Budget, Contract, Json, Plan, Role, Step, Task, Verdict
 from surefoot.tools.registry import Registry
 
 if TYPE_CHECKING:
     from surefoot.engine.config import Config
 
-ROOT = "task"
 OWN_CHECKS = (SchemaCheck().name, StructureCheck.name)
 """A verdict is known by its verifier's name: two checks of one name would pass for each other."""
+
+
+class Fits:
+    """Whether the task's output is of the Python type that the caller asked for."""
+
+    name = "type"
+    version = "1"
+    kind = "rule"
+    exact = False
+
+    def __init__(self, adapter: TypeAdapter[Any]) -> None:
+        self.adapter = adapter
+
+    async def verify(self, case: Case) -> Verdict:
+        try:
+            self.adapter.validate_python(case.candidate)
+        except ValidationError as error:
+            said = "; ".join(item["msg"] for item in error.errors())
+            return Verdict(self.name, "fail", self.version, self.kind, critique=f"not of the wanted type: {said}")
+        except Exception as error:
+            return Verdict(self.name, "abstain", self.version, self.kind, critique=f"{type(error).__name__}: {error}")
+        return Verdict(self.name, "pass", self.version, self.kind)
 
 
 class Output:
@@ -47,6 +68,11 @@ class Output:
                 self.schema = self.adapter.json_schema()
             except PydanticSchemaGenerationError as error:
                 raise SetupError(f"output={type_!r} is no type that pydantic knows: {error}") from None
+
+    @property
+    def checks(self) -> tuple[Verifier, ...]:
+        """A schema cannot say all of a type, so the type itself is put before the task's output too."""
+        return (Fits(self.adapter),) if self.adapter is not None else ()
 
     def read(self, value: Json) -> Any:
         return value if self.adapter is None or value is None else self.adapter.validate_python(value)
@@ -111,6 +137,7 @@ def kit_for(
     planners: Iterable[Planner],
     verifiers: Iterable[Verifier],
     settings: Settings,
+    final: tuple[Verifier, ...] = (),
 ) -> Kit:
     named = {root.name: root}
     for planner in planners:
@@ -125,6 +152,7 @@ def kit_for(
         settings,
         prior_of(models["act"]),
         prior_of(models["plan"]),
+        final=final,
     )
 
 

@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import replace
+from math import isinf
 from operator import attrgetter
 
 from surefoot.models.chat import unwrap
@@ -94,7 +95,15 @@ def _refuse(constant: str) -> Json:
     raise ValueError(f"{constant} is no JSON value")
 
 
-_decoder = json.JSONDecoder(parse_constant=_refuse)
+def _finite(text: str) -> float:
+    """A float that does not overflow: 1e999 is no answer, as Infinity is none."""
+    value = float(text)
+    if isinf(value):
+        raise ValueError(f"the number {text} is too large")
+    return value
+
+
+_decoder = json.JSONDecoder(parse_constant=_refuse, parse_float=_finite)
 
 
 def _read_json(question: Question, reply: Reply, check: Check) -> Reply:
@@ -182,6 +191,7 @@ def _mend_syntax(schema: Json, reply: Reply, check: Check, problem: str) -> Repl
 
     try:
         value = repair_json(bodies[-1][opening.start() :], return_objects=True, skip_json_loads=True)
+        json.dumps(value, allow_nan=False)  # raises where mending made an infinity of a number that is too large
     except (ValueError, RecursionError) as error:
         return _filled(reply, error=f"{problem}; it could not be mended: {error}")
     value, wrong = _fit(schema, value, check)

@@ -105,6 +105,12 @@ def _tool_call(position: int, body: str) -> ToolRequest:
 # --- compact ------------------------------------------------------------------------------------------------
 
 
+UNTAUGHT = (
+    "the pocket model knows some kinds of word problems, and this is none of them; for other tasks set "
+    "SUREFOOT_MODEL, or model=, as in openai/gpt-5.1"
+)
+
+
 class CompactDialect:
     """Plans for word problems: the goal goes in with its numbers masked, a plan of calculator steps comes out."""
 
@@ -127,7 +133,7 @@ class CompactDialect:
         except ValueError as error:
             return replace(reply, error=f"the plan cannot be read: {error}")
         if plan is None:
-            return replace(reply, unknown=True)
+            return replace(reply, unknown=True, error=UNTAUGHT)
         problem = None if question.output_schema is None else check(question.output_schema)(plan)
         if problem is not None:
             return replace(reply, error=f"a pocket model makes whole plans, and another form was wanted: {problem}")

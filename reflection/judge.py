@@ -55,6 +55,8 @@ class Judge(VerifierBase):
 
     async def examine(self, case: Case) -> Verdict:
         model = self.model or case.judge
+        if self.model is not None and case.metered is not None:
+            model = case.metered(self.model)
         if model is None:
             return self.rule("abstain", f"{self.name} has no model: give it one, or give the engine a judge")
         [replies] = await answer(model, self._question(case), 1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
@@ -24,6 +24,8 @@ class Case:
     """The model's reply that proposed the candidate, where one did."""
     judge: Model | None = None
     """The model of the judge role."""
+    metered: Callable[[Model], Model] | None = None
+    """Puts a verifier's own model under the run's budget and into its record."""
     done: tuple[str, ...] = ()
     """ids of the committed steps that a candidate plan may refer to."""
 

@@ -188,7 +188,6 @@ def test_what_a_judge_spends_counts(store: Store, serve: Server) -> None:
     assert result.usage == Usage(2, 2, 511, 12)
 
 
-@pytest.mark.xfail(strict=True, reason="a judge with a model of its own asks past the account and the record")
 def test_what_a_judge_with_a_model_of_its_own_spends_counts_as_well(store: Store, serve: Server) -> None:
     plan = Plan((Step("a", "Say a.", checks=("judge",), votes=1),), ref("a"))
     server = serve(lambda body: say("a") if role(body) == "act" else {"verdict": "pass", "reason": "fine"})
