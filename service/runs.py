@@ -67,5 +67,6 @@ def _table(found: list[RunInfo]) -> None:
         line.append(f"{ending.replace('_', ' '):<14}  ", STYLES.get(ending, "cyan"))
         answer = Text() if info.output is None else Text(f"  = {one_line(shown(info.output), 40)}", "bold")
         goal = Text(one_line(info.goal, 1000))
-        goal.truncate(max(16, console.width - line.cell_len - answer.cell_len), overflow="ellipsis")
-        console.print(line.append_text(goal).append_text(answer))
+        if console.is_terminal:
+            goal.truncate(max(16, console.width - line.cell_len - answer.cell_len), overflow="ellipsis")
+        console.print(line.append_text(goal).append_text(answer), soft_wrap=not console.is_terminal)

@@ -135,10 +135,13 @@ def _choose_log(connection: sqlite3.Connection, wal: bool) -> None:
 
 
 def _prepare(path: Path, create: bool) -> None:
-    if path.is_dir():
-        raise StoreError(f"{path} is a directory: give the path of a file in it, for example {path / 'surefoot.db'}")
-    if path.exists():
-        return
+    try:
+        if path.is_dir():
+            raise StoreError(f"{path} is a directory: give the path of a file in it, such as {path / 'surefoot.db'}")
+        if path.exists():
+            return
+    except OSError as error:
+        raise StoreError(f"cannot look at {path} ({error.strerror}): check the permissions of its folders") from error
     if not create:
         raise StoreError(f"there is no store at {path}: run a task first, or give the path of an existing store")
     try:

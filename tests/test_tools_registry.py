@@ -85,7 +85,7 @@ def test_built_in_tools_have_names() -> None:
     effects = {t.name: t.effect for t in registry}
     assert effects == {
         "calculator": Effect.PURE,
-        "python": Effect.ONCE,
+        "python": Effect.IDEMPOTENT,
         "read_file": Effect.PURE,
         "write_file": Effect.IDEMPOTENT,
         "list_files": Effect.PURE,
