@@ -111,9 +111,9 @@ def ask(result: Result) -> Json:
     console = stderr()
     answers: dict[str, Json] = {}
     for question in result.questions:
-        console.print(asks(question))
-        console.print("Agree? y: yes, n: no, Enter: decide later ", end="")
-        try:
+        try:  # Ctrl-C may come as soon as the question stands there
+            console.print(asks(question))
+            console.print("Agree? y: yes, n: no, Enter: decide later ", end="")
             said = clean(input()).strip().lower()
         except EOFError:
             said = ""
