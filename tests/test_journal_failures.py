@@ -323,7 +323,10 @@ class Wire:
                 self.cut_after_commit = False
                 self.cuts += 1
                 _hang_up(client)
-            server.sendall(data)
+            try:
+                server.sendall(data)
+            except OSError:  # cut meanwhile
+                return
         _hang_up(server)
 
     def _down(self, server: socket.socket, client: socket.socket) -> None:
