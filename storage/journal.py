@@ -22,7 +22,10 @@ class Journal(Protocol):
         ...
 
     def append(self, record: JournalRecord) -> None:
-        """Take a record. Never waits, writes nothing itself. Mutable values in it must not change afterwards."""
+        """Take a record as it is now. Never waits, writes nothing itself.
+
+        Raises StoreError where a value in it cannot be kept; then the record is not taken, and nothing else is lost.
+        """
         ...
 
     async def barrier(self) -> None:

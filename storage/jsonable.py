@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import datetime
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields, is_dataclass
 from decimal import Decimal
 from enum import Enum
@@ -31,6 +31,23 @@ _HUGE: int = 10**DIGITS
 _ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 _ASCII = json.JSONEncoder(ensure_ascii=True, allow_nan=False, separators=(",", ":"))
 _DECODER = json.JSONDecoder()
+_PLAIN: dict[str, Any] = {
+    "markers": None,  # a value that contains itself ends in a RecursionError, which `to_json` explains
+    "default": _ENCODER.default,
+    "encoder": json.encoder.encode_basestring,
+    "indent": None,
+    "key_separator": ":",
+    "item_separator": ",",
+    "sort_keys": False,
+    "skipkeys": False,
+    "allow_nan": False,
+}
+# `_ENCODER.encode` makes one of these for every value, which takes longer than to encode a short one.
+_encode: Callable[[object, int], Iterable[str]] = (
+    json.encoder.c_make_encoder(**_PLAIN)  # type: ignore[attr-defined]  # None where Python has no C code
+    if json.encoder.c_make_encoder is not None  # type: ignore[attr-defined]
+    else lambda value, _: (_ENCODER.encode(value),)
+)
 
 
 def to_json(value: object) -> Json:
@@ -127,7 +144,7 @@ def _other(value: object) -> Json:
 
 
 def _text(value: Json) -> str:
-    text = _ENCODER.encode(value)
+    text = "".join(_encode(value, 0))
     return text if _is_sound(text) else _ASCII.encode(value)
 
 
@@ -146,7 +163,7 @@ def dumps(value: object) -> str:
     """Compact JSON text of `to_json(value)`. Lone surrogates are written as `\\u` escapes, so any text survives."""
     try:
         return _text(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, RecursionError):
         return _text(to_json(value))
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from surefoot.storage.jsonable import ESCAPE, dumps, from_text, loads, to_text
@@ -67,6 +68,10 @@ def _value(text: str | None) -> Json:
 
 def _word(text: str | None) -> str | None:
     return to_text(text) if text is not None else None
+
+
+_listed = lru_cache(maxsize=1024)(dumps)
+"""Of a tuple of words that many steps share."""
 
 
 def _said(text: str | None) -> str | None:
@@ -132,7 +137,7 @@ def _from_plan(run: int, r: PlannedStep) -> Row:
         dumps(s.needs) if s.needs else None,
         _json(contract.takes),
         _json(contract.gives),
-        dumps(s.checks) if s.checks else None,
+        _listed(s.checks) if s.checks else None,
         s.votes,
         _word(s.kind or None),
     )
@@ -415,8 +420,8 @@ EDGES = ("plan_edge", ("run", "dst", "ordinal", "src"))
 """Table and columns of `PlannedStep.needs`, one row a needed step."""
 
 
-def edges(run: int, record: PlannedStep) -> list[Row]:
-    return [(run, record.seq, ordinal, src) for ordinal, src in enumerate(record.needs)]
+def edges(run: int, record: PlannedStep) -> tuple[Row, ...]:
+    return tuple([(run, record.seq, ordinal, src) for ordinal, src in enumerate(record.needs)])
 
 
 def known_model(row: Row, policies: Mapping[int, Policy]) -> Row:

@@ -43,7 +43,7 @@ class Store:
         self._engine = engine
         self._known: dict[int, Policy] = {}
         self._ids: dict[Policy, int] = {}
-        self._writer = Writer(engine, self._known, tuning.patience)
+        self._writer = Writer(engine, tuning.patience)
         self._reader = Reader(engine, self._policies_with)
         # Runs at the latest when the interpreter exits, so that what waits is written then.
         self._end = weakref.finalize(self, _end, self._writer, engine)
@@ -115,13 +115,13 @@ class Store:
             task_id = _get_or_insert(connection, TASK, {"digest": asked["digest"]}, asked)
             return _insert(connection, RUN, {"task": task_id, **row})
 
-        return TableJournal(self._writer, row["run_id"], self._writer.do(work), 0, self)
+        return TableJournal(self._writer, row["run_id"], self._writer.do(work), 0, self._known, self)
 
     def reopen(self, run_id: str) -> Journal:
         """Go on with a run: numbers continue behind its last durable record."""
         number = self._number(run_id)
         with explained(UNREADABLE), self._engine.connect() as connection, connection.begin():
-            return TableJournal(self._writer, run_id, number, last(connection, number), self)
+            return TableJournal(self._writer, run_id, number, last(connection, number), self._known, self)
 
     def records(
         self,

@@ -4,13 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Mapping
 from dataclasses import asdict
 
 from sqlalchemy import Connection, update
 
+from surefoot.storage.database import explain
 from surefoot.storage.errors import StoreError
 from surefoot.storage.jsonable import to_json
-from surefoot.storage.records import JournalRecord, Json, Outcome, Reliability, Usage
+from surefoot.storage.records import (
+    JournalRecord,
+    Json,
+    ModelCall,
+    Outcome,
+    PlannedStep,
+    Policy,
+    Reliability,
+    Usage,
+)
+from surefoot.storage.rows import KINDS, Row, edges, known_model
 from surefoot.storage.tables import RUN
 from surefoot.storage.writer import CROWD, Job, Writer
 
@@ -18,12 +30,21 @@ from surefoot.storage.writer import CROWD, Job, Writer
 class TableJournal:
     """Made by `Store.begin` and `Store.reopen`; the promises are those of `Journal`."""
 
-    def __init__(self, writer: Writer, run_id: str, number: int, last: int, owner: object = None) -> None:
+    def __init__(
+        self,
+        writer: Writer,
+        run_id: str,
+        number: int,
+        last: int,
+        policies: Mapping[int, Policy],
+        owner: object = None,
+    ) -> None:
         self.run_id = run_id
         self._owner = owner  # keeps the store open for as long as the journal is used
         self._writer = writer
         self._queue = writer.queue
         self._wake = writer.wake
+        self._policies = policies
         self._number = number
         self._last = last
         self._closed = False
@@ -35,7 +56,17 @@ class TableJournal:
     def append(self, record: JournalRecord) -> None:
         if self._closed or self._writer.failure is not None:
             self._refuse()
-        self._queue.append((self._number, record))
+        kind = KINDS[type(record)]
+        try:
+            row = kind.encode(self._number, record)
+        except (TypeError, ValueError) as error:
+            raise explain(f"a record of the kind {kind.table} cannot be kept", error) from error
+        needs: tuple[Row, ...] = ()
+        if type(record) is PlannedStep:
+            needs = edges(self._number, record)
+        elif type(record) is ModelCall:
+            row = known_model(row, self._policies)
+        self._queue.append((kind.table, row, needs))
         if not self._wake.is_set():
             self._wake.set()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import tempfile
+import threading
 import time
 import tracemalloc
 from array import array
@@ -43,7 +44,7 @@ from surefoot.storage.records import (
 )
 from surefoot.storage.rows import KINDS
 from surefoot.storage.store import Store
-from surefoot.storage.writer import CROWD
+from surefoot.storage.writer import CROWD, Job
 
 pytestmark = pytest.mark.anyio
 
@@ -177,14 +178,24 @@ async def test_room_holds_back_only_a_crowd(store: Store) -> None:
     waiting = journal.room()
     with pytest.raises(StopIteration):
         waiting.send(None)
-    most = 0
-    for ordinal in range(CROWD // 5):
+    slow = threading.Event()
+    held = store._writer.put(Job(lambda _: slow.wait(60)))
+    ordinal = 0
+    while len(journal._queue) <= CROWD:  # type: ignore[attr-defined]
+        waiting = journal.room()
+        with pytest.raises(StopIteration):
+            waiting.send(None)
         add_step(journal, ordinal)
-        await journal.room()
-        most = max(most, len(journal._queue))  # type: ignore[attr-defined]
-    assert CROWD * 0.9 < most <= CROWD + 10
+        ordinal += 1
+    room = asyncio.create_task(journal.room())
+    await asyncio.sleep(0)
+    assert not room.done()
+    slow.set()
+    await asyncio.wait_for(room, 60)
+    assert held.done.result()
+    assert len(journal._queue) <= CROWD // 2  # type: ignore[attr-defined]
     await journal.barrier()
-    assert sum(1 for _ in store.records(journal.run_id, [Event])) == CROWD // 5
+    assert sum(1 for _ in store.records(journal.run_id, [Event])) == ordinal
 
 
 async def test_any_text_survives(store: Store) -> None:
