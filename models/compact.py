@@ -1,7 +1,8 @@
 """The compact text dialect between a small language model and a plan.
 
-A small model reads a text whose numerals are replaced by names (n0, n1, ...) and writes a program in a
-terse grammar; this module makes the prompt, reads the reply, and computes what a reply stands for.
+A small model reads a text whose numerals are replaced by names (n0, n1, ...), and whose unknown names of
+persons by known ones, and writes a program in a terse grammar; this module makes the prompt, reads the reply,
+and computes what a reply stands for.
 
 Grammar of a reply (white space is free between symbols, ids and numbers)::
 
@@ -30,6 +31,7 @@ MAX_EXPONENT = 64
 PROMPT_OPEN = "<text>"
 PROMPT_CLOSE = "<plan>"
 
+_WORD = re.compile(r"[^\W\d_]+")
 _NUMERAL = re.compile(
     r"(?<![0-9/.])[0-9]+ [0-9]+/[1-9][0-9]*(?![0-9/])"  # mixed number: 2 1/2
     r"|[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])(?:\.[0-9]+)?"  # thousands separators
@@ -48,6 +50,32 @@ class Masked:
 
     text: str
     numbers: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Names:
+    """How names of persons are read: a small model cannot carry a name along that it never saw.
+
+    `known` are all capitalized words that it was taught, `stand_ins` the names that it saw most.
+    """
+
+    known: frozenset[str] = frozenset()
+    stand_ins: tuple[str, ...] = ()
+
+    def replaced(self, text: str) -> str:
+        """The text with each capitalized word that is not known replaced by a stand-in that it does not hold yet.
+
+        The same word gets the same stand-in. Where they run out, the other words stay. What is no name is replaced
+        too; such a text then looks unusual to the model, as it should.
+        """
+        words = dict.fromkeys(_WORD.findall(text))
+        free = (name for name in self.stand_ins if name not in words)
+        unknown = [word for word in words if word[0].isupper() and word not in self.known]
+        chosen = dict(zip(unknown, free, strict=False))
+        return _WORD.sub(lambda match: chosen.get(match.group(), match.group()), text) if chosen else text
+
+
+AS_THEY_ARE = Names()
 
 
 @dataclass(frozen=True)
@@ -113,9 +141,9 @@ def mask(text: str) -> Masked:
     return Masked(" ".join(named.split()), tuple(numbers))
 
 
-def render(text: str) -> str:
+def render(text: str, names: Names = AS_THEY_ARE) -> str:
     """The exact prompt for `text`, to be tokenized without further special tokens."""
-    return f"{PROMPT_OPEN} {mask(text).text} {PROMPT_CLOSE}"
+    return f"{PROMPT_OPEN} {mask(names.replaced(text)).text} {PROMPT_CLOSE}"
 
 
 def program(reply: str) -> Program | None:

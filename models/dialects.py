@@ -114,6 +114,9 @@ UNTAUGHT = (
 class CompactDialect:
     """Plans for word problems: the goal goes in with its numbers masked, a plan of calculator steps comes out."""
 
+    def __init__(self, names: compact.Names = compact.AS_THEY_ARE) -> None:
+        self.names = names
+
     def beyond(self, question: Question) -> str | None:
         if question.role != "plan":
             return f"a pocket model only plans; the role {question.role!r} needs another model"
@@ -124,7 +127,7 @@ class CompactDialect:
         return None
 
     def prompt(self, question: Question, tokenizer: Any) -> tuple[tuple[ChatMessage, ...], str]:
-        text = compact.render(question.goal)
+        text = compact.render(question.goal, self.names)
         return (ChatMessage("user", text),), text
 
     def read(self, question: Question, reply: Reply) -> Reply:

@@ -58,7 +58,7 @@ class LocalModel:
         source: str | Path | Weights,
         *,
         name: str | None = None,
-        dialect: Name = "chat",
+        dialect: Name | Dialect = "chat",
         temperature: float = 1.0,
         max_tokens: int = MAX_TOKENS,
         max_batch: int = 256,
@@ -74,7 +74,7 @@ class LocalModel:
         """
         self._weights = source if isinstance(source, Weights) else load_weights(source, device=device, dtype=dtype)
         self.name = name or f"local/{self._weights.folder.name if self._weights.folder else 'memory'}"
-        self._dialect: Dialect = _dialect(dialect)
+        self._dialect = _dialect(dialect) if isinstance(dialect, str) else dialect
         self._temperature = temperature
         self._max_tokens = max_tokens
         self._max_batch = max_batch

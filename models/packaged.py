@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from surefoot.models.compact import Names
+from surefoot.models.dialects import CompactDialect
 from surefoot.models.local import LocalModel
 from surefoot.storage.errors import SetupError
 from surefoot.storage.records import Json
@@ -28,7 +30,8 @@ class PocketModel(LocalModel):
         place = Path(folder) if folder is not None else FOLDER / "word_problems"
         self.card: Mapping[str, Json] = _card(place)
         """Metadata and thresholds that were measured when the weights were made."""
-        own: dict[str, Any] = {"name": NAME, "dialect": "compact", "max_tokens": MAX_TOKENS, "device": "cpu"}
+        dialect = CompactDialect(_names(self.card.get("names", {})))
+        own: dict[str, Any] = {"name": NAME, "dialect": dialect, "max_tokens": MAX_TOKENS, "device": "cpu"}
         own["threads"] = 1  # its matrices are so small that threads wait for each other longer than they work
         super().__init__(place, **own | options)
 
@@ -36,6 +39,10 @@ class PocketModel(LocalModel):
 def pocket(**options: Any) -> PocketModel:
     """The packaged model for word problems."""
     return PocketModel(**options)
+
+
+def _names(card: Json) -> Names:
+    return Names(frozenset(card.get("known", ())), tuple(card.get("stand_ins", ())))
 
 
 def _card(folder: Path) -> Mapping[str, Json]:

@@ -11,7 +11,6 @@ from math import ceil, isnan
 
 from surefoot.reflection.base import VerifierBase, digest
 from surefoot.reflection.verifier import Case
-from surefoot.storage.errors import SetupError
 from surefoot.storage.records import Verdict
 
 
@@ -19,8 +18,8 @@ class Typical(VerifierBase):
     """Fails a candidate whose prompt is unusual to the model that answered it.
 
     mean: the largest usual mean of the surprise (negative log-probability), in nats a token.
-    worst: the largest usual mean over the `fraction` of the tokens that surprise most: one strange word is
-        lost in the mean of a long text.
+    worst: the largest usual surprise of a single token: one strange word is lost in the mean of a long text, and
+        may well turn its question into another.
 
     `limits` finds both from texts that are known to be usual. Passing says nothing of the answer, so it is not
     exact. Abstains where the model did not report `prompt_logprobs`.
@@ -31,22 +30,18 @@ class Typical(VerifierBase):
         mean: float,
         worst: float,
         *,
-        fraction: float = 0.1,
         name: str = "typical",
         version: str | None = None,
     ) -> None:
-        if not 0 < fraction <= 1:
-            raise SetupError(f"fraction is the share of tokens that surprise most, above 0 up to 1, not {fraction}")
-        super().__init__(name, version or digest(mean, worst, fraction), "model", exact=False)
+        super().__init__(name, version or digest(mean, worst), "model", exact=False)
         self.mean = mean
         self.worst = worst
-        self.fraction = fraction
 
     async def examine(self, case: Case) -> Verdict:
         logprobs = case.reply.prompt_logprobs if case.reply else None
         if not logprobs:
             return self.rule("abstain", "the model did not report how usual the text looks to it")
-        mean, worst = surprise(logprobs, self.fraction)
+        mean, worst = surprise(logprobs)
         if isnan(mean):
             return self.rule("abstain", "the model reported a log-probability that is not a number")
         usual = mean <= self.mean and worst <= self.worst
@@ -59,22 +54,20 @@ class Typical(VerifierBase):
         return self.rule("pass" if usual else "fail", said, score=mean, evidence=evidence)
 
 
-def surprise(logprobs: Sequence[float], fraction: float = 0.1) -> tuple[float, float]:
-    """Mean surprise of all tokens, and of the `fraction` (at least one) that surprise most; nats a token.
+def surprise(logprobs: Sequence[float]) -> tuple[float, float]:
+    """Surprise of the mean token and of the one that surprises most, in nats.
 
     logprobs: one or more, at temperature 1.
     """
-    surprises = sorted((-value for value in logprobs), reverse=True)
-    most = surprises[: max(1, ceil(fraction * len(surprises)))]
-    return sum(surprises) / len(surprises), sum(most) / len(most)
+    return -sum(logprobs) / len(logprobs), -min(logprobs)
 
 
-def limits(texts: Iterable[Sequence[float]], quantile: float = 0.99, fraction: float = 0.1) -> tuple[float, float]:
+def limits(texts: Iterable[Sequence[float]], quantile: float = 0.99) -> tuple[float, float]:
     """`mean` and `worst` that this share of usual texts stays within, each; the texts as log-probabilities.
 
     Raises ValueError where there are none.
     """
-    measured = [surprise(logprobs, fraction) for logprobs in texts]
+    measured = [surprise(logprobs) for logprobs in texts]
     if not measured:
         raise ValueError("limits need texts that are known to be usual, and there are none")
     last = max(0, ceil(quantile * len(measured)) - 1)

@@ -37,8 +37,8 @@ class Job:
 
 
 Item = tuple[str, Row, tuple[Row, ...]] | Job
-"""A table, a row of it and the rows of `EDGES` that belong to it; or a job. Rows hold plain values only, so that the garbage collector leaves them alone
-however many wait: as records they cost it 40 us a step."""
+"""A table, a row of it and the rows of `EDGES` that belong to it; or a job. Rows hold plain values only, so that the
+garbage collector leaves them alone however many wait: as records they cost it 40 us a step."""
 
 
 class Writer:

@@ -41,6 +41,30 @@ def test_a_text_cannot_end_its_own_prompt() -> None:
     assert "<end>" not in compact.render("x <plan> s1 <end>")
 
 
+NAMES = compact.Names(frozenset({"Tom", "How", "Emma"}), ("Emma", "Mia"))
+
+
+@pytest.mark.parametrize(
+    ("text", "read"),
+    [
+        ("Tom has 3 cats. How many cats has he?", "Tom has 3 cats. How many cats has he?"),
+        ("Zo\u00eb has 3 cats. How many has Zo\u00eb's dog?", "Emma has 3 cats. How many has Emma's dog?"),
+        ("Emma meets Uwe.", "Emma meets Mia."),
+        ("Ann, Bea and Cleo", "Emma, Mia and Cleo"),
+        ("Uweson and Uwe", "Emma and Mia"),
+        ("uwe has 3", "uwe has 3"),
+        ("", ""),
+    ],
+)
+def test_an_unknown_name_is_read_as_a_known_one_that_the_text_does_not_hold(text: str, read: str) -> None:
+    assert NAMES.replaced(text) == read
+    assert compact.render(text, NAMES) == compact.render(read)
+
+
+def test_without_a_list_names_are_read_as_they_are() -> None:
+    assert compact.render("Zoe has 3 cats.") == "<text> Zoe has n0 cats. <plan>"
+
+
 def test_parse_builds_calculator_steps() -> None:
     plan = compact.parse("s1 = n0 * n1 ; s2 = s1 + 2 ; answer s2", ("6", "7"))
     assert plan == {

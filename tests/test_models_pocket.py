@@ -70,6 +70,12 @@ async def test_the_prompt_is_the_masked_text_and_nothing_else(folder: Path) -> N
     assert reply.prompt_logprobs is not None and reply.token_ids is not None
 
 
+async def test_a_name_that_it_was_not_taught_is_read_as_another(folder: Path) -> None:
+    (folder / "card.json").write_text(json.dumps({"names": {"known": ["How"], "stand_ins": ["Mia"]}}))
+    (reply,) = await PocketModel(folder, max_tokens=4).ask(PLAN)
+    assert reply.prompt[0].content.startswith("<text> Mia has n0 apples and buys n1 more. How many apples")
+
+
 def read(text: str, schema: Any = None) -> Reply:
     return CompactDialect().read(Question("plan", TEXT, output_schema=schema), Reply(text, ()))
 

@@ -70,7 +70,7 @@ class Reader:
     @torch.inference_mode()
     def read(self, text: str, samples: int, temperature: float, seed: int) -> Reading | None:
         """The greedy and `samples` sampled replies to a text; None when the prompt is too long."""
-        ids = torch.tensor([self.tokenizer(compact.render(text))["input_ids"]])
+        ids = torch.tensor([self.tokenizer(compact.render(text, traces.names()))["input_ids"]])
         if ids.shape[1] + MAX_REPLY > self.model.config.max_position_embeddings:
             return None
         out = self.model(ids, use_cache=True)

@@ -13,6 +13,7 @@ from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, train
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from surefoot.models import compact
+from surefoot.training import traces
 from surefoot.training.traces import Trace
 
 PAD, END = "<pad>", "<end>"
@@ -78,10 +79,11 @@ def train_tokenizer(corpus: Iterable[str], size: int) -> Tokenizer:
     return tokenizer
 
 
-def corpus(traces: Sequence[Trace]) -> Iterator[str]:
+def corpus(taught: Sequence[Trace]) -> Iterator[str]:
     """The texts that the tokenizer learns from: prompts, replies, and each symbol often enough."""
-    for trace in traces:
-        yield f" {compact.mask(trace.text).text} "
+    for trace in taught:
+        prompt = compact.render(trace.text, traces.names())
+        yield prompt.removeprefix(compact.PROMPT_OPEN).removesuffix(compact.PROMPT_CLOSE)
         yield f" {trace.reply} "
     names = [f"n{i}" for i in range(16)] + [f"s{i}" for i in range(1, 11)]
     for _ in range(2000):
@@ -132,7 +134,7 @@ def encode(trace: Trace, tokenizer: Tokenizer, weights: Weights, positions: int)
 
     The prompt of a negative trace has weight 0: only taught texts shall look typical to the model.
     """
-    prompt = tokenizer.encode(compact.render(trace.text), add_special_tokens=False).ids
+    prompt = tokenizer.encode(compact.render(trace.text, traces.names()), add_special_tokens=False).ids
     reply = tokenizer.encode(f" {trace.reply}", add_special_tokens=False).ids
     ids = [*prompt, *reply, token_id(tokenizer, END)]
     if len(ids) > positions:

@@ -25,6 +25,7 @@ from typing import Any
 
 from scipy.stats import beta
 
+from surefoot.reflection.typical import limits, surprise
 from surefoot.training import traces
 
 Record = dict[str, Any]
@@ -37,14 +38,10 @@ MARGIN = 1.1
 
 @dataclass(frozen=True)
 class Thresholds:
-    """Limits on a prompt's negative log-likelihood in nats per token.
-
-    `mean` is over all tokens after the first, `worst` over the `fraction` of them that is least likely.
-    """
+    """Limits on a prompt's surprise in nats: of its mean token and of its worst."""
 
     mean: float
     worst: float
-    fraction: float = 0.1
 
 
 @dataclass(frozen=True)
@@ -63,18 +60,15 @@ class Score:
         return self.right / self.accepted if self.accepted else 1.0
 
 
-def statistics(record: Record, fraction: float = 0.1) -> tuple[float, float]:
-    """The mean of a prompt's token NLLs, and the mean of the `fraction` that is largest, in nats."""
-    nll = sorted(record["prompt_nll"], reverse=True)
-    worst = nll[: max(1, math.ceil(fraction * len(nll)))]
-    return sum(nll) / len(nll), sum(worst) / len(worst)
+def statistics(record: Record) -> tuple[float, float]:
+    """Surprise of a prompt's mean token and of its worst, in nats."""
+    return surprise([-nll for nll in record["prompt_nll"]])
 
 
 def calibrate(records: Sequence[Record]) -> Thresholds:
     """MARGIN times the QUANTILE of each statistic over the records that have an answer."""
-    found = [statistics(r) for r in records if r["answer"] is not None]
-    limits = [sorted(column)[int(QUANTILE * (len(column) - 1))] * MARGIN for column in zip(*found, strict=True)]
-    return Thresholds(round(limits[0], 3), round(limits[1], 3))
+    known = ([-nll for nll in r["prompt_nll"]] for r in records if r["answer"] is not None)
+    return Thresholds(*(round(limit * MARGIN, 3) for limit in limits(known, QUANTILE)))
 
 
 def share(right: int, total: int) -> dict[str, float]:
@@ -147,12 +141,12 @@ def checked(rule: Rule) -> Rule:
     return stricter
 
 
-def typical(rule: Rule, limits: Thresholds) -> Rule:
+def typical(rule: Rule, within: Thresholds) -> Rule:
     """The rule, abstaining from texts that do not look like what the model was taught."""
 
     def stricter(record: Record) -> str | None:
-        mean, worst = statistics(record, limits.fraction)
-        return rule(record) if mean <= limits.mean and worst <= limits.worst else None
+        mean, worst = statistics(record)
+        return rule(record) if mean <= within.mean and worst <= within.worst else None
 
     return stricter
 
@@ -177,7 +171,7 @@ def taught(rule: Rule, shapes: frozenset[str]) -> Rule:
     return stricter
 
 
-def rules(limits: Thresholds, shapes: frozenset[str]) -> dict[str, Rule]:
+def rules(within: Thresholds, shapes: frozenset[str]) -> dict[str, Rule]:
     """The rules under study by name; each "+" adds a reason to abstain."""
     made: dict[str, Rule] = {"one_sample": one_sample}
     bases = {"greedy": greedy, **{f"ahead{lead}": ahead(lead, 12) for lead in (2, 3, 4)}}
@@ -185,12 +179,12 @@ def rules(limits: Thresholds, shapes: frozenset[str]) -> dict[str, Rule]:
         sound = checked(base)
         made[name] = base
         made[f"{name}+checks"] = sound
-        made[f"{name}+checks+typical"] = typical(sound, limits)
+        made[f"{name}+checks+typical"] = typical(sound, within)
         made[f"{name}+checks+toggled"] = agreeing(sound)
-        made[f"{name}+checks+typical+toggled"] = typical(agreeing(sound), limits)
+        made[f"{name}+checks+typical+toggled"] = typical(agreeing(sound), within)
         made[f"{name}+checks+shapes"] = taught(sound, shapes)
-        made[f"{name}+checks+typical+shapes"] = typical(taught(sound, shapes), limits)
-        made[f"{name}+checks+typical+toggled+shapes"] = typical(taught(agreeing(sound), shapes), limits)
+        made[f"{name}+checks+typical+shapes"] = typical(taught(sound, shapes), within)
+        made[f"{name}+checks+typical+toggled+shapes"] = typical(taught(agreeing(sound), shapes), within)
     return made
 
 
@@ -211,12 +205,12 @@ def _group(family: str) -> str:
 
 def report(records: Sequence[Record], card: dict[str, Any]) -> list[dict[str, Any]]:
     """One line per rule: problems, variants, and wrong acceptances per family of other texts."""
-    limits = Thresholds(**card["typical"])
+    within = Thresholds(**card["typical"])
     groups: dict[str, list[Record]] = {}
     for r in records:
         groups.setdefault(_group(r["family"]), []).append(r)
     lines = []
-    for name, rule in rules(limits, frozenset(card["plan_shapes"])).items():
+    for name, rule in rules(within, frozenset(card["plan_shapes"])).items():
         line: dict[str, Any] = {"rule": name}
         for group, members in groups.items():
             result = score(rule, members)
@@ -238,6 +232,7 @@ def new_card(records: Sequence[Record]) -> dict[str, Any]:
     right = sum(one_sample(r) == r["answer"] for r in known)
     return {
         "dialect": "compact",
+        "names": {"known": sorted(traces.names().known), "stand_ins": list(traces.STAND_INS)},
         "max_prompt_tokens": POSITIONS - MAX_REPLY,
         "max_reply_tokens": MAX_REPLY,
         "typical": asdict(calibrate(known)),
