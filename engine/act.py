@@ -273,7 +273,7 @@ async def check(desk: Desk, attempt: int, verifiers: Sequence[Verifier], case: C
         if verdict.ruling == "abstain" and desk.account.refused is not None:
             raise desk.account.refused  # it could not ask its model, which is no word on the candidate
         desk.record(
-            Verdict(  # `dataclasses.replace` takes ten times as long, twice a step
+            Verdict(  # `dataclasses.replace` takes seven times as long, twice a step
                 verifier.name,  # whatever it calls itself in the verdict: rules and statistics go by this name
                 verdict.ruling,
                 verdict.version,

@@ -9,19 +9,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Literal
 
 from surefoot.engine.state import UNKNOWN, Candidate, RunState, StepState
 from surefoot.reflection.trust import EXACT, NOTHING, PRIOR, Support, support
 from surefoot.reflection.verifier import Verifier
 from surefoot.reflection.votes import step_error, votes_needed
-from surefoot.storage.records import Basis, Verdict
+from surefoot.storage.records import Basis, Verdict, record
 
 Mode = Literal["plan", "tool", "arguments", "answer"]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Prior:
     """What is believed of one sample of a model before any evidence: its chance to be right, and why."""
 
@@ -36,7 +35,7 @@ class Prior:
     """Lower quantile of that rate."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Rules:
     """What it takes to commit a step; fixed for the step's life."""
 
@@ -70,20 +69,20 @@ class Rules:
         return votes_needed(self.prior.p, share) or self.samples + 1
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Propose:
     """Sample, call the tool, or ask the planner, `n` times."""
 
     n: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Check:
     candidate: Candidate
     verifiers: tuple[Verifier, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Expand:
     """Accept a candidate plan."""
 
@@ -91,30 +90,30 @@ class Expand:
     support: Support
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Deliver:
     """All steps of the plan are committed: form the plan's output as a candidate."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Commit:
     candidate: Candidate
     support: Support
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class RollBack:
     children: tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Replan:
     """The plan itself is at fault: ask for another; what is committed may be used again."""
 
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class GiveUp:
     reason: str
     beyond: bool = False

@@ -8,7 +8,6 @@ import re
 from collections.abc import Iterator
 from dataclasses import replace
 from math import isinf
-from operator import attrgetter
 
 from surefoot.models.chat import unwrap
 from surefoot.models.question import ChatMessage, Model, Question, Reply
@@ -54,28 +53,12 @@ def read(question: Question, reply: Reply) -> Reply:
         if reply.tool_calls:
             return reply
         if question.tool_choice == "required":
-            return _filled(reply, error=f"no tool was called; call one of: {_names(question)}")
+            return replace(reply, error=f"no tool was called; call one of: {_names(question)}")
     if not reply.text.strip():
-        return _filled(reply, error=_nothing(reply))
+        return replace(reply, error=_nothing(reply))
     if question.output_schema is None:
-        return _filled(reply, parsed=reply.text)
+        return replace(reply, parsed=reply.text)
     return _read_json(question, reply, check(question.output_schema))
-
-
-def _filled(reply: Reply, *, parsed: Json = None, error: str | None = None, repaired: bool = False) -> Reply:
-    """A copy with these fields set: a third of the time of `dataclasses.replace`, on the path of every reply."""
-    copy = object.__new__(Reply)
-    put = object.__setattr__
-    for name, value in zip(_FIELDS, _values_of(reply), strict=True):
-        put(copy, name, value)
-    put(copy, "parsed", parsed)
-    put(copy, "error", error)
-    put(copy, "repaired", repaired)
-    return copy
-
-
-_FIELDS = tuple(Reply.__dataclass_fields__)
-_values_of = attrgetter(*_FIELDS)
 
 
 def _names(question: Question) -> str:
@@ -114,7 +97,7 @@ def _read_json(question: Question, reply: Reply, check: Check) -> Reply:
         return _mend(schema, reply, check, f"the reply is no JSON: {error}")
     value, problem = _fit(schema, value, check)
     if problem is None:
-        return _filled(reply, parsed=value)
+        return replace(reply, parsed=value)
     return _bare(schema, reply, check, _misfit(problem))
 
 
@@ -138,7 +121,7 @@ def _misfit(problem: str) -> str:
 def _mend(schema: Json, reply: Reply, check: Check, broken: str) -> Reply:
     """Text that is no JSON: a fence or prose around it, or slips of syntax. Never a reply that was cut off."""
     if reply.finish_reason == "length":
-        return _filled(reply, error="the reply was cut off: its tokens ran out inside the JSON; answer more briefly")
+        return replace(reply, error="the reply was cut off: its tokens ran out inside the JSON; answer more briefly")
     problem = broken
     fitting: dict[str, Json] = {}
     for found in _values(reply.text):
@@ -148,9 +131,9 @@ def _mend(schema: Json, reply: Reply, check: Check, broken: str) -> Reply:
         else:
             problem = _misfit(wrong)
     if len(fitting) > 1:
-        return _filled(reply, error="the reply holds several different JSON values; reply with exactly one")
+        return replace(reply, error="the reply holds several different JSON values; reply with exactly one")
     if fitting:
-        return _filled(reply, parsed=fitting.popitem()[1], repaired=True)
+        return replace(reply, parsed=fitting.popitem()[1], repaired=True)
     return _mend_syntax(schema, reply, check, problem)
 
 
@@ -193,9 +176,9 @@ def _mend_syntax(schema: Json, reply: Reply, check: Check, problem: str) -> Repl
         value = repair_json(bodies[-1][opening.start() :], return_objects=True, skip_json_loads=True)
         json.dumps(value, allow_nan=False)  # raises where mending made an infinity of a number that is too large
     except (ValueError, RecursionError) as error:
-        return _filled(reply, error=f"{problem}; it could not be mended: {error}")
+        return replace(reply, error=f"{problem}; it could not be mended: {error}")
     value, wrong = _fit(schema, value, check)
-    return _filled(reply, parsed=value, repaired=True) if wrong is None else _filled(reply, error=problem)
+    return replace(reply, parsed=value, repaired=True) if wrong is None else replace(reply, error=problem)
 
 
 def _bare(schema: Json, reply: Reply, check: Check, problem: str) -> Reply:
@@ -203,8 +186,8 @@ def _bare(schema: Json, reply: Reply, check: Check, problem: str) -> Reply:
     text = reply.text.strip()
     wants_text = isinstance(schema, dict) and schema.get("type") == "string"
     if wants_text and not _MARKS.search(text) and check(text) is None:
-        return _filled(reply, parsed=text, repaired=True)
-    return _filled(reply, error=problem)
+        return replace(reply, parsed=text, repaired=True)
+    return replace(reply, error=problem)
 
 
 # --- asking again -------------------------------------------------------------------------------------------
@@ -222,7 +205,7 @@ async def _ask_again(model: Model, question: Question, sample: list[Reply], inde
     try:
         again = await model.ask(replace(question, follow_up=follow_up, seed=seed), 1)
     except RunError as error:
-        return [*sample[:-1], _filled(reply, error=f"{reply.error}; asking again failed: {error}")]
+        return [*sample[:-1], replace(reply, error=f"{reply.error}; asking again failed: {error}")]
     return [*sample, read(question, again[0])]
 
 

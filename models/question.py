@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Literal, Protocol, runtime_checkable
 
-from surefoot.storage.records import Json, Policy, Role, Usage
+from surefoot.storage.records import Json, Policy, Role, Usage, record
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ToolSpec:
     """A tool as a model sees it."""
 
@@ -20,7 +20,7 @@ class ToolSpec:
     """JSON Schema of an object."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ToolRequest:
     """A model's wish to call a tool.
 
@@ -33,7 +33,7 @@ class ToolRequest:
     arguments: Mapping[str, Json] | None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ChatMessage:
     """One message as the model saw or said it."""
 
@@ -43,7 +43,7 @@ class ChatMessage:
     tool_call_id: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Question:
     """One typed question. A dialect renders it: as chat messages, or as compact text for small local models."""
 
@@ -65,7 +65,7 @@ class Question:
     seed: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Reply:
     """One sample of a model's answer, with everything that the record needs."""
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Protocol, runtime_checkable
 
 from surefoot.models.question import Model, Reply
-from surefoot.storage.records import Json, Step, Verdict
+from surefoot.storage.records import Json, Step, Verdict, record
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Case:
     """One candidate, put before a verifier."""
 

@@ -1,8 +1,8 @@
 """The vocabulary: what a run is made of.
 
-Plain frozen dataclasses. `tables.py` gives each journal record its table; every other folder speaks these
-words. One word, one meaning: a *step* is a node of a plan, an *attempt* one try at it, a *verdict* what one
-verifier says of a candidate, a *commit* the acceptance that lets later steps read it.
+Values: nothing in one changes once it is made. `tables.py` gives each journal record its table; every other
+folder speaks these words. One word, one meaning: a *step* is a node of a plan, an *attempt* one try at it, a
+*verdict* what one verifier says of a candidate, a *commit* the acceptance that lets later steps read it.
 
 Inside a run every record has a `seq`: one counter for all kinds, so that order never depends on a clock.
 """
@@ -13,10 +13,19 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar, dataclass_transform
 
 Json = Any
 """A JSON value: None, bool, int, float, str, list, dict with string keys."""
+
+T = TypeVar("T")
+
+
+@dataclass_transform(frozen_default=True, field_specifiers=(field,))
+def record(made: type[T]) -> type[T]:
+    """A dataclass that is frozen to the type checker. Python itself does not enforce it: two dozen are made a step,
+    and making a frozen one takes five times as long, because each field is set by a call."""
+    return dataclass(slots=True, unsafe_hash=True)(made)
 
 
 class Outcome(StrEnum):
@@ -50,7 +59,7 @@ Basis = Literal["exact", "measured", "prior", "none"]
 # --- what a user asks for ---------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Budget:
     """Limits of one run; None is no limit. Checked before the spend, so no limit is ever passed."""
 
@@ -62,7 +71,7 @@ class Budget:
     seconds: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Usage:
     """What was spent. Sums with `+`."""
 
@@ -89,7 +98,7 @@ class Usage:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Task:
     """What the user wants."""
 
@@ -107,7 +116,7 @@ class Task:
 # --- the plan ---------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Contract:
     """What a step is given and what it must deliver, as JSON Schemas (`const` states an exact value)."""
 
@@ -118,7 +127,7 @@ class Contract:
 ANYTHING = Contract()
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Step:
     """One node of a plan.
 
@@ -149,7 +158,7 @@ class Step:
     """The class that statistics are kept by; empty takes the tool's, planner's or role's name."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Plan:
     """A directed acyclic graph of steps. It is data."""
 
@@ -173,7 +182,7 @@ def given(name: str) -> Json:
 # --- what the journal holds, in order of seq ----------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class PlannedStep:
     """A step took its place in the run's plan."""
 
@@ -195,7 +204,7 @@ a tool failed; unknown: the model says that the task is beyond it."""
 AttemptRole = Literal["sample", "tool", "plan", "result", "reused"]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Attempt:
     """One try at a step, with the candidate that it proposes."""
 
@@ -213,7 +222,7 @@ class Attempt:
     """seq of the model call that proposed it."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Verdict:
     """What one named, versioned verifier says of one candidate. An error inside a verifier is abstain."""
 
@@ -235,7 +244,7 @@ class Verdict:
     usage: Usage = Usage()
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Message:
     """One message of a conversation with a model, stored once; `parent` is the message before it."""
 
@@ -257,7 +266,7 @@ class Message:
     token_source: Literal["engine", "none"] = "none"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ModelCall:
     """One request to a model, and what the provider reported."""
 
@@ -285,7 +294,7 @@ class ModelCall:
     """Exact token ids and log-probabilities were captured while sampling."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ToolCall:
     """One execution of a tool."""
 
@@ -311,7 +320,7 @@ EventKind = Literal[
 ]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Event:
     """A decision, or something that happened to the run as a whole."""
 
@@ -322,7 +331,7 @@ class Event:
     data: Json = None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Reward:
     """A number that training may use. Absent is not zero."""
 
@@ -337,7 +346,7 @@ class Reward:
 JournalRecord = PlannedStep | Attempt | Verdict | Message | ModelCall | ToolCall | Event | Reward
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Feedback:
     """A person's word on a run or a step of it: beside the verdicts, never in place of them."""
 
@@ -353,7 +362,7 @@ class Feedback:
     """Seconds since the epoch, for people; nothing is ordered by it."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Policy:
     """A model at one exact revision."""
 
@@ -368,7 +377,7 @@ class Policy:
 # --- what a user gets back ----------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Reliability:
     """How far a result can be trusted, and what that rests on."""
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
-from surefoot.storage.records import Effect, Json
+from surefoot.storage.records import Effect, Json, record
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ToolContext:
     """What a tool may know of the step that it serves. A tool asks for it by a parameter of this type."""
 
