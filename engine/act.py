@@ -178,7 +178,7 @@ class Metered:
         return self.model.estimate(question, n)
 
     async def ask(self, question: Question, n: int = 1) -> Sequence[Reply]:
-        with self.account.reserve(self.model.estimate(question, n)):
+        async with self.account.reserve(self.model.estimate(question, n)):
             replies = await self.model.ask(question, n)
             for reply in replies:
                 self.account.spent.add(reply.usage)

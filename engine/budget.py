@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 
 from surefoot.storage.errors import OutOfBudget
 from surefoot.storage.records import Budget, Usage
 
 ONE_ATTEMPT = Usage(attempts=1)
-FREE: AbstractContextManager[None] = nullcontext()
+FREE: AbstractAsyncContextManager[None] = nullcontext()
 
 
 class Tally:
@@ -39,6 +40,9 @@ class Tally:
         return Usage(self.attempts, self.samples, self.prompt, self.completion, self.cached, self.usd)
 
 
+NOTHING = Tally()
+
+
 class Account:
     """Limits, what is spent, and what is held by actions under way."""
 
@@ -47,7 +51,8 @@ class Account:
         self.limited = budget != Budget()
         self.spent = Tally()
         self.spent.add(spent)
-        self.held = Tally()
+        self.holds: list[Usage] = []
+        self._settled = asyncio.Event()
         self.refused: OutOfBudget | None = None
         """The last reservation that was refused."""
         self.clock = clock
@@ -58,34 +63,49 @@ class Account:
         limit = self.budget.seconds
         return None if limit is None else max(0.0, limit - (self.clock() - self.started))
 
-    def reserve(self, estimate: Usage) -> AbstractContextManager[None]:
-        """Holds an upper bound of a cost. Raises OutOfBudget, and spends nothing, where a limit would be passed."""
+    def reserve(self, estimate: Usage) -> AbstractAsyncContextManager[None]:
+        """Holds an upper bound of a cost. Waits where what others hold is in the way: they may spend less than that.
+
+        Raises OutOfBudget, and spends nothing, where a limit would be passed even if they spent nothing.
+        """
         return self._hold(estimate) if self.limited else FREE
 
-    @contextmanager
-    def _hold(self, estimate: Usage) -> Iterator[None]:
-        try:
-            self._check(estimate)
-        except OutOfBudget as error:
-            self.refused = error
-            raise
-        self.held.add(estimate)
+    @property
+    def held(self) -> Tally:
+        """Summed anew each time: a running sum of dollars would keep rounding errors, and somebody waiting for them."""
+        held = Tally()
+        for estimate in self.holds:
+            held.add(estimate)
+        return held
+
+    @asynccontextmanager
+    async def _hold(self, estimate: Usage) -> AsyncIterator[None]:
+        while self._short(estimate, self.held) is not None:
+            if (error := self._short(estimate, NOTHING)) is not None:
+                self.refused = error
+                raise error
+            await self._settled.wait()
+        self.holds.append(estimate)
         try:
             yield
         finally:
-            self.held.add(estimate, -1)
+            self.holds.remove(estimate)
+            self._settled.set()  # wakes all who wait, and nobody who comes later
+            self._settled.clear()
 
-    def _check(self, more: Usage) -> None:
-        budget, spent, held = self.budget, self.spent, self.held
+    def _short(self, more: Usage, held: Tally) -> OutOfBudget | None:
+        """The limit that would be passed."""
+        budget, spent = self.budget, self.spent
         if budget.steps is not None and spent.attempts + held.attempts + more.attempts > budget.steps:
-            raise OutOfBudget("steps", f"the budget of {budget.steps} steps is used up")
+            return OutOfBudget("steps", f"the budget of {budget.steps} steps is used up")
         if budget.tokens is not None and (wanted := spent.tokens + held.tokens + more.tokens) > budget.tokens:
-            raise OutOfBudget(
+            return OutOfBudget(
                 "tokens", f"the next call may bring the run to {wanted} tokens; the budget is {budget.tokens}"
             )
         if budget.usd is not None and (cost := spent.usd + held.usd + more.usd) > budget.usd:
-            raise OutOfBudget(
+            return OutOfBudget(
                 "usd", f"the next call may bring the run to {cost:.4f} dollars; the budget is {budget.usd}"
             )
         if self.seconds_left == 0.0:
-            raise OutOfBudget("seconds", f"the budget of {budget.seconds} seconds is used up")
+            return OutOfBudget("seconds", f"the budget of {budget.seconds} seconds is used up")
+        return None

@@ -260,7 +260,7 @@ class Flow:
             if adopt(self, step):
                 return
             before = (step.tried, step.version)
-            with self.account.reserve(ONE_ATTEMPT if action.n == 1 else Usage(attempts=action.n)):
+            async with self.account.reserve(ONE_ATTEMPT if action.n == 1 else Usage(attempts=action.n)):
                 await propose(self, step, rules, action.n)
             if (step.tried, step.version) == before and step.open and self._stands(step):
                 missed(self, step, "nothing was proposed: a model or planner gave an empty list")

@@ -12,11 +12,12 @@ import pytest
 from pydantic import BaseModel
 
 from surefoot.engine import Budget, Engine, Outcome
+from surefoot.engine.budget import Account
 from surefoot.models.question import Question, Reply
 from surefoot.models.scripted import ScriptedModel, call
 from surefoot.planners import NextStepPlanner, planner
 from surefoot.reflection import Case, verifier
-from surefoot.storage.errors import ModelUnavailable, PlanError, SetupError, StoreError
+from surefoot.storage.errors import ModelUnavailable, OutOfBudget, PlanError, SetupError, StoreError
 from surefoot.storage.records import Contract, Json, Plan, Step, Usage, Verdict, given, ref
 from surefoot.storage.store import Store
 from surefoot.tools import tool
@@ -406,3 +407,40 @@ def test_names_must_be_unique(store: Store) -> None:
 
     with pytest.raises(SetupError, match="same"):
         engine(store, checks=[one, two])
+
+
+def test_what_others_hold_is_waited_for_and_not_taken_for_spent(store: Store) -> None:
+    """Four calls at once may cost 40 tokens each and cost 10: the budget of 45 pays for all four."""
+
+    class Careful(ScriptedModel):
+        def estimate(self, question: Question, n: int = 1) -> Usage:
+            return Usage(samples=n, completion_tokens=40 * n)
+
+    spent = Usage(samples=1, completion_tokens=1)
+    model = Careful(lambda question, index: "x", latency=0.01, usage=spent)
+    plan = Plan(tuple(Step(f"s{i}", "Say x.") for i in range(4)))
+    result = Engine(model, planner=plan, store=store, votes=1).run("all", budget=Budget(tokens=45))
+    assert result.outcome == Outcome.VERIFIED and result.usage.tokens == 4
+    less = Engine(model, planner=plan, store=store, votes=1).run("all", budget=Budget(tokens=42))
+    assert less.outcome == Outcome.OUT_OF_BUDGET and less.usage.tokens == 3
+
+
+@pytest.mark.anyio
+async def test_a_budget_holds_whoever_comes_at_once() -> None:
+    account = Account(Budget(usd=1.0), Usage())
+    most = 0.0
+
+    async def spend(one: int) -> bool:
+        nonlocal most
+        try:
+            async with account.reserve(Usage(usd=0.3)):
+                most = max(most, account.spent.usd + account.held.usd)
+                await asyncio.sleep(0)
+                account.spent.add(Usage(usd=0.1 if one % 2 else 0.05))
+        except OutOfBudget:
+            return False
+        return True
+
+    done = await asyncio.wait_for(asyncio.gather(*map(spend, range(30))), 10)
+    assert most <= 1.0 + 1e-9 and account.spent.usd <= 1.0
+    assert account.spent.usd > 0.7 and not all(done) and not account.holds
