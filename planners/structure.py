@@ -90,6 +90,13 @@ def needs(step: Step) -> set[str]:
 
 def _cycle(plan: Plan) -> Iterator[str]:
     ids = {step.id for step in plan.steps}
+    listed: set[str] = set()
+    for step in plan.steps:
+        if not needs(step) & ids <= listed:
+            break
+        listed.add(step.id)
+    else:
+        return  # every step comes after those that it needs, as in most plans: no circle, and nothing to sort
     try:
         TopologicalSorter({step.id: needs(step) & ids for step in plan.steps}).prepare()
     except CycleError as error:
