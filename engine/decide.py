@@ -256,12 +256,15 @@ def _mend(step: StepState, rules: Rules, reason: str, broken: StepState | None =
 
 
 def _suspects(state: RunState, step: StepState) -> tuple[int, ...]:
-    """The committed child that a failed check blames, else the one with the weakest support, and all that read it."""
+    """The committed child that a failed check blames, else the one with the weakest support, and all that read it.
+
+    A sub-plan is as weak as all that was committed under it.
+    """
     blamed = next((verdict.blame for verdict in _fails(step) if verdict.blame in step.children), None)
-    weak = [one for one in state.children(step) if one.support is not None and one.support.p < 1]
+    weak = {one.seq: one.below.reliability().predicted or 0 for one in state.children(step) if one.below is not None}
     if blamed is None and not weak:
         return ()
-    first = step.children[blamed] if blamed else min(weak, key=lambda one: one.support.p if one.support else 1).seq
+    first = step.children[blamed] if blamed else min(weak, key=lambda seq: weak[seq])
     readers: dict[int, list[int]] = {}
     for child in state.children(step):
         for need in child.needs:

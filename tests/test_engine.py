@@ -223,6 +223,29 @@ def test_a_refuted_result_rolls_back_the_step_with_the_weakest_support(store: St
     assert result.reliability.predicted == pytest.approx(1 / (1 + (1 / 9) ** 2))
 
 
+def test_a_refuted_result_suspects_a_sub_plan_for_what_was_committed_under_it(store: Store) -> None:
+    @verifier
+    def large(candidate: float) -> tuple[bool, str]:
+        return candidate > 100, "the total must be above 100"
+
+    @planner
+    def guessing() -> Plan:
+        return Plan((Step("guess", "Guess a number.", contract=Contract(gives={"type": "number"})),), ref("guess"))
+
+    plan = Plan(
+        (
+            Step("half", planner="guessing", args={}),
+            Step("more", tool="add", args={"a": ref("half"), "b": 1}),
+        ),
+        ref("more"),
+    )
+    model = ScriptedModel(["5", "5", "500", "500"])
+    engine = Engine(model, planner=plan, planners=[guessing], tools=[add], verifiers=[large], store=store)
+    result = engine.run("a large number")
+    assert (result.outcome, result.output) == (Outcome.VERIFIED, 501)
+    assert result.reliability.predicted == pytest.approx(1 / (1 + (1 / 9) ** 2))
+
+
 def test_a_verdict_can_blame_a_step(store: Store) -> None:
     @verifier
     def checks_out(candidate: Json) -> Verdict:
