@@ -26,6 +26,13 @@ NEXT_SCHEMA: Json = {
 }
 
 
+FINISH_SCHEMA: Json = NEXT_SCHEMA | {"properties": NEXT_SCHEMA["properties"] | {"step": {"type": "null"}}}
+
+LIMIT = 100
+"""Steps of a plan that is made one step at a time. Each question names all steps before it, so that what is asked
+grows with their square."""
+
+
 class ModelPlanner:
     """Asks the model of the plan role for a whole plan; a defect in it goes back as critique."""
 
@@ -65,18 +72,25 @@ class ModelPlanner:
 
 
 class NextStepPlanner(ModelPlanner):
-    """Asks for one step at a time, for tasks that cannot be planned ahead: each step sees what came before it."""
+    """Asks for one step at a time, for tasks that cannot be planned ahead: each step sees what came before it.
 
-    def __init__(self, name: str = "next", *, checks: Sequence[Verifier] = (), instructions: str = "") -> None:
+    After `limit` committed steps the model may only finish: one that always wants another step would never end.
+    """
+
+    def __init__(
+        self, name: str = "next", *, checks: Sequence[Verifier] = (), instructions: str = "", limit: int = LIMIT
+    ) -> None:
         super().__init__(name, checks=checks, instructions=instructions or NEXT_ORDERS)
+        self.limit = limit
 
     def question(self, request: Request) -> Question:
+        over = sum(done.committed for done in request.done) >= self.limit
         return Question(
             role="plan",
             goal=request.step.goal,
-            instructions=self.instructions,
+            instructions=f"{self.instructions} {FINISH_ORDERS}" if over else self.instructions,
             inputs=context(request),
-            output_schema=NEXT_SCHEMA,
+            output_schema=FINISH_SCHEMA if over else NEXT_SCHEMA,
             temperature=request.temperature,
             seed=request.seed,
         )
@@ -99,6 +113,8 @@ NEXT_ORDERS = (
     "Name the single next step, or give the finished output once the committed steps contain it. "
     "Refer to committed steps by their ids."
 )
+
+FINISH_ORDERS = "No further step is possible now: give the finished output."
 
 
 def context(request: Request) -> dict[str, Json]:

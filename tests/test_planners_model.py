@@ -211,3 +211,19 @@ async def test_a_model_planner_inside_a_fixed_plan_sees_its_own_step(store: Stor
     assert one.run("add", inputs={"x": 3, "secret": 1}).output == 7
     assert model.questions[0].goal == "Add them."
     assert model.questions[0].inputs["inputs"] == {"a": 3}
+
+
+@pytest.mark.parametrize("yields", [True, False])
+async def test_a_model_that_always_wants_another_step_must_finish_at_the_limit(store: Store, yields: bool) -> None:
+    def script(question: Question, index: int) -> Json:
+        done = len(question.inputs.get("steps so far", []))
+        if yields and "No further step" in question.instructions:
+            return {"step": None, "output": {"$ref": f"s{done - 1}"}}
+        return {"step": {"id": f"s{done}", "tool": "add", "args": {"a": done, "b": 1}}, "output": None}
+
+    result, model = run(store, script, planner=NextStepPlanner(limit=3), votes=1)
+    if yields:
+        assert (result.outcome, result.output) == (Outcome.VERIFIED, 3)
+    else:
+        assert result.outcome is Outcome.ABSTAINED
+        assert len(model.questions) < 20, "it is asked a few times more, and then it is over"
