@@ -1,20 +1,20 @@
-"""How local weights are spoken to: as a chat, or in the compact language of the pocket models."""
+"""How local weights are spoken to: as a chat, or in one of the compact languages of the pocket models."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal, Protocol
 
-from surefoot.models import compact
+from surefoot.models import compact, digits, pegs
 from surefoot.models.chat import render, wire
 from surefoot.models.question import ChatMessage, Question, Reply, ToolRequest
 from surefoot.models.schema import check
 from surefoot.storage.errors import ModelRefused, SetupError
 
-Name = Literal["chat", "compact"]
+Name = Literal["chat", "compact", "digits", "pegs"]
 
 
 class Dialect(Protocol):
@@ -34,11 +34,16 @@ class Dialect(Protocol):
 
 
 def dialect(name: str) -> Dialect:
-    if name == "chat":
-        return ChatDialect()
-    if name == "compact":
-        return CompactDialect()
-    raise SetupError(f"there is no dialect {name!r}; there are 'chat' and 'compact'")
+    """The dialect of a name, with its own defaults. Raises SetupError for another name."""
+    kinds: Mapping[str, Callable[[], Dialect]] = {
+        "chat": ChatDialect,
+        "compact": CompactDialect,
+        "digits": DigitsDialect,
+        "pegs": PegsDialect,
+    }
+    if name not in kinds:
+        raise SetupError(f"there is no dialect {name!r}; there are: {', '.join(kinds)}")
+    return kinds[name]()
 
 
 # --- chat ---------------------------------------------------------------------------------------------------
@@ -141,3 +146,74 @@ class CompactDialect:
         if problem is not None:
             return replace(reply, error=f"a pocket model makes whole plans, and another form was wanted: {problem}")
         return replace(reply, parsed=plan)
+
+
+# --- single steps -------------------------------------------------------------------------------------------
+
+
+class DigitsDialect:
+    """Sums of two whole numbers, the inputs `total` and `add`; everything else in a question is left out."""
+
+    def beyond(self, question: Question) -> str | None:
+        try:
+            self._prompt(question)
+        except (KeyError, TypeError, ValueError) as error:
+            return f"a pocket model for sums adds the whole numbers `total` and `add` of its inputs ({_why(error)})"
+        return None if question.role == "act" else f"a pocket model for sums does not {question.role}"
+
+    def _prompt(self, question: Question) -> str:
+        return digits.prompt(_whole(question.inputs["total"]), _whole(question.inputs["add"]))
+
+    def prompt(self, question: Question, tokenizer: Any) -> tuple[tuple[ChatMessage, ...], str]:
+        text = self._prompt(question)
+        return (ChatMessage("user", text),), text
+
+    def read(self, question: Question, reply: Reply) -> Reply:
+        try:
+            return replace(reply, parsed=digits.read(reply.text))
+        except ValueError as error:
+            return replace(reply, error=str(error))
+
+
+class PegsDialect:
+    """The next move of the Towers of Hanoi: from the inputs `move` and `places` to an object of the same two.
+
+    `move` is [disk, from peg, to peg], null before the first one; `places` is the peg of each disk, the smallest
+    first. Disks are counted from 1, pegs from 0.
+    """
+
+    def beyond(self, question: Question) -> str | None:
+        try:
+            self._prompt(question)
+        except (KeyError, TypeError, ValueError) as error:
+            return f"a pocket model for the Towers of Hanoi needs the inputs `move` and `places` ({_why(error)})"
+        return None if question.role == "act" else f"a pocket model for the Towers of Hanoi does not {question.role}"
+
+    def _prompt(self, question: Question) -> str:
+        move = question.inputs["move"]
+        if move is not None:
+            disk, origin, goal = map(_whole, move)
+            move = (disk, origin, goal)
+        return pegs.prompt(pegs.Turn(move, tuple(map(_whole, question.inputs["places"]))))
+
+    def prompt(self, question: Question, tokenizer: Any) -> tuple[tuple[ChatMessage, ...], str]:
+        text = self._prompt(question)
+        return (ChatMessage("user", text),), text
+
+    def read(self, question: Question, reply: Reply) -> Reply:
+        try:
+            turn = pegs.read(reply.text)
+        except ValueError as error:
+            return replace(reply, error=str(error))
+        return replace(reply, parsed={"move": list(turn.move or ()), "places": list(turn.places)})
+
+
+def _whole(value: Any) -> int:
+    """Raises TypeError for anything but a whole number."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or value != value // 1:
+        raise TypeError(f"{value!r} is no whole number")
+    return int(value)
+
+
+def _why(error: Exception) -> str:
+    return f"{error} is missing" if isinstance(error, KeyError) else str(error)

@@ -93,17 +93,21 @@ class LocalModel:
         return self._decoder.prompt_tokens
 
     def estimate(self, question: Question, n: int = 1) -> Usage:
-        if self._dialect.beyond(question):
+        if self.beyond(question):
             return Usage(samples=n)
         _, ids = self._encode(question)
         return Usage(0, n, len(ids) * n, self._limit(question, len(ids)) * n)
 
     async def ask(self, question: Question, n: int = 1) -> list[Reply]:
-        beyond = self._dialect.beyond(question)
+        beyond = self.beyond(question)
         if beyond is not None:
             text = f"{self.name}: {beyond}; set SUREFOOT_MODEL, or model=, to one that can, such as openai/gpt-5.1"
             return [Reply("", (), error=text, unknown=True, model=self.name, usage=Usage()) for _ in range(n)]
         return await self._batcher.ask(_Asked(question, n), n)
+
+    def beyond(self, question: Question) -> str | None:
+        """Why the model cannot be asked this at all, so that its answer is `unknown`; None where it can."""
+        return self._dialect.beyond(question)
 
     # --- in the worker thread ---
 

@@ -1,4 +1,4 @@
-"""The packaged models: a few megabytes of weights that plan word problems without a key or a network."""
+"""The packaged models: a few megabytes of weights that do a task, or a step, without a key or a network."""
 
 from __future__ import annotations
 
@@ -8,32 +8,52 @@ from pathlib import Path
 from typing import Any
 
 from surefoot.models.compact import Names
-from surefoot.models.dialects import CompactDialect
+from surefoot.models.dialects import CompactDialect, Dialect, dialect
 from surefoot.models.local import LocalModel
+from surefoot.models.question import Question
 from surefoot.storage.errors import SetupError
 from surefoot.storage.records import Json
 
 FOLDER = Path(__file__).parent / "pocket"
-NAME = "pocket/word-problems"
+WORD_PROBLEMS = "word-problems"
 MAX_TOKENS = 128
 
 
 class PocketModel(LocalModel):
-    """Small weights that turn a word problem into a plan of calculator steps.
+    """Packaged weights, each for one narrow job in a dialect of its own. They err often: let them be checked.
 
-    It answers questions of the role `plan` by their goal alone, and says `unknown` to anything else. It errs
-    often: ask it for several samples and let them be checked.
+    `word-problems` turns a word problem into a plan of calculator steps: it answers questions of the role `plan` by
+    their goal alone. `running-sums/p95` adds two numbers digit by digit, `hanoi-moves/p95` makes the next move of a
+    tower: single steps, from policies that are right about that often. All say `unknown` to anything else.
     """
 
-    def __init__(self, folder: str | Path | None = None, **options: Any) -> None:
-        """`folder` holds other weights of the same dialect; `options` are LocalModel's."""
-        place = Path(folder) if folder is not None else FOLDER / "word_problems"
+    def __init__(self, name: str = WORD_PROBLEMS, *, folder: str | Path | None = None, **options: Any) -> None:
+        """`name` is one of `names()`; `folder` holds other weights in its place; `options` are LocalModel's."""
+        if folder is None and name not in names():
+            raise SetupError(f"there is no packaged model 'pocket/{name}'; there are: {', '.join(names())}")
+        place = Path(folder) if folder is not None else FOLDER / name.replace("-", "_")
         self.card: Mapping[str, Json] = _card(place)
         """Metadata and thresholds that were measured when the weights were made."""
-        dialect = CompactDialect(_names(self.card.get("names", {})))
-        own: dict[str, Any] = {"name": NAME, "dialect": dialect, "max_tokens": MAX_TOKENS, "device": "cpu"}
-        own["threads"] = 1  # its matrices are so small that threads wait for each other longer than they work
+        own: dict[str, Any] = {
+            "name": f"pocket/{name}",
+            "dialect": _dialect(self.card),
+            "max_tokens": MAX_TOKENS,
+            "device": "cpu",
+            "threads": 1,  # its matrices are so small that threads wait for each other longer than they work
+        }
         super().__init__(place, **own | options)
+
+    def beyond(self, question: Question) -> str | None:
+        """Also texts that are longer than any that it was taught: those are none of its tasks."""
+        beyond, most = super().beyond(question), self.card.get("max_prompt_tokens")
+        if beyond is None and most is not None and (tokens := len(self._encode(question)[1])) > most:
+            return f"the text is longer than any that the pocket model was taught: {tokens} tokens, at most {most}"
+        return beyond
+
+
+def names() -> list[str]:
+    """Names of the packaged models, without `pocket/`."""
+    return sorted(str(card.parent.relative_to(FOLDER)).replace("_", "-") for card in FOLDER.rglob("card.json"))
 
 
 def pocket(**options: Any) -> PocketModel:
@@ -41,8 +61,12 @@ def pocket(**options: Any) -> PocketModel:
     return PocketModel(**options)
 
 
-def _names(card: Json) -> Names:
-    return Names(frozenset(card.get("known", ())), tuple(card.get("stand_ins", ())))
+def _dialect(card: Mapping[str, Json]) -> Dialect:
+    name = card.get("dialect", "compact")
+    if name != "compact":
+        return dialect(name)
+    told = card.get("names", {})
+    return CompactDialect(Names(frozenset(told.get("known", ())), tuple(told.get("stand_ins", ()))))
 
 
 def _card(folder: Path) -> Mapping[str, Json]:

@@ -13,18 +13,18 @@ POCKET = "pocket/word-problems"
 def load(name: str | Model, **options: Any) -> Model:
     """The model of a name, with `options` for its class; a model is handed back as it is.
 
-    `pocket` or `pocket/word-problems`: the packaged weights (PocketModel). `local/<path>`: weights in a folder
-    (LocalModel). `provider/model` or `provider:model`: a litellm name (ApiModel). Raises SetupError for
+    `pocket/word-problems` (`pocket` for short) and others: packaged weights (PocketModel). `local/<path>`: weights in
+    a folder (LocalModel). `provider/model` or `provider:model`: a litellm name (ApiModel). Raises SetupError for
     anything else, MissingExtra where the name needs an optional part that is not installed.
     """
     if not isinstance(name, str):
         return _as_is(name, options)
-    if name in ("pocket", POCKET):
+    if name == "pocket":
+        name = POCKET
+    if name.startswith("pocket/"):
         from surefoot.models.packaged import PocketModel
 
-        return PocketModel(**options)
-    if name.startswith("pocket/"):
-        raise SetupError(f"there is no packaged model {name!r}; there is {POCKET!r}")
+        return PocketModel(name.removeprefix("pocket/"), **options)
     if name.startswith("local/"):
         from surefoot.models.local import LocalModel
 

@@ -85,6 +85,6 @@ def test_samples_of_the_pocket_model_keep_their_tokens_and_become_rows(store: St
     assert export(store, "trl-sft", out) == 1
     row = json.loads(out.getvalue())
     assert [one["role"] for one in row["messages"]] == ["user", "assistant"]
-    assert row["messages"][0]["content"].startswith("<text> Julia gets n0 emails a day.")
+    assert row["messages"][0]["content"].startswith("<text> James gets n0 emails a day.")
     assert "answer s" in row["messages"][1]["content"]
     assert row["tools"] is None

@@ -31,7 +31,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_the_card_comes_along(folder: Path) -> None:
-    model = PocketModel(folder)
+    model = PocketModel(folder=folder)
     assert model.card["thresholds"] == {"typical": -3.0}
     assert model.name == "pocket/word-problems" == model.policy.model and model.policy.weights_sha256
 
@@ -39,7 +39,7 @@ def test_the_card_comes_along(folder: Path) -> None:
 def test_a_card_that_is_missing_is_an_error_of_the_setup(folder: Path) -> None:
     (folder / "card.json").unlink()
     with pytest.raises(SetupError, match="card"):
-        PocketModel(folder)
+        PocketModel(folder=folder)
 
 
 @pytest.mark.parametrize(
@@ -54,15 +54,22 @@ def test_a_card_that_is_missing_is_an_error_of_the_setup(folder: Path) -> None:
 async def test_what_is_beyond_it_is_unknown_and_says_what_would_help(
     folder: Path, question: Question, reason: str
 ) -> None:
-    model = PocketModel(folder)
+    model = PocketModel(folder=folder)
     ((reply,), (_,)) = await answer(model, question, 2)
     assert reply.unknown and reason in (reply.error or "") and "SUREFOOT_MODEL" in (reply.error or "")
     assert reply.usage.tokens == 0 and model.prompt_tokens == 0
     assert model.estimate(question, 2).tokens == 0
 
 
+async def test_a_text_that_is_longer_than_any_it_was_taught_is_unknown(folder: Path) -> None:
+    (folder / "card.json").write_text(json.dumps({"max_prompt_tokens": 40}))
+    model = PocketModel(folder=folder)
+    (reply,) = await model.ask(Question("plan", TEXT * 9))
+    assert reply.unknown and "longer than any" in (reply.error or "") and model.prompt_tokens == 0
+
+
 async def test_the_prompt_is_the_masked_text_and_nothing_else(folder: Path) -> None:
-    model = PocketModel(folder, max_tokens=4)
+    model = PocketModel(folder=folder, max_tokens=4)
     (reply,) = await model.ask(PLAN)
     (message,) = reply.prompt
     assert message.content.startswith("<text> Ann has n0 apples and buys n1 more.")
@@ -72,7 +79,7 @@ async def test_the_prompt_is_the_masked_text_and_nothing_else(folder: Path) -> N
 
 async def test_a_name_that_it_was_not_taught_is_read_as_another(folder: Path) -> None:
     (folder / "card.json").write_text(json.dumps({"names": {"known": ["How"], "stand_ins": ["Mia"]}}))
-    (reply,) = await PocketModel(folder, max_tokens=4).ask(PLAN)
+    (reply,) = await PocketModel(folder=folder, max_tokens=4).ask(PLAN)
     assert reply.prompt[0].content.startswith("<text> Mia has n0 apples and buys n1 more. How many apples")
 
 

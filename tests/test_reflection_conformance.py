@@ -33,7 +33,8 @@ def judging(question: Question, index: int) -> dict[str, str]:
 
 
 def case(candidate: Any, **parts: Any) -> Case:
-    reply = Reply(str(candidate), prompt=(), prompt_logprobs=array("f", [-1.0 if candidate == 3 else -9.0]))
+    surprise = array("f", [-1.0 if candidate == 3 else -9.0])
+    reply = Reply(str(candidate), prompt=(), prompt_ids=array("i", [1, 2]), prompt_logprobs=surprise)
     inputs = {"expression": "a + b", "values": {"a": 1, "b": 2}}
     return Case(**{"step": SUM, "candidate": candidate, "inputs": inputs, "reply": reply, **parts})
 
@@ -94,7 +95,7 @@ SUBJECTS = {
         lambda: Judge("adds up", ScriptedModel(judging)),
         broken=lambda: (Judge("adds up", ScriptedModel([])), case(3)),
     ),
-    "typical": Subject(lambda: Typical(2, 4), broken=lambda: (Typical(2, 4), case(3, reply="not a reply"))),
+    "typical": Subject(lambda: Typical(2, 4, 3), broken=lambda: (Typical(2, 4, 3), case(3, reply="not a reply"))),
 }
 
 

@@ -13,7 +13,9 @@ import pytest
 
 from surefoot.models.packaged import PocketModel
 from surefoot.models.question import Question
-from surefoot.training import evidence, foreign, pocket, rules, traces, word_problems
+from surefoot.training import evidence, foreign, pocket, rules, traces
+from surefoot.training.run import Recipe, Run
+from surefoot.training.word_problems import WordProblems
 
 SHAPE = pocket.Shape(vocabulary=1024, width=32, layers=1, heads=2, inner=64)
 
@@ -42,14 +44,12 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     rng = Random(1)
     corpus = pocket.corpus([traces.mixed(rng, traces.TRAIN_SEED) for _ in range(600)])
     pocket.train_tokenizer(corpus, SHAPE.vocabulary).save(str(out / "tokenizer.json"))
-    recipe = word_problems.Recipe(0.01, out, threads=1, shape=SHAPE, batch_tokens=8192)
-    word_problems.Run(recipe).train()
+    Run(Recipe(0.01, out, threads=1, shape=SHAPE, batch_tokens=8192), WordProblems()).train()
     return out
 
 
 def test_a_run_resumes_where_it_was_saved(trained: Path) -> None:
-    recipe = word_problems.Recipe(0.01, trained, threads=1, shape=SHAPE)
-    again = word_problems.Run(recipe)
+    again = Run(Recipe(0.01, trained, threads=1, shape=SHAPE), WordProblems())
     assert again.progress.step > 0
     assert again.rate() == pytest.approx(0, abs=1e-5), "the planned time is used up"
     losses = [json.loads(line)["loss"] for line in (trained / "log.jsonl").read_text().splitlines()]
@@ -60,7 +60,7 @@ def test_a_run_resumes_where_it_was_saved(trained: Path) -> None:
 async def test_the_exported_weights_are_a_pocket_model(trained: Path) -> None:
     folder = trained / "model"
     (folder / "card.json").write_text("{}")
-    model = PocketModel(folder, max_tokens=8)
+    model = PocketModel(folder=folder, max_tokens=8)
     (reply,) = await model.ask(Question("plan", "Ann has 3 pens and buys 4. How many pens has she?", seed=1))
     assert reply.token_ids is not None and reply.prompt_logprobs is not None
 

@@ -47,11 +47,12 @@ class Case:
 class Reading:
     """What the model makes of one text.
 
-    `prompt_nll` has one entry in nats per prompt token after the first. `none` is the probability that
+    `prompt_nll` has one entry in nats per prompt token after the first of `prompt_ids`. `none` is the probability that
     the reply starts with `none`. `replies` holds the greedy reply and then the sampled ones; `reply_nll`
     is the summed negative log-likelihood of each at temperature 1.
     """
 
+    prompt_ids: tuple[int, ...]
     prompt_nll: tuple[float, ...]
     none: float
     replies: tuple[str, ...]
@@ -82,7 +83,7 @@ class Reader:
         first = logp[-1].expand(samples + 1, -1)
         replies, scores = self._decode(first, cache, temperature, generator)
         none = float(logp[-1, self._none].exp())
-        return Reading(tuple(round(float(x), 3) for x in nll), round(none, 5), replies, scores)
+        return Reading(tuple(ids[0].tolist()), tuple(round(float(x), 3) for x in nll), round(none, 5), replies, scores)
 
     def _decode(
         self, logp: torch.Tensor, cache: Any, temperature: float, generator: torch.Generator
@@ -212,6 +213,7 @@ def record(reader: Reader, case: Case, samples: int, temperature: float) -> dict
     view = reader.read(toggled(case.text), 0, 1.0, seed)
     return {
         **asdict(case),
+        "prompt_ids": reading.prompt_ids,
         "prompt_nll": reading.prompt_nll,
         "none": reading.none,
         "reply_nll": reading.reply_nll,

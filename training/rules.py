@@ -18,14 +18,14 @@ import json
 import math
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, astuple, dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 from scipy.stats import beta
 
-from surefoot.reflection.typical import limits, surprise
+from surefoot.reflection.typical import Surprise, limits, surprise
 from surefoot.training import traces
 
 Record = dict[str, Any]
@@ -34,14 +34,6 @@ POSITIONS = 512
 MAX_REPLY = 140
 QUANTILE = 0.99
 MARGIN = 1.1
-
-
-@dataclass(frozen=True)
-class Thresholds:
-    """Limits on a prompt's surprise in nats: of its mean token and of its worst."""
-
-    mean: float
-    worst: float
 
 
 @dataclass(frozen=True)
@@ -60,15 +52,15 @@ class Score:
         return self.right / self.accepted if self.accepted else 1.0
 
 
-def statistics(record: Record) -> tuple[float, float]:
-    """Surprise of a prompt's mean token and of its worst, in nats."""
-    return surprise([-nll for nll in record["prompt_nll"]])
+def prompt(record: Record) -> tuple[list[float], list[int]]:
+    """Log-probabilities and ids of a record's prompt."""
+    return [-nll for nll in record["prompt_nll"]], record["prompt_ids"]
 
 
-def calibrate(records: Sequence[Record]) -> Thresholds:
-    """MARGIN times the QUANTILE of each statistic over the records that have an answer."""
-    known = ([-nll for nll in r["prompt_nll"]] for r in records if r["answer"] is not None)
-    return Thresholds(*(round(limit * MARGIN, 3) for limit in limits(known, QUANTILE)))
+def calibrate(records: Sequence[Record]) -> Surprise:
+    """MARGIN times the QUANTILE of each figure over the records that have an answer."""
+    found = limits((prompt(r) for r in records if r["answer"] is not None), QUANTILE)
+    return Surprise(*(round(limit * MARGIN, 3) for limit in astuple(found)))
 
 
 def share(right: int, total: int) -> dict[str, float]:
@@ -141,12 +133,13 @@ def checked(rule: Rule) -> Rule:
     return stricter
 
 
-def typical(rule: Rule, within: Thresholds) -> Rule:
+def typical(rule: Rule, within: Surprise) -> Rule:
     """The rule, abstaining from texts that do not look like what the model was taught."""
 
     def stricter(record: Record) -> str | None:
-        mean, worst = statistics(record)
-        return rule(record) if mean <= within.mean and worst <= within.worst else None
+        seen = surprise(*prompt(record))
+        usual = all(one <= most for one, most in zip(astuple(seen), astuple(within), strict=True))
+        return rule(record) if usual else None
 
     return stricter
 
@@ -171,7 +164,7 @@ def taught(rule: Rule, shapes: frozenset[str]) -> Rule:
     return stricter
 
 
-def rules(within: Thresholds, shapes: frozenset[str]) -> dict[str, Rule]:
+def rules(within: Surprise, shapes: frozenset[str]) -> dict[str, Rule]:
     """The rules under study by name; each "+" adds a reason to abstain."""
     made: dict[str, Rule] = {"one_sample": one_sample}
     bases = {"greedy": greedy, **{f"ahead{lead}": ahead(lead, 12) for lead in (2, 3, 4)}}
@@ -205,7 +198,7 @@ def _group(family: str) -> str:
 
 def report(records: Sequence[Record], card: dict[str, Any]) -> list[dict[str, Any]]:
     """One line per rule: problems, variants, and wrong acceptances per family of other texts."""
-    within = Thresholds(**card["typical"])
+    within = Surprise(**card["typical"])
     groups: dict[str, list[Record]] = {}
     for r in records:
         groups.setdefault(_group(r["family"]), []).append(r)
