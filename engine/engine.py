@@ -46,6 +46,10 @@ if TYPE_CHECKING:
 Listener = Callable[[JournalRecord], None]
 
 
+SETTLED = (Outcome.VERIFIED, Outcome.UNVERIFIED, Outcome.ABSTAINED)
+"""Outcomes of a run that there is nothing to go on with."""
+
+
 class Engine:
     """Completes tasks: plans, executes, verifies every step, records everything.
 
@@ -199,7 +203,7 @@ class Engine:
         if run_id in self._flows:
             raise SetupError(f"the run {run_id} is under way in this engine: wait for it, or cancel it first")
         info = self.store.run(run_id)
-        if info.outcome in (Outcome.VERIFIED, Outcome.UNVERIFIED, Outcome.ABSTAINED):
+        if info.outcome in SETTLED:
             return self._stored(run_id, Output(output))
         flow = self._reopen(run_id, budget, on_record, Output(output))
         try:
@@ -297,20 +301,30 @@ class Engine:
     def graph(self) -> CompiledStateGraph[Any, Any, Any, Any]:
         """The phases as a compiled LangGraph graph, to run on its own or as a node of another graph.
 
-        State in: `task`, and `inputs` where it has any; or the `run_id` of a run to go on with. State out:
-        `run_id`, `outcome`, `output`, `reason`. A question to a person is a LangGraph interrupt, so the outer
-        graph needs a checkpointer where tools ask for approval.
+        Its nodes are async: call it with `ainvoke`. State in: `task`, and `inputs` where it has any; or the `run_id`
+        of a run to go on with. State out: `run_id`, `outcome`, `output`, `reason`. A question to a person is a
+        LangGraph interrupt, so the outer graph needs a checkpointer where tools ask for approval.
         """
         if self._graph is None:
             self._graph = build(self)
         return self._graph
 
+    def enter(self, cursor: Cursor) -> Flow:
+        """For the graph's first node: the run to go on with, or a new one."""
+        run_id, task = cursor.get("run_id"), cursor.get("task", "")
+        if run_id is None or (task and self._over(run_id, task)):
+            return self._begin(task, cursor.get("inputs"), Output())
+        return self.open(cursor)
+
+    def _over(self, run_id: str, task: str) -> bool:
+        """Whether a run is no answer to a task that is asked now: it was for another one, or it has ended."""
+        if run_id in self._flows:
+            return False
+        return self.store.task(run_id).goal.strip() != task.strip() or self.store.run(run_id).outcome in SETTLED
+
     def open(self, cursor: Cursor) -> Flow:
-        """For the graph's nodes: the run under way, taken up again, or begun."""
-        run_id = cursor.get("run_id")
-        if run_id is None:
-            return self._begin(cursor.get("task", ""), cursor.get("inputs"), Output())
-        return self._flows.get(run_id) or self._reopen(run_id)
+        """For the graph's other nodes: the run under way, or taken up again."""
+        return self._flows.get(cursor["run_id"]) or self._reopen(cursor["run_id"])
 
     def close_run(self, flow: Flow) -> None:
         """For the graph's last node: lets go of a run that the graph itself began."""
@@ -368,7 +382,12 @@ class Engine:
         kit = self._kit(settings, kind)
         check_fixed(kit, self.planner, task)
         journal = self.store.begin(
-            task, config=self._config(settings), seed=settings.seed, target=task.target, source=source
+            task,
+            config=self._config(settings),
+            seed=settings.seed,
+            target=task.target,
+            source=source,
+            policies=[model.policy for model in self.models.values()],
         )
         flow = self._flow(kit, task, journal, RunState(), on_record)
         root = root_step(task, self.planner, self.final)

@@ -1,4 +1,4 @@
-"""The phases of a run as a LangGraph graph: plan -> work -> reflect -> (plan | work | ask | finish).
+"""The phases of a run as a LangGraph graph: begin -> plan -> work -> reflect -> (plan | work | ask | finish).
 
 The graph's state is a cursor: which run, and how it ended. Everything else is in the journal, so a checkpoint
 stays small however long the run is, and a graph that is resumed in another process finds its run again by id.
@@ -18,7 +18,11 @@ if TYPE_CHECKING:
 
 
 class Cursor(TypedDict, total=False):
-    """State of the graph. In: `task` (and `inputs`), or the `run_id` of a run to go on with. Out: the rest."""
+    """State of the graph. In: `task` (and `inputs`), or the `run_id` of a run to go on with. Out: the rest.
+
+    A graph that keeps its state hands in the `run_id` of the run before: another task, or the same one again after
+    it has ended, is a new run.
+    """
 
     task: str
     inputs: dict[str, Any]
@@ -31,34 +35,42 @@ class Cursor(TypedDict, total=False):
 class Desk(Protocol):
     """Where the graph's nodes find their runs."""
 
+    def enter(self, cursor: Cursor) -> Flow:
+        """The run that the cursor asks for: the one of its id, or a new one for its task."""
+        ...
+
     def open(self, cursor: Cursor) -> Flow:
-        """The run under way, the run of the cursor's id taken up again, or a new one for its task."""
+        """The run of the cursor's id: the one under way, or taken up again."""
         ...
 
     def close_run(self, flow: Flow) -> None: ...
 
 
-def build(desk: Desk, checkpointer: Any = None) -> CompiledStateGraph[Any, Any, Any, Any]:
-    """The compiled graph. Without a checkpointer of its own it takes part in that of the graph it is a node of."""
-    from langgraph.graph import END, START, StateGraph
-    from langgraph.types import interrupt
+class Phases:
+    """The nodes. They keep nothing: each finds its run by the cursor."""
 
-    async def plan(cursor: Cursor) -> Cursor:
-        flow = desk.open(cursor)
-        await flow.lead()
-        return {"run_id": flow.run_id}
+    def __init__(self, desk: Desk) -> None:
+        self.desk = desk
 
-    async def work(cursor: Cursor) -> Cursor:
-        await desk.open(cursor).work()
+    async def begin(self, cursor: Cursor) -> Cursor:
+        return {"run_id": self.desk.enter(cursor).run_id}
+
+    async def plan(self, cursor: Cursor) -> Cursor:
+        await self.desk.open(cursor).lead()
         return {}
 
-    async def reflect(cursor: Cursor) -> Cursor:
-        flow = desk.open(cursor)
-        await flow.lead(planning=False)
+    async def work(self, cursor: Cursor) -> Cursor:
+        await self.desk.open(cursor).work()
         return {}
 
-    async def ask(cursor: Cursor) -> Cursor:
-        flow = desk.open(cursor)
+    async def reflect(self, cursor: Cursor) -> Cursor:
+        await self.desk.open(cursor).lead(planning=False)
+        return {}
+
+    async def ask(self, cursor: Cursor) -> Cursor:
+        from langgraph.types import interrupt
+
+        flow = self.desk.open(cursor)
         flow.pause()
         await flow.barrier()
         # The engine's own graph only has to stop: what LangGraph keeps must be small, and fit into msgpack.
@@ -66,23 +78,31 @@ def build(desk: Desk, checkpointer: Any = None) -> CompiledStateGraph[Any, Any, 
         answer(flow, interrupt({"run_id": flow.run_id, "questions": questions}))
         return {}
 
-    async def finish(cursor: Cursor) -> Cursor:
-        flow = desk.open(cursor)
+    async def finish(self, cursor: Cursor) -> Cursor:
+        flow = self.desk.open(cursor)
         ending = flow.finish()
         await flow.barrier()
-        desk.close_run(flow)
+        self.desk.close_run(flow)
         output = None if flow.owned else ending.output
         return {"outcome": ending.outcome.value, "output": output, "reason": ending.reason}
 
-    def after(cursor: Cursor) -> str:
-        return desk.open(cursor).phase()
+    def after(self, cursor: Cursor) -> str:
+        return self.desk.open(cursor).phase()
 
+
+def build(desk: Desk, checkpointer: Any = None) -> CompiledStateGraph[Any, Any, Any, Any]:
+    """The compiled graph. Without a checkpointer of its own it takes part in that of the graph it is a node of."""
+    from langgraph.graph import END, START, StateGraph
+
+    phases = Phases(desk)
     graph = StateGraph(Cursor)
-    for node in (plan, work, reflect, ask):
-        graph.add_node(node.__name__, node)
-        graph.add_conditional_edges(node.__name__, after, ["plan", "work", "reflect", "ask", "finish"])
-    graph.add_node("finish", finish)
-    graph.add_edge(START, "plan")
+    graph.add_node("begin", phases.begin)
+    for name in ("plan", "work", "reflect", "ask"):
+        graph.add_node(name, getattr(phases, name))
+        graph.add_conditional_edges(name, phases.after, ["plan", "work", "reflect", "ask", "finish"])
+    graph.add_node("finish", phases.finish)
+    graph.add_edge(START, "begin")
+    graph.add_edge("begin", "plan")
     graph.add_edge("finish", END)
     return graph.compile(checkpointer=checkpointer, name="surefoot")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import weakref
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import cache
 from importlib import metadata
@@ -93,8 +93,12 @@ class Store:
         parent: str | None = None,
         source: str | None = None,
         workspace: str | None = None,
+        policies: Iterable[Policy] = (),
     ) -> Journal:
-        """A new run, durable before this returns. `parent` is the run that it is forked from."""
+        """A new run, durable before this returns. `parent` is the run that it is forked from.
+
+        `policies` are those that it may use: they get their numbers in the same transaction, not in one each.
+        """
         if not -(2**63) <= seed < 2**63:
             raise StoreError(f"the seed {seed} is too long: give one of 64 bits")
         asked = task_row(task, source)
@@ -110,12 +114,17 @@ class Store:
             "workspace": workspace,
             "created_at": time.time(),
         }
+        fresh = [policy for policy in policies if _key(policy) not in self._ids]
 
-        def work(connection: Connection) -> int:
+        def work(connection: Connection) -> tuple[int, list[int]]:
+            numbers = [_policy_number(connection, policy) for policy in fresh]
             task_id = _get_or_insert(connection, TASK, {"digest": asked["digest"]}, asked)
-            return _insert(connection, RUN, {"task": task_id, **row})
+            return _insert(connection, RUN, {"task": task_id, **row}), numbers
 
-        return TableJournal(self._writer, row["run_id"], self._writer.do(work), 0, self._known, self)
+        run, numbers = self._writer.do(work)
+        for policy, number in zip(fresh, numbers, strict=True):
+            self._know(policy, number)
+        return TableJournal(self._writer, row["run_id"], run, 0, self._known, self)
 
     def reopen(self, run_id: str) -> Journal:
         """Go on with a run: numbers continue behind its last durable record."""
@@ -186,14 +195,14 @@ class Store:
 
     def policy(self, policy: Policy) -> int:
         """Its number in this store, given to it at the first call. The parent does not tell policies apart."""
-        key = replace(policy, parent=None)
+        key = _key(policy)
         if key not in self._ids:
-            columns = asdict(policy)
-            same = {name: value for name, value in columns.items() if name != "parent"}
-            number = self._writer.do(lambda connection: _get_or_insert(connection, POLICY, same, columns))
-            self._known.setdefault(number, policy)
-            self._ids[key] = number
+            self._know(policy, self._writer.do(lambda connection: _policy_number(connection, policy)))
         return self._ids[key]
+
+    def _know(self, policy: Policy, number: int) -> None:
+        self._known.setdefault(number, policy)
+        self._ids[_key(policy)] = number
 
     def policies(self) -> dict[int, Policy]:
         """Every policy of the store, by number."""
@@ -258,6 +267,18 @@ def _infos() -> Select[Any]:
 
 def _insert(connection: Connection, table: Table, columns: Columns) -> int:
     return int(connection.execute(insert(table).values(columns).returning(table.c.id)).scalar_one())
+
+
+def _key(policy: Policy) -> Policy:
+    """What tells policies apart: all but the parent."""
+    return replace(policy, parent=None)
+
+
+def _policy_number(connection: Connection, policy: Policy) -> int:
+    columns = asdict(policy)
+    return _get_or_insert(
+        connection, POLICY, {name: value for name, value in columns.items() if name != "parent"}, columns
+    )
 
 
 def _get_or_insert(connection: Connection, table: Table, same: Columns, columns: Columns) -> int:

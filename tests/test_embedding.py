@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import pytest
 
@@ -129,6 +129,35 @@ async def test_the_graph_works_as_a_node_of_another_graph(store: Store) -> None:
     ended = await graph.compile().ainvoke({"task": "add"})
     assert ended["doubled"] == 4
     assert ended["outcome"] == "verified"
+
+
+class Kept(TypedDict, total=False):
+    """What an outer graph keeps from one call to the next."""
+
+    task: str
+    run_id: str
+    output: Any
+    outcome: str
+
+
+@pytest.mark.anyio
+async def test_another_task_in_a_graph_that_keeps_its_state_is_another_run(store: Store) -> None:
+    from langgraph.checkpoint.memory import InMemorySaver
+    from langgraph.graph import END, START, StateGraph
+
+    plan = Plan((Step("s", "Say it."),), ref("s"))
+    said = iter(["17", "17", "99", "99", "5", "5"])
+    one = Engine(ScriptedModel(lambda question, index: next(said)), planner=plan, store=store)
+    graph = StateGraph(Kept)
+    graph.add_node("engine", one.graph)
+    graph.add_edge(START, "engine")
+    graph.add_edge("engine", END)
+    outer = graph.compile(checkpointer=InMemorySaver())
+    where: Any = {"configurable": {"thread_id": "1"}}
+    ended = [await outer.ainvoke({"task": task}, where) for task in ("the first", "the second", "the second")]
+    assert [one["output"] for one in ended] == ["17", "99", "5"]
+    assert len({one["run_id"] for one in ended}) == 3
+    assert [store.task(one["run_id"]).goal for one in ended] == ["the first", "the second", "the second"]
 
 
 @pytest.mark.anyio
