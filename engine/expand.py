@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from surefoot.engine.act import proposed
 from surefoot.engine.desk import Desk
 from surefoot.engine.state import StepState
 from surefoot.planners.canonical import step_digests
-from surefoot.planners.refs import siblings
+from surefoot.planners.refs import is_marker, siblings
 from surefoot.planners.structure import needs
 from surefoot.reflection.canonical import canonical
 from surefoot.reflection.trust import EXACT, Support
@@ -17,6 +18,7 @@ from surefoot.storage.records import Event, Json, Plan, PlannedStep, Step
 
 def expand(desk: Desk, step: StepState, plan: Plan, backing: Support | None, attempt: int | None) -> None:
     """Puts an accepted plan in place: first its steps, then the event that brings them to life."""
+    plan = typed(plan, step.step.contract.gives)
     extend = bool(step.children) and step.status == "expanded"
     places = {one.id: desk.seq() for one in plan.steps}
     known = {**step.children, **places} if extend else places
@@ -34,6 +36,26 @@ def expand(desk: Desk, step: StepState, plan: Plan, backing: Support | None, att
         data |= {"p": backing.p, "bound": backing.bound, "basis": backing.basis}
     desk.let_go(step)
     desk.record(Event(desk.seq(), "planned", step.seq, attempt, data))
+
+
+TEXT: Json = {"type": "string"}
+
+
+def typed(plan: Plan, gives: Json) -> Plan:
+    """The plan with its wanted type given to the step whose output is all of its own: so that it is asked for.
+
+    A tool delivers what it delivers, and plain text is what a model gives anyhow.
+    """
+    last = plan.output.get("$ref") if is_marker(plan.output) else None
+    if gives is None or gives == TEXT or last is None:
+        return plan
+
+    def one(step: Step) -> Step:
+        if step.id != last or step.tool is not None or step.contract.gives is not None:
+            return step
+        return replace(step, contract=replace(step.contract, gives=gives))
+
+    return replace(plan, steps=tuple(map(one, plan.steps)))
 
 
 def carried(desk: Desk, step: StepState, plan: Plan) -> Plan:

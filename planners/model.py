@@ -122,6 +122,8 @@ def context(request: Request) -> dict[str, Json]:
     seen: dict[str, Json] = {}
     if request.inputs:
         seen["inputs"] = dict(request.inputs)
+    if request.step.contract.gives is not None:
+        seen["JSON Schema of the output"] = request.step.contract.gives
     if request.tools:
         seen["tools"] = [
             {"name": tool.name, "description": tool.description, "parameters": tool.parameters}

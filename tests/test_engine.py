@@ -246,6 +246,29 @@ def test_a_refuted_result_suspects_a_sub_plan_for_what_was_committed_under_it(st
     assert result.reliability.predicted == pytest.approx(1 / (1 + (1 / 9) ** 2))
 
 
+class Person(BaseModel):
+    name: str
+    age: int
+
+
+def test_the_wanted_type_is_told_to_whoever_makes_the_plan_and_to_the_step_that_delivers_it(store: Store) -> None:
+    plan: Json = {"steps": [{"id": "who", "goal": "Who is it?"}], "output": {"$ref": "who"}}
+    model = ScriptedModel(lambda question, index: plan if question.role == "plan" else '{"name": "Al", "age": 5}')
+    result = Engine(model, store=store).run("Who is it?", output=Person)
+    assert result.output == Person(name="Al", age=5)
+    asked = {question.role: question for question in model.questions}
+    assert asked["plan"].inputs["JSON Schema of the output"] == Person.model_json_schema()
+    assert asked["act"].output_schema == Person.model_json_schema()
+
+
+def test_the_wanted_type_is_asked_of_a_fixed_plan_too(store: Store) -> None:
+    plan = Plan((Step("s", "Answer."),), ref("s"))
+    assert Engine(lambda_model("7"), planner=plan, store=store).run("count", output=int).output == 7
+    asked = ScriptedModel(lambda question, index: "plain words")
+    assert Engine(asked, planner=plan, store=store).run("say", output=str).output == "plain words"
+    assert all(question.output_schema is None for question in asked.questions)
+
+
 def test_a_verdict_can_blame_a_step(store: Store) -> None:
     @verifier
     def checks_out(candidate: Json) -> Verdict:
