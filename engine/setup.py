@@ -13,6 +13,7 @@ from surefoot.engine.decide import Prior
 from surefoot.engine.kit import ROOT, Kit, Settings
 from surefoot.models.question import Model
 from surefoot.models.registry import load
+from surefoot.models.schema import check
 from surefoot.planners.fixed import FixedPlanner
 from surefoot.planners.model import ModelPlanner
 from surefoot.planners.planner import Planner
@@ -68,6 +69,8 @@ class Output:
                 self.schema = self.adapter.json_schema()
             except PydanticSchemaGenerationError as error:
                 raise SetupError(f"output={type_!r} is no type that pydantic knows: {error}") from None
+        if self.schema is not None:
+            check(self.schema)  # a wrong one would be found when all the work is done
 
     @property
     def checks(self) -> tuple[Verifier, ...]:
@@ -187,6 +190,9 @@ def root_step(task: Task, planner: Planner, final: Iterable[Verifier]) -> Step:
 def check_fixed(kit: Kit, planner: Planner, task: Task) -> None:
     """A fixed plan that cannot be carried out is the caller's mistake. Raises PlanError."""
     if isinstance(planner, FixedPlanner):
+        for step in planner.plan.steps:
+            for schema in filter(None, (step.contract.takes, step.contract.gives)):
+                check(schema)
         found = kit.defects(planner.plan, task.inputs)
         if found:
             raise PlanError(found)

@@ -16,6 +16,7 @@ from surefoot.planners import planner
 from surefoot.reflection import verifier
 from surefoot.storage.errors import SetupError, StoreError
 from surefoot.storage.records import (
+    Contract,
     Json,
     Plan,
     Step,
@@ -261,3 +262,14 @@ def test_an_output_type_that_the_schema_cannot_say_in_full_is_still_held(store: 
     assert result.outcome in (Outcome.VERIFIED, Outcome.ABSTAINED)
     if result:
         assert result.output == datetime.date(2026, 1, 31)
+
+
+@pytest.mark.parametrize("wrong", [{"type": "banana"}, {"type": ["string", 7]}, {"required": "name"}])
+def test_a_schema_that_is_none_is_found_before_anything_runs(store: Store, wrong: Json) -> None:
+    model = ScriptedModel([])
+    with pytest.raises(SetupError):
+        engine(store, model).run("say", output=wrong)
+    plan = Plan((Step("s", "Say.", contract=Contract(gives=wrong)),), ref("s"))
+    with pytest.raises(SetupError):
+        engine(store, model, planner=plan).run("say")
+    assert store.runs() == [] and not model.questions

@@ -161,11 +161,22 @@ def near_miss(rng: Random) -> Trace:
 
 
 def _finished(text: str, rng: Random) -> str:
-    """The text with or without the data set's trailing sentences, rarely without its last mark."""
+    """The text with or without the data set's trailing sentences, and as people type: a mark or a capital may lack."""
     text = text.strip()
+    if rng.random() < 0.2:
+        text = _sloppy(text, rng)
     if rng.random() < 0.6:
         return text + TRAILER
-    return text.rstrip("?.") if rng.random() < 0.05 else text
+    return text.rstrip("?.") if rng.random() < 0.15 else text
+
+
+def _sloppy(text: str, rng: Random) -> str:
+    """Without one of its commas, or all, or without its first capital; numbers keep theirs."""
+    commas = [match.start() for match in re.finditer(r",(?![0-9])", text)]
+    if rng.random() < 0.25 or not commas:
+        return text[0].lower() + text[1:]
+    gone = set(commas if rng.random() < 0.4 else rng.sample(commas, 1))
+    return "".join(letter for place, letter in enumerate(text) if place not in gone)
 
 
 def _varied(problem: Problem, rng: Random) -> str:
