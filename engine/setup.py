@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,7 @@ from surefoot.reflection.schema import SchemaCheck
 from surefoot.reflection.typical import Typical
 from surefoot.reflection.verifier import Case, Verifier
 from surefoot.storage.errors import PlanError, SetupError
+from surefoot.storage.jsonable import to_json
 from surefoot.storage.records import ANYTHING, Budget, Contract, Json, Plan, Role, Step, Task, Verdict
 from surefoot.tools.registry import Registry
 
@@ -178,7 +180,21 @@ def task_for(
         raise SetupError("the task is empty: say what is to be done")
     if target is not None and not 0 < target < 1:
         raise SetupError(f"target={target} is no probability between 0 and 1")
-    return Task(goal.strip(), dict(inputs or {}), output.schema, None, target, budget or Budget())
+    limits = budget or Budget()
+    for name, limit in asdict(limits).items():
+        if limit is not None and not limit >= 0:
+            raise SetupError(f"a budget of {name}={limit} is no limit: give 0 or more, or None for none")
+    return Task(goal.strip(), _plain(inputs), output.schema, None, target, limits)
+
+
+def _plain(inputs: Mapping[str, Json] | None) -> dict[str, Json]:
+    """The inputs as the JSON values that the record will hold, so that a run sees what a resumed one would."""
+    if inputs is not None and not isinstance(inputs, Mapping):
+        raise SetupError(f"inputs are values by name, as in inputs={{'rows': [1, 2]}}, not {type(inputs).__name__}")
+    try:
+        return dict(to_json(inputs or {}))
+    except (TypeError, ValueError) as error:
+        raise SetupError(f"the inputs cannot be kept: {error}") from error
 
 
 def root_step(task: Task, planner: Planner, final: Iterable[Verifier]) -> Step:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -273,3 +274,18 @@ def test_a_schema_that_is_none_is_found_before_anything_runs(store: Store, wrong
     with pytest.raises(SetupError):
         engine(store, model, planner=plan).run("say")
     assert store.runs() == [] and not model.questions
+
+
+@pytest.mark.parametrize("budget", [Budget(steps=-1), Budget(usd=float("nan")), Budget(seconds=-0.5)])
+def test_a_budget_that_is_no_limit_is_refused(store: Store, budget: Budget) -> None:
+    with pytest.raises(SetupError, match="is no limit"):
+        engine(store, ScriptedModel([])).run("say", budget=budget)
+
+
+def test_inputs_are_what_the_record_holds_or_are_refused(store: Store) -> None:
+    plan = Plan((Step("s", tool="calculator", args={"expression": "a", "values": {"a": given("half")}}),), ref("s"))
+    one = Engine(ScriptedModel([]), planner=plan, tools=["calculator"], store=store)
+    assert one.run("halve", inputs={"half": Fraction(1, 2)}).output == one.run("halve", inputs={"half": "1/2"}).output
+    for wrong in ({"a": object()}, [1, 2], {"a": 10**5000}):
+        with pytest.raises(SetupError, match="inputs"):
+            one.run("halve", inputs=wrong)  # type: ignore[arg-type]
