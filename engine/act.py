@@ -14,10 +14,11 @@ from surefoot.engine.desk import Desk
 from surefoot.engine.recorder import Conversation
 from surefoot.engine.state import StepState
 from surefoot.models.answer import answer
+from surefoot.models.failures import charged
 from surefoot.models.question import ChatMessage, Model, Question, Reply, ToolRequest
 from surefoot.planners.refs import copied
 from surefoot.reflection.verifier import Case, Verifier
-from surefoot.storage.errors import Retry, RunError, SurefootError, ToolError
+from surefoot.storage.errors import ModelError, Retry, RunError, SurefootError, ToolError
 from surefoot.storage.records import (
     Attempt,
     AttemptRole,
@@ -179,7 +180,11 @@ class Metered:
 
     async def ask(self, question: Question, n: int = 1) -> Sequence[Reply]:
         async with self.account.reserve(self.model.estimate(question, n)):
-            replies = await self.model.ask(question, n)
+            try:
+                replies = await self.model.ask(question, n)
+            except ModelError as error:
+                self.account.spent.add(charged(error))
+                raise
             for reply in replies:
                 self.account.spent.add(reply.usage)
                 if self.note is not None:

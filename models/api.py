@@ -5,15 +5,19 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+import warnings
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import reduce
+from operator import add
 from typing import Any
+from urllib.parse import urlsplit
 
 import tenacity
 
 from surefoot.models.chat import Chat, render, wire
-from surefoot.models.completion import Price, answered, ceiling, size, to_reply
-from surefoot.models.failures import PassingTrouble, classify
+from surefoot.models.completion import Price, answered, ceiling, size, sound_json, sound_messages, to_reply
+from surefoot.models.failures import PassingTrouble, charge, charged, classify
 from surefoot.models.forbid import check_allowed
 from surefoot.models.gateway import accepted, litellm, missing_key, provider
 from surefoot.models.loop import elsewhere
@@ -40,7 +44,7 @@ class ApiModel:
 
     Costs, in `usage.usd`: the server's own figure; else `price`; else litellm's price map, from the usage
     reported; else 0. `Reply.sampling["cost_source"]` says which. Requests that failed after the server
-    reported usage count too.
+    reported usage count too: in the reply, or, where there is none, in the error (`failures.charged`).
     """
 
     def __init__(
@@ -65,10 +69,11 @@ class ApiModel:
 
         `price` is in US dollars a million tokens (prompt, completion). `structured` asks for JSON by schema
         natively, not in words alone. `token_ids` asks servers that can (vLLM) for exact token ids and
-        log-probabilities. `extra` goes to litellm as it is.
+        log-probabilities. `extra` goes to litellm as it is. Raises SetupError for a name that is no model's, and for
+        a `base_url` that is no http(s) URL or holds a password.
         """
         self.name = canonical(name)
-        self._base_url = base_url
+        self._base_url = address(base_url) if base_url else None
         self._api_key = api_key
         self._timeout = timeout
         self._deadline = deadline
@@ -82,17 +87,21 @@ class ApiModel:
         self._extra = dict(extra or {})
         self._slots = asyncio.Semaphore(concurrency)
         self._checked = False
+        self._rate = 0.0
+        """US dollars a token: the most that the server has reported for a reply so far."""
 
     @property
     def policy(self) -> Policy:
         return Policy(self.name)
 
     def estimate(self, question: Question, n: int = 1) -> Usage:
+        """Upper bound. Its dollars are 0 as long as there is neither a price nor a cost that the server reported."""
         chat = render(question)
         asked = json.dumps([chat.tools, chat.response_format], default=str)
         prompt = size(chat.messages) + len(asked.encode()) + 16 * len(chat.messages) + TEMPLATE_TOKENS
         one = ceiling(self.name, prompt, question.max_tokens or self._max_tokens, self._price)
-        return Usage(0, n, one.prompt_tokens * n, one.completion_tokens * n, 0, one.usd * n)
+        usd = max(one.usd, self._rate * one.tokens)
+        return Usage(0, n, one.prompt_tokens * n, one.completion_tokens * n, 0, usd * n)
 
     async def ask(self, question: Question, n: int = 1) -> list[Reply]:
         """`n` replies. Where some samples fail and others do not, the failed ones are replies with `error`."""
@@ -110,7 +119,7 @@ class ApiModel:
             )
         key = missing_key(self.name) if self._api_key is None else None
         if key is not None and self._base_url is None:
-            raise ModelRefused(f"{self.name} needs a key: set {key} or pass api_key")
+            raise ModelRefused(f"{self.name} needs a key: set {key} or SUREFOOT_API_KEY")
         if key is not None:
             self._api_key = "none"  # servers of one's own take any key, but the client insists on one
         self._checked = True
@@ -119,19 +128,32 @@ class ApiModel:
 
     async def _samples(self, question: Question, n: int) -> list[Reply]:
         self.check()
-        chat = render(question)
+        chat = _sound(render(question))
         results = await asyncio.gather(
             *(self._sample(question, chat, index) for index in range(n)), return_exceptions=True
         )
         errors = [result for result in results if isinstance(result, BaseException)]
         unknown = [error for error in errors if not isinstance(error, ModelError)]
-        if errors and (unknown or len(errors) == n):
-            raise (unknown or errors)[0]
+        if unknown:
+            raise unknown[0]
+        failed = [error for error in errors if isinstance(error, ModelError)]
+        if failed and len(failed) == n:
+            raise charge(failed[0], reduce(add, map(charged, failed)))
         return [_failed(self.name, chat, result) if isinstance(result, BaseException) else result for result in results]
 
     async def _sample(self, question: Question, chat: Chat, index: int) -> Reply:
-        params = self._params(question, index)
         wasted: list[Usage] = []
+        try:
+            reply = await self._retried(chat, self._params(question, index), wasted)
+        except ModelError as error:
+            charge(error, sum(wasted, Usage()))
+            raise
+        if not wasted:
+            return reply
+        return replace(reply, retries=len(wasted), usage=sum(wasted, reply.usage))
+
+    async def _retried(self, chat: Chat, params: dict[str, Any], wasted: list[Usage]) -> Reply:
+        """The first reply that is whole. `wasted` gets the usage of each request before it."""
 
         async def attempt() -> Reply:
             try:
@@ -149,15 +171,14 @@ class ApiModel:
         async with self._slots:
             try:
                 async with asyncio.timeout(self._deadline):
-                    reply: Reply = await retrying(attempt)
+                    return await retrying(attempt)
             except TimeoutError:
                 text = f"{self.name}: no answer within {self._deadline:g} s, retries included; raise `deadline`"
                 raise ModelUnavailable(text) from None
             except PassingTrouble as trouble:
-                raise ModelUnavailable(f"{trouble} (tries: {len(wasted)})") from trouble
-        if not wasted:
-            return reply
-        return replace(reply, retries=len(wasted), usage=sum(wasted, reply.usage))
+                early = trouble.wait and len(wasted) <= self._retries
+                limit = f", more than `deadline` ({self._deadline:g} s) leaves" if early else ""
+                raise ModelUnavailable(f"{trouble}{limit} (tries: {len(wasted)})") from trouble
 
     async def _attempt(self, chat: Chat, params: dict[str, Any]) -> Reply:
         """One request. The time-out is kept here as well: clients do not see every stall."""
@@ -168,14 +189,21 @@ class ApiModel:
             async with asyncio.timeout(self._timeout):
                 response = await _complete(request, captured)
         except Exception as error:
-            known = classify(error, self.name, self._base_url)
+            known = classify(error, self.name, self._base_url, self._secrets())
             if known is None:
                 raise
             raise known from error
         latency = (time.perf_counter() - started) * 1000
         got = answered(response, captured[-1] if captured else None)
         reply = to_reply(got, chat.messages, name=self.name, price=self._price, sampling=params)
+        if reply.sampling["cost_source"] == "reported":
+            self._rate = max(self._rate, reply.usage.usd / reply.usage.tokens)
         return replace(reply, latency_ms=latency)
+
+    def _secrets(self) -> list[str | None]:
+        """What a server may send back and nobody may read."""
+        headers = self._extra.get("extra_headers") or self._extra.get("headers") or {}
+        return [self._api_key, self._extra.get("api_key"), *map(str, dict(headers).values())]
 
     def _params(self, question: Question, index: int) -> dict[str, Any]:
         """Sampling parameters, less what the provider does not take. Each sample has a seed of its own."""
@@ -223,6 +251,9 @@ async def _complete(request: dict[str, Any], captured: list[Any]) -> Any:
         captured.append(details.get("original_response"))
         loop.call_soon_threadsafe(begun.set)
 
+    # litellm stores a cost that came as text where pydantic wants a number, and writes it out in threads of its own,
+    # so only a filter for the process keeps pydantic's complaint off stderr. `completion.reported` reads the text.
+    warnings.filterwarnings("ignore", r"(?s)Pydantic serializer warnings:.*field_name='cost'", UserWarning)
     task = asyncio.ensure_future(litellm().acompletion(**request, logger_fn=log))
     try:
         return await asyncio.shield(task)
@@ -233,6 +264,31 @@ async def _complete(request: dict[str, Any], captured: list[Any]) -> Any:
         beginning.cancel()
         await asyncio.gather(task, beginning, return_exceptions=True)
         raise
+
+
+def address(url: str) -> str:
+    """A base URL as it is. Raises SetupError, which does not repeat a password, where it is no http(s) URL."""
+    try:
+        parts = urlsplit(url.strip())
+        fits = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        fits = False
+    if fits and "@" not in parts.netloc:
+        return url.strip()
+    if "@" in url:
+        raise SetupError(
+            "the base URL holds a user or password, which would end up in logs; leave out what stands before the @ "
+            "and give the key by SUREFOOT_API_KEY"
+        )
+    raise SetupError(f"{url!r} is no base URL: write it as in http://127.0.0.1:8000/v1")
+
+
+def _sound(chat: Chat) -> Chat:
+    """The chat as it can be sent: JSON that goes over the wire has no place for lone surrogates."""
+    tools = tuple(sound_json(tool) for tool in chat.tools)
+    return replace(
+        chat, messages=sound_messages(chat.messages), tools=tools, response_format=sound_json(chat.response_format)
+    )
 
 
 def canonical(name: str) -> str:
@@ -262,4 +318,4 @@ def _wait(state: tenacity.RetryCallState) -> float:
 
 
 def _failed(name: str, chat: Chat, error: BaseException) -> Reply:
-    return Reply("", chat.messages, error=f"this sample failed: {error}", usage=Usage(), model=name)
+    return Reply("", chat.messages, error=f"this sample failed: {error}", usage=charged(error), model=name)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+import math
+import re
 from array import array
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from surefoot.models.failures import PassingTrouble
 from surefoot.models.gateway import litellm
 from surefoot.models.question import ChatMessage, Reply, ToolRequest
-from surefoot.storage.records import Usage
+from surefoot.storage.records import Json, Usage
 
 UsageSource = Literal["provider", "estimated"]
 CostSource = Literal["reported", "price", "price map", "unknown"]
@@ -128,9 +130,11 @@ def spent(
 ) -> tuple[Usage, UsageSource, CostSource]:
     """What the completion cost. A server that reports no usage gets an estimate of four bytes a token."""
     usage: Any = getattr(got.response, "usage", None)
-    if usage is None or not usage.prompt_tokens or (got.raw is not None and not got.raw.get("usage")):
-        prompt_tokens, completion_tokens = size(prompt) // 4 + 1, len(text.encode()) // 4 + 1
-        usd, cost = _priced(name, prompt_tokens, completion_tokens, price)
+    missing = got.raw is not None and not got.raw.get("usage")
+    if usage is None or missing or (usage.prompt_tokens or 0) <= 0 or (usage.completion_tokens or 0) < 0:
+        prompt_tokens, completion_tokens = size(prompt) // 4 + 1, _bytes(text) // 4 + 1
+        own = reported(usage)
+        usd, cost = _priced(name, prompt_tokens, completion_tokens, price) if own is None else (own, "reported")
         return Usage(0, 1, prompt_tokens, completion_tokens, 0, usd), "estimated", cost
     details = getattr(usage, "prompt_tokens_details", None)
     cached = int(getattr(details, "cached_tokens", None) or 0)
@@ -138,10 +142,22 @@ def spent(
     return Usage(0, 1, int(usage.prompt_tokens), int(usage.completion_tokens or 0), cached, usd), "provider", cost
 
 
-def _cost(usage: Any, name: str, price: Price | None) -> tuple[float, CostSource]:
+def reported(usage: Any) -> float | None:
+    """The server's own figure in dollars, as a number or as text; None where it gives none that can be a cost."""
     own = getattr(usage, "cost", None)
-    if isinstance(own, (int, float)) and not isinstance(own, bool):
-        return float(own), "reported"
+    if isinstance(own, bool) or not isinstance(own, (int, float, str)):
+        return None
+    try:
+        value = float(own)
+    except (ValueError, OverflowError):
+        return None
+    return value if value >= 0 and math.isfinite(value) else None
+
+
+def _cost(usage: Any, name: str, price: Price | None) -> tuple[float, CostSource]:
+    own = reported(usage)
+    if own is not None:
+        return own, "reported"
     if price is not None:
         return _priced(name, usage.prompt_tokens, usage.completion_tokens or 0, price)
     return _mapped(name, usage_object=usage)
@@ -170,9 +186,50 @@ def ceiling(name: str, prompt_bytes: int, max_tokens: int, price: Price | None) 
 def size(messages: Sequence[ChatMessage]) -> int:
     """Bytes of the messages' text."""
     return sum(
-        len(message.content.encode()) + sum(len(call.name) + len(call.arguments_raw) for call in message.tool_calls)
+        _bytes(message.content) + sum(len(call.name) + len(call.arguments_raw) for call in message.tool_calls)
         for message in messages
     )
+
+
+def _bytes(text: str) -> int:
+    """Bytes of a text as it is sent: a lone surrogate is as long as the mark that takes its place."""
+    return len(text.encode("utf-8", "surrogatepass"))
+
+
+# --- text that can be sent ----------------------------------------------------------------------------------
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+def sound(text: str) -> str:
+    """The text with U+FFFD for each lone surrogate, which neither UTF-8 nor a tokenizer can hold."""
+    return text if text.isascii() else _SURROGATE.sub("\ufffd", text)
+
+
+def sound_json(value: Json) -> Json:
+    """A JSON value with only `sound` text in it, keys included."""
+    if isinstance(value, str):
+        return sound(value)
+    if isinstance(value, Mapping):
+        return {sound_json(key): sound_json(part) for key, part in value.items()}
+    return [sound_json(part) for part in value] if isinstance(value, (list, tuple)) else value
+
+
+def sound_messages(messages: tuple[ChatMessage, ...]) -> tuple[ChatMessage, ...]:
+    """The messages with only `sound` text in them: what is sent, and so what is recorded."""
+    return tuple(
+        replace(
+            message,
+            content=sound(message.content),
+            tool_calls=tuple(_sound_call(call) for call in message.tool_calls),
+            tool_call_id=None if message.tool_call_id is None else sound(message.tool_call_id),
+        )
+        for message in messages
+    )
+
+
+def _sound_call(call: ToolRequest) -> ToolRequest:
+    return ToolRequest(sound(call.id), sound(call.name), sound(call.arguments_raw), sound_json(call.arguments))
 
 
 # --- tokens -------------------------------------------------------------------------------------------------

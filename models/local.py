@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from surefoot.models.batcher import Batcher, Job
+from surefoot.models.completion import sound, sound_messages
 from surefoot.models.dialects import Dialect, Name, dialect
 from surefoot.models.question import ChatMessage, Question, Reply
 from surefoot.models.weights import Weights, load_weights
@@ -213,7 +214,8 @@ class LocalModel:
         with self._tokenizing:
             prompt, text = self._dialect.prompt(question, self._weights.tokenizer)
             # Templates and dialects write the special tokens out; the tokenizer must not add them again.
-            return prompt, tuple(self._weights.tokenizer.encode(text, add_special_tokens=False))
+            ids = self._weights.tokenizer.encode(sound(text), add_special_tokens=False)
+        return sound_messages(prompt), tuple(ids)
 
     def _limit(self, question: Question, prompt: int) -> int:
         return min(question.max_tokens or self._max_tokens, self._weights.window - prompt)

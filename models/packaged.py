@@ -30,7 +30,8 @@ class PocketModel(LocalModel):
     def __init__(self, name: str = WORD_PROBLEMS, *, folder: str | Path | None = None, **options: Any) -> None:
         """`name` is one of `names()`; `folder` holds other weights in its place; `options` are LocalModel's."""
         if folder is None and name not in names():
-            raise SetupError(f"there is no packaged model 'pocket/{name}'; there are: {', '.join(names())}")
+            known = ", ".join(f"pocket/{one}" for one in names())
+            raise SetupError(f"there is no packaged model 'pocket/{name}'; there are: {known}")
         place = Path(folder) if folder is not None else FOLDER / name.replace("-", "_")
         self.card: Mapping[str, Json] = _card(place)
         """Metadata and thresholds that were measured when the weights were made."""

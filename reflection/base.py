@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import json
 from pathlib import PurePath
@@ -10,6 +9,7 @@ from traceback import extract_tb, format_exception_only
 
 from surefoot.reflection.verifier import Case
 from surefoot.storage.records import Json, Ruling, Usage, Verdict
+from surefoot.tools.guard import passes
 
 LONGEST = 2000
 """Characters of a critique: it goes into the next prompt."""
@@ -20,7 +20,8 @@ _NOTHING = Usage()
 class VerifierBase:
     """A verifier whose `examine` may raise: `verify` turns errors into verdicts, here and nowhere else.
 
-    A cancelled check raises `asyncio.CancelledError` all the same, so that a run can be stopped while it checks.
+    A cancelled check raises `asyncio.CancelledError` all the same, so that a run can be stopped while it checks; and
+    Ctrl-C comes out.
     """
 
     def __init__(self, name: str, version: str, kind: str, exact: bool) -> None:
@@ -32,13 +33,9 @@ class VerifierBase:
     async def verify(self, case: Case) -> Verdict:
         try:
             return await self.examine(case)
-        except asyncio.CancelledError as error:
-            task = asyncio.current_task()
-            if task is None or task.cancelling():
+        except BaseException as error:
+            if passes(error):
                 raise
-            return self.classify(error)  # nobody cancelled this check: it awaited something that was cancelled
-        except (Exception, SystemExit) as error:
-            # SystemExit too: a check that calls a script's main() must not end the engine.
             return self.classify(error)
 
     async def examine(self, case: Case) -> Verdict:

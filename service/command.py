@@ -34,6 +34,8 @@ def command(function: Callable[..., int]) -> Callable[..., None]:
 
     @functools.wraps(function)
     def run(*args: Any, debug: bool = False, **options: Any) -> None:
+        if not _streams():
+            raise typer.Exit(usage("stdout is closed, and nothing was done: send it to a file, or to /dev/null"))
         try:
             code = function(*args, **options)
             sys.stdout.flush()
@@ -55,7 +57,7 @@ def command(function: Callable[..., int]) -> Callable[..., None]:
 
 def explain(error: Exception, debug: bool = False) -> int:
     """One line on what went wrong, and the exit code for it. The only place that classifies errors."""
-    from surefoot.storage.errors import SetupError, SurefootError
+    from surefoot.storage.errors import SetupError, StoreError, SurefootError
 
     if debug:
         import traceback
@@ -63,7 +65,8 @@ def explain(error: Exception, debug: bool = False) -> int:
         tell("".join(traceback.format_exception(error)).rstrip())
     if isinstance(error, SurefootError):
         tell(f"error: {error}")
-        return USAGE if isinstance(error, SetupError) else FAILED
+        called_wrong = isinstance(error, SetupError) and not (isinstance(error, StoreError) and error.failed)
+        return USAGE if called_wrong else FAILED
     tell(f"error: {type(error).__name__}: {error}" + ("" if debug else " (--debug shows where)"))
     return FAILED
 
@@ -126,6 +129,13 @@ def _leave() -> NoReturn:
         sys.stderr.write("\x1b[?25h")  # a live view hides the cursor
         sys.stderr.flush()
     os._exit(INTERRUPTED)
+
+
+def _streams() -> bool:
+    """Whether data has somewhere to go. A closed stderr (`2>&-`) is no reason to fail: nobody wants to be told."""
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115, PTH123 (for the rest of the process)
+    return sys.stdout is not None
 
 
 def _reader_left() -> int:

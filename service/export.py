@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import stat
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -51,20 +53,40 @@ def export(
 
 @contextmanager
 def _file(path: Path) -> Iterator[TextIO]:
-    """The stream to write to. A file appears under its name only once it is whole."""
-    from surefoot.storage.errors import SetupError
-
+    """The stream to write to. A file appears under its name only once it is whole; devices and FIFOs stay in place."""
     if str(path) == "-":
         yield sys.stdout
         return
-    part = path.with_name(path.name + ".part")
-    try:
-        stream = part.open("w", encoding="utf-8", newline="\n")
-    except OSError as error:
-        raise SetupError(f"cannot write {path}: {error.strerror}; give another --out") from None
+    if _in_place(path):
+        with _opened(path, path) as stream:
+            yield stream
+        return
+    target = Path(os.path.realpath(path))  # a link stays, and what it names is replaced
+    part = target.with_name(target.name + ".part")
+    stream = _opened(part, path)
     try:
         with stream:
             yield stream
-        part.replace(path)
+        part.replace(target)
     finally:
         part.unlink(missing_ok=True)
+
+
+def _in_place(path: Path) -> bool:
+    """Whether something stands there that a file must not take the place of; opening it says what is wrong with it."""
+    try:
+        return not stat.S_ISREG(path.stat().st_mode)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+
+
+def _opened(path: Path, asked: Path) -> TextIO:
+    """Raises SetupError, about the path that was asked for, where it cannot be written."""
+    from surefoot.storage.errors import SetupError
+
+    try:
+        return path.open("w", encoding="utf-8", newline="\n")
+    except OSError as error:
+        raise SetupError(f"cannot write {asked}: {error.strerror}; give another --out") from None

@@ -120,14 +120,9 @@ def _remote(model: str, base_url: str | None) -> Iterator[Finding]:
     except SurefootError as error:
         yield Finding("model", "broken", one_line(error))
         return
-    yield Finding("model", "ok", one_line(asked.name) + (f" at {_without_user(base_url)}" if base_url else ""))
+    yield Finding("model", "ok", one_line(asked.name) + (f" at {one_line(base_url)}" if base_url else ""))
     lacking = None if own else missing_key(asked.name)
     key = "SUREFOOT_API_KEY is set" if own else "its provider's variable is set, or it needs none"
     if lacking is not None:  # the check passed, so there is a base URL
         key = f"neither {lacking} nor SUREFOOT_API_KEY is set; a server of your own may need none"
     yield Finding("key", "ok" if lacking is None else "missing", key)
-
-
-def _without_user(url: str) -> str:
-    scheme, _, rest = url.partition("://")
-    return one_line(f"{scheme}://{rest.rpartition('@')[2]}" if rest else url.rpartition("@")[2])

@@ -218,10 +218,19 @@ def tools_of(text: str) -> tuple[str, ...]:
 
 
 def workspace_of(given: Path | None, tools: Sequence[str]) -> str | None:
-    """The folder that tools work in: nothing of the user's is within their reach unless it was named."""
+    """The folder that tools work in: nothing of the user's is within their reach unless it was named.
+
+    Raises SetupError where it cannot be made.
+    """
+    from surefoot.storage.errors import SetupError
+
     if given is None and "files" in tools:
         given = WORKSPACE.resolve()
-        given.mkdir(parents=True, exist_ok=True)
+        try:
+            given.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            why = f"cannot make {given} ({error.strerror}): give a folder that is there, as in --workspace ."
+            raise SetupError(why) from None
     return None if given is None else str(given)
 
 
@@ -241,8 +250,9 @@ def inputs_of(pairs: Sequence[str]) -> dict[str, Json]:
 
 
 def json_or_text(text: str) -> Json:
+    """Raises SetupError for a number that no float can hold."""
     try:
-        return json.loads(text, parse_constant=_no_constant)
+        return _parsed(text)
     except (ValueError, RecursionError):
         return text
 
@@ -252,13 +262,25 @@ def json_of(text: str, option: str) -> Json:
     from surefoot.storage.errors import SetupError
 
     try:
-        return json.loads(text, parse_constant=_no_constant)
+        return _parsed(text)
     except (ValueError, RecursionError) as error:
         raise SetupError(f"{option} {text!r} is no JSON ({error}); text needs quotes: '\"text\"'") from None
 
 
 def _no_constant(name: str) -> Json:
     raise ValueError(f"{name} is no JSON")
+
+
+def _parsed(text: str) -> Json:
+    """Raises ValueError for what is no JSON, SetupError for a number that no float can hold: it would be infinity."""
+    from surefoot.storage.errors import SetupError
+
+    value = json.loads(text, parse_constant=_no_constant)
+    try:
+        json.dumps(value, allow_nan=False)
+    except ValueError:
+        raise SetupError(f"{text}: a number is too large; give one up to 1.7e308, or text in quotes") from None
+    return value
 
 
 def budget_of(

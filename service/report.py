@@ -118,6 +118,8 @@ def next_command(result: Result, where: str = "") -> str:
         return f"surefoot resume {run} --{limit} N   (N: a larger budget)"
     if result.outcome.value == "canceled":
         return f"surefoot resume {run}"
+    if "a person declined" in result.reason:  # a refusal stands: to resume would only meet it again
+        return f"surefoot show {run}   (a person declined the call; to try anew, run the task again: surefoot run)"
     if result.outcome.value == "failed":
         return f"surefoot show {run}   (once it is mended: surefoot resume {run})"
     return f"surefoot show {run}"

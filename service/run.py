@@ -67,6 +67,8 @@ def run(
     """
     if (task is None) == (file is None):
         return usage(f"give one task, or --file with many: surefoot run '{o.TRY}'")
+    if sys.stdin is None and "-" in (task, str(file)):
+        return usage("stdin is closed: nothing can be read from -")
     names = o.tools_of(tools)
     setup = o.Setup(
         model=model,

@@ -95,7 +95,8 @@ def notes(node: Node) -> list[str]:
     found = []
     if node.plan_votes is not None:
         found.append(f"plan: {node.plan_votes[0]} of {node.plan_votes[1]} proposals agree")
-    elif node.status == "open" and node.step.planner is not None:
+    elif node.status == "open" and node.step.planner is not None and not (node.children or node.hidden):
+        # A plan that nobody voted on, as a fixed one, shows by its steps that it was accepted.
         found.append(f"planning: {node.attempts} proposals, {node.best} agree" if node.attempts else "planning")
     elif node.sampled and node.votes:
         found.append(f"{node.best} of {node.attempts} votes")

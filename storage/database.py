@@ -54,6 +54,8 @@ def wal_is_safe(version: tuple[int, int, int]) -> bool:
 
 def address(url: str | Path | None) -> URL:
     """What to connect to: a path is an SQLite file, None the default one. Raises StoreError, MissingExtra."""
+    if isinstance(url, str) and url.isspace():
+        raise StoreError("the address of the store is blank: give a file, or leave it out for the default")
     if url is None or isinstance(url, Path) or "://" not in url:
         return _file(url or PLACE)
     try:

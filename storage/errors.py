@@ -4,7 +4,7 @@
       SetupError            wrong before anything ran: mend the call, the plan or the configuration
         PlanError           a fixed plan that is cyclic, dangling, or names what does not exist
         MissingExtra        an optional dependency is not installed
-        StoreError          the store cannot be opened, read or written
+        StoreError          the store does not hold what was asked for, or cannot be opened, read or written
           SchemaTooNew      the store was written by a newer surefoot
       RunError              wrong while running: recorded in the run; the caller gets a Result, not an exception
         ModelError          the model could not be asked
@@ -21,6 +21,8 @@ A bad run is data: `Engine.run` returns a `Result` whatever a `RunError` did to 
 """
 
 from __future__ import annotations
+
+import sys
 
 
 class SurefootError(Exception):
@@ -48,11 +50,25 @@ class MissingExtra(SetupError):
 
 
 class StoreError(SetupError):
-    """The store cannot be opened, read or written."""
+    """The store does not hold what was asked for, or cannot be opened, read or written."""
+
+    def __init__(self, *args: object) -> None:
+        super().__init__(*args)
+        # `raise ... from` says it too; but an error of the writer is made in its thread and raised in another.
+        self.__cause__ = sys.exception()
+
+    @property
+    def failed(self) -> bool:
+        """Whether it explains a failure of the database or the disk, rather than asks for another call."""
+        return self.__cause__ is not None
 
 
 class SchemaTooNew(StoreError):
     """The store was written by a newer surefoot; reading it with this one could misread it."""
+
+    @property
+    def failed(self) -> bool:
+        return True
 
 
 class RunError(SurefootError):

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
+import sqlite3
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from servers import Body, ScriptedServer, say, schema_of
-from terminal import Said, Shell
+from terminal import SUREFOOT, Said, Shell
 
 from surefoot.storage.store import Store
 
@@ -130,6 +134,9 @@ def test_files_are_those_of_the_workspace_and_no_others_unless_told(shell: Shell
         (["run", "x", "--score"], "--score is for --file"),
         (["run", "x", "--input", "novalue"], "key=value"),
         (["run", "x", "-i", "a=1", "-i", "a=2"], "given twice"),
+        (["run", "x", "-i", "a=1e999"], "too large"),
+        (["run", "x", "-i", "a=[-1e999]"], "too large"),
+        (["run", "x", "--store", " "], "the address of the store is blank"),
         (["run", "x", "--tools", "hammer"], "no built-in tool 'hammer'"),
         (["run", "x", "--plan", "absent.yaml"], "absent.yaml cannot be read"),
         (["run", "x", "--model", "nonsense"], "names no model"),
@@ -148,6 +155,83 @@ def test_a_wrong_call_is_one_clear_line_and_exit_code_2(
     said = shell(*words)
     assert said.code == 2 and said.out == ""
     assert problem in said.err and said.err.startswith("error: ") and said.err.count("\n") == 1
+
+
+def test_text_that_begins_like_a_number_is_text(shell: Shell, server: ScriptedServer) -> None:
+    step = {"id": "s", "tool": "python", "args": {"code": {"$input": "code"}}}
+    plan = plan_file({"steps": [step]})
+    assert shell("run", "x", "--plan", plan, "--tools", "python", "-i", "code=1e999 < 1, print(2)").code == 0
+
+
+def test_a_blank_address_in_the_environment_is_refused(
+    shell: Shell, server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SUREFOOT_STORE", " ")
+    said = shell("run", TASK)
+    assert said.code == 2 and "address of the store is blank" in said.err and list(Path().iterdir()) == []
+
+
+def test_a_folder_for_files_that_cannot_be_made_is_one_clear_line(shell: Shell, server: ScriptedServer) -> None:
+    Path(".surefoot").write_text("in the way")
+    said = shell("run", "x", "--tools", "files")
+    assert said.code == 2 and said.err.startswith("error: cannot make ") and "--workspace" in said.err
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"), [("run - <&-", "stdin is closed"), ("run -f - <&-", "stdin"), ("list >&-", "stdout is closed")]
+)
+def test_a_closed_stream_is_a_clear_line(tmp_path: Path, line: str, problem: str) -> None:
+    done = subprocess.run(["sh", "-c", f"{SUREFOOT} {line}"], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 2 and done.stderr.count("\n") == 1
+    assert done.stderr.startswith("error: ") and problem in done.stderr
+
+
+def test_a_closed_stderr_is_no_error(shell: Shell, server: ScriptedServer, tmp_path: Path) -> None:
+    assert shell("run", TASK).code == 0
+    done = subprocess.run(["sh", "-c", f"{SUREFOOT} list 2>&-"], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0 and TASK in done.stdout
+
+
+UNPRIVILEGED = """
+import contextlib, os, sys
+from surefoot.service.cli import app
+with contextlib.suppress(SystemExit):
+    app([*sys.argv[1:], "--store", "warm.db"], prog_name="surefoot")  # everything is imported now
+if os.geteuid() == 0:  # whom no permissions stop
+    os.setegid(65534)
+    os.seteuid(65534)
+app([*sys.argv[1:], "--store", "kept/runs.db"], prog_name="surefoot")
+"""
+
+
+def test_a_store_that_cannot_be_written_is_an_error_and_no_usage(
+    shell: Shell, server: ScriptedServer, tmp_path: Path
+) -> None:
+    plan = plan_file(PLAN)
+    assert shell("run", TASK, "--plan", plan, "--store", "kept/runs.db").code == 0
+    Path("kept/runs.db").chmod(0o444)
+    Path("kept").chmod(0o555)
+    for parent in (tmp_path, *tmp_path.parents[:3]):
+        parent.chmod(0o755)
+    words = [sys.executable, "-c", UNPRIVILEGED, "run", TASK, "--plan", plan]
+    done = subprocess.run(words, capture_output=True, text=True)
+    Path("kept").chmod(0o755)
+    assert done.returncode == 1 and "it cannot be written: check the permissions" in done.stderr, done.stderr
+
+
+def test_a_store_that_cannot_be_made_or_read_is_an_error_and_no_usage(shell: Shell, server: ScriptedServer) -> None:
+    Path("file").write_text("no database, and longer than a page header " * 50)
+    for store in ("file", "file/runs.db"):
+        said = shell("run", TASK, "--store", store)
+        assert said.code == 1 and said.err.startswith("error: ") and said.err.count("\n") == 1
+
+
+def test_a_store_of_a_newer_surefoot_is_an_error_and_no_usage(shell: Shell, server: ScriptedServer) -> None:
+    assert shell("run", TASK, "--plan", plan_file(PLAN)).code == 0
+    with contextlib.closing(sqlite3.connect(".surefoot/surefoot.db")) as connection, connection:
+        connection.execute("UPDATE alembic_version SET version_num = '9999'")
+    said = shell("list")
+    assert said.code == 1 and "upgrade surefoot" in said.err
 
 
 @pytest.mark.parametrize("words", [["run", "x", "--votes", "0"], ["run", "x", "--nonsense"], ["walk"]])
@@ -219,6 +303,7 @@ def test_a_person_can_decline_or_correct(shell: Shell, server: ScriptedServer) -
     assert shell(*words).code == 4
     declined = shell("resume", "last", "--no")
     assert declined.code in (1, 3) and "a person declined python" in declined.err
+    assert "a person declined the call" in declined.err and "surefoot resume" not in declined.err
     assert shell(*words).code == 4
     corrected = shell("resume", "last", "--answer", '{"approve": true, "arguments": {"code": "print(2)"}}', "--json")
     assert corrected.json["output"]["stdout"] == "2\n"
@@ -235,8 +320,9 @@ def test_a_run_that_a_program_made_is_not_taken_up_with_guessed_tools(shell: She
 
 def test_no_password_is_written_down(shell: Shell, server: ScriptedServer) -> None:
     url = server.url.replace("//", "//user:geheim@")
-    assert shell("run", "hello", "--base-url", url, "--plan", plan_file(PLAN)).code == 0
-    assert b"geheim" not in Path(".surefoot/surefoot.db").read_bytes()
+    said = shell("run", "hello", "--base-url", url, "--plan", plan_file(PLAN))
+    assert said.code == 2 and "SUREFOOT_API_KEY" in said.err and "geheim" not in said.out + said.err
+    assert not Path(".surefoot/surefoot.db").exists() or b"geheim" not in Path(".surefoot/surefoot.db").read_bytes()
 
 
 @pytest.mark.parametrize(

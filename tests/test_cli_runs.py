@@ -86,6 +86,14 @@ def test_the_tree_shows_steps_votes_rejected_attempts_and_costs(shell: Shell, ru
     assert "surefoot show" in said.err
 
 
+def test_a_fixed_plan_that_was_accepted_is_not_being_planned(shell: Shell, run: str) -> None:
+    code = {"id": "code", "goal": "run it", "tool": "python", "args": {"code": "print(1)"}}
+    Path("plan.json").write_text(json.dumps({"steps": [code]}))
+    assert shell("run", "do it", "--plan", "plan.json", "--tools", "python", "--approve").code == 4
+    lines = shell("show", "last").out.splitlines()
+    assert lines[1:3] == ["· do it", "└─ ? code  run it  python wants to run: agree?"]
+
+
 def test_one_step_is_shown_in_full_with_its_conversation(shell: Shell, run: str) -> None:
     said = shell("show", "last", "--step", "task")
     for part in ("system", "assistant", "fail", "hammer", "planned", "tokens"):
@@ -196,9 +204,11 @@ def test_a_sound_installation_is_exit_code_0_and_no_secret_is_shown(shell: Shell
     assert "made at the first run" in found["store"]["detail"] and not Path(".surefoot").exists()
     assert found["model"]["detail"] == "openai/gpt-4o-mini" and found["key"]["status"] == "ok"
     assert key not in said.out + said.err
-    said = shell("doctor", "-m", "openai/gpt-4o-mini", "--base-url", "http://ann:geheim@localhost:1/v1")
-    assert said.code == 0 and "at http://localhost:1/v1" in said.out and "geheim" not in said.out
+    said = shell("doctor", "-m", "openai/gpt-4o-mini", "--base-url", "http://localhost:1/v1")
+    assert said.code == 0 and "at http://localhost:1/v1" in said.out
     assert "surefoot demo" in said.err
+    said = shell("doctor", "-m", "openai/gpt-4o-mini", "--base-url", "http://ann:geheim@localhost:1/v1")
+    assert said.code == 1 and "SUREFOOT_API_KEY" in said.out and "geheim" not in said.out + said.err
 
 
 def test_a_missing_key_is_named(shell: Shell) -> None:

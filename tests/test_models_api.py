@@ -330,7 +330,7 @@ def test_an_error_that_nobody_knows_is_nobodys_to_hide() -> None:
 
 
 async def test_a_missing_key_is_named_before_anything_is_sent() -> None:
-    with pytest.raises(ModelRefused, match="set OPENAI_API_KEY or pass api_key"):
+    with pytest.raises(ModelRefused, match="set OPENAI_API_KEY or SUREFOOT_API_KEY"):
         await ApiModel("openai/gpt-4o").ask(GO)
     with pytest.raises(ModelRefused, match="set ANTHROPIC_API_KEY"):
         ApiModel("anthropic/claude-sonnet-4-5").check()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any
@@ -83,20 +84,33 @@ class Guarded(ABC):
             return await self.invoke(self.validate(arguments), context)
         except (Retry, ToolError):
             raise
-        except asyncio.CancelledError as error:
-            task = asyncio.current_task()
-            if task is None or task.cancelling():
+        except BaseException as error:
+            if passes(error):
                 raise
-            # Nobody cancelled the step: the tool awaited something that was. Let through, this would look
-            # like the engine's own cancellation.
-            raise ToolError(f"{self.name} failed: something that it waited for was cancelled") from error
-        except (Exception, SystemExit) as error:
+            if isinstance(error, asyncio.CancelledError):
+                # Let through, this would look like the engine's own cancellation.
+                raise ToolError(f"{self.name} failed: something that it waited for was cancelled") from error
             raise ToolError(f"{self.name} failed: {describe(error)}") from error
+
+
+def passes(error: BaseException) -> bool:
+    """Whether an exception is no failure of the tool or verifier that it came out of: the step is cancelled, the
+    coroutine is closed, or Ctrl-C was pressed, which comes to the main thread. Any other, SystemExit and direct
+    subclasses of BaseException included, must not end the engine."""
+    if isinstance(error, asyncio.CancelledError):
+        task = asyncio.current_task()
+        return task is None or task.cancelling() > 0
+    if isinstance(error, KeyboardInterrupt):
+        return threading.current_thread() is threading.main_thread()
+    return isinstance(error, GeneratorExit)
 
 
 def describe(error: BaseException) -> str:
     """An exception as text for a model: its type and words, no traceback, at most 2,000 characters."""
-    text = str(error).encode("utf-8", "replace").decode()
+    try:
+        text = str(error).encode("utf-8", "replace").decode()
+    except Exception:  # a text that raises is the tool's own, too
+        text = ""
     return cut(f"{type(error).__name__}: {text}" if text else type(error).__name__, _ERROR_LIMIT)
 
 
