@@ -32,23 +32,33 @@ def run_sync(function: Callable[..., Awaitable[T]], *args: Any, **options: Any) 
         tasks.append(asyncio.ensure_future(work()))
         tasks[0].add_done_callback(partial(_report, done))
 
-    loop.call(begin)
+    def stop() -> None:
+        if tasks:
+            tasks[0].cancel()
+        else:
+            _canceled(done)  # it was interrupted before it could ask for the work
+
     try:
+        loop.call(begin)
         return done.result()
     except KeyboardInterrupt:
-        loop.call(lambda: tasks[0].cancel())
+        loop.call(stop)
         wait([done])
         raise
 
 
 def _report(done: Future[T], task: asyncio.Task[T]) -> None:
     if task.cancelled():
-        done.cancel()
-        done.set_running_or_notify_cancel()  # `wait` does not hear of `cancel` alone
+        _canceled(done)
     elif (error := task.exception()) is not None:
         done.set_exception(error)
     else:
         done.set_result(task.result())
+
+
+def _canceled(done: Future[T]) -> None:
+    done.cancel()
+    done.set_running_or_notify_cancel()  # `wait` does not hear of `cancel` alone
 
 
 class Loop:
