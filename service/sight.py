@@ -86,7 +86,8 @@ def _next(info: RunInfo, tree: RunTree, where: str) -> str:
     run = short(info.run_id) + where
     if info.outcome is None:
         return f"surefoot resume {run}   (if nothing works on it any more)"
-    if info.outcome.value in ("canceled", "out_of_budget", "input_required"):
+    declined = "a person declined" in (info.reason or "")
+    if declined or info.outcome.value in ("canceled", "out_of_budget", "input_required"):
         return next_command(stored(info), where)
     if info.outcome.value == "failed":
         return f"surefoot resume {run}   (once it is mended)"
