@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal, Protocol
@@ -13,6 +14,7 @@ from surefoot.models.chat import render, wire
 from surefoot.models.question import ChatMessage, Question, Reply, ToolRequest
 from surefoot.models.schema import check
 from surefoot.storage.errors import ModelRefused, SetupError
+from surefoot.storage.records import Json
 
 Name = Literal["chat", "compact", "digits", "pegs"]
 
@@ -151,61 +153,70 @@ class CompactDialect:
 # --- single steps -------------------------------------------------------------------------------------------
 
 
-class DigitsDialect:
-    """Sums of two whole numbers, the inputs `total` and `add`; everything else in a question is left out."""
+class StepDialect(ABC):
+    """Questions of the role `act` that their inputs say all of; everything else in them is left out."""
+
+    needs: str
+    """What the model does with which inputs."""
+
+    @abstractmethod
+    def text(self, inputs: Mapping[str, Json]) -> str:
+        """The exact prompt. Raises KeyError, TypeError or ValueError for inputs that it is not made for."""
+
+    @abstractmethod
+    def value(self, text: str) -> Json:
+        """The answer in a reply. Raises ValueError for another form, which is dropped and never mended."""
 
     def beyond(self, question: Question) -> str | None:
         try:
-            self._prompt(question)
+            self.text(question.inputs)
         except (KeyError, TypeError, ValueError) as error:
-            return f"a pocket model for sums adds the whole numbers `total` and `add` of its inputs ({_why(error)})"
-        return None if question.role == "act" else f"a pocket model for sums does not {question.role}"
-
-    def _prompt(self, question: Question) -> str:
-        return digits.prompt(_whole(question.inputs["total"]), _whole(question.inputs["add"]))
+            why = f"{error} is missing" if isinstance(error, KeyError) else str(error)
+            return f"the model {self.needs} ({why})"
+        return None if question.role == "act" else f"the model {self.needs}, and does not {question.role}"
 
     def prompt(self, question: Question, tokenizer: Any) -> tuple[tuple[ChatMessage, ...], str]:
-        text = self._prompt(question)
+        text = self.text(question.inputs)
         return (ChatMessage("user", text),), text
 
     def read(self, question: Question, reply: Reply) -> Reply:
         try:
-            return replace(reply, parsed=digits.read(reply.text))
+            return replace(reply, parsed=self.value(reply.text))
         except ValueError as error:
             return replace(reply, error=str(error))
 
 
-class PegsDialect:
+class DigitsDialect(StepDialect):
+    """Sums of two whole numbers, the inputs `total` and `add`."""
+
+    needs = "adds the whole numbers `total` and `add` of its inputs"
+
+    def text(self, inputs: Mapping[str, Json]) -> str:
+        return digits.prompt(_whole(inputs["total"]), _whole(inputs["add"]))
+
+    def value(self, text: str) -> Json:
+        return digits.read(text)
+
+
+class PegsDialect(StepDialect):
     """The next move of the Towers of Hanoi: from the inputs `move` and `places` to an object of the same two.
 
     `move` is [disk, from peg, to peg], null before the first one; `places` is the peg of each disk, the smallest
     first. Disks are counted from 1, pegs from 0.
     """
 
-    def beyond(self, question: Question) -> str | None:
-        try:
-            self._prompt(question)
-        except (KeyError, TypeError, ValueError) as error:
-            return f"a pocket model for the Towers of Hanoi needs the inputs `move` and `places` ({_why(error)})"
-        return None if question.role == "act" else f"a pocket model for the Towers of Hanoi does not {question.role}"
+    needs = "makes the next move of a tower from the inputs `move` and `places`"
 
-    def _prompt(self, question: Question) -> str:
-        move = question.inputs["move"]
+    def text(self, inputs: Mapping[str, Json]) -> str:
+        move = inputs["move"]
         if move is not None:
             disk, origin, goal = map(_whole, move)
             move = (disk, origin, goal)
-        return pegs.prompt(pegs.Turn(move, tuple(map(_whole, question.inputs["places"]))))
+        return pegs.prompt(pegs.Turn(move, tuple(map(_whole, inputs["places"]))))
 
-    def prompt(self, question: Question, tokenizer: Any) -> tuple[tuple[ChatMessage, ...], str]:
-        text = self._prompt(question)
-        return (ChatMessage("user", text),), text
-
-    def read(self, question: Question, reply: Reply) -> Reply:
-        try:
-            turn = pegs.read(reply.text)
-        except ValueError as error:
-            return replace(reply, error=str(error))
-        return replace(reply, parsed={"move": list(turn.move or ()), "places": list(turn.places)})
+    def value(self, text: str) -> Json:
+        turn = pegs.read(text)
+        return {"move": list(turn.move or ()), "places": list(turn.places)}
 
 
 def _whole(value: Any) -> int:
@@ -213,7 +224,3 @@ def _whole(value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or value != value // 1:
         raise TypeError(f"{value!r} is no whole number")
     return int(value)
-
-
-def _why(error: Exception) -> str:
-    return f"{error} is missing" if isinstance(error, KeyError) else str(error)

@@ -174,7 +174,7 @@ def _sloppy(text: str, rng: Random) -> str:
     """Without one of its commas, or all, or without its first capital; numbers keep theirs."""
     commas = [match.start() for match in re.finditer(r",(?![0-9])", text)]
     if rng.random() < 0.25 or not commas:
-        return text[0].lower() + text[1:]
+        return text[:1].lower() + text[1:]
     gone = set(commas if rng.random() < 0.4 else rng.sample(commas, 1))
     return "".join(letter for place, letter in enumerate(text) if place not in gone)
 
