@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
-from surefoot.storage.records import JournalRecord, Json, Outcome, Reliability, Usage
+from surefoot.storage.records import JournalRecord, Json, Learned, Outcome, Reliability, Usage
 
 
 @runtime_checkable
@@ -43,8 +44,9 @@ class Journal(Protocol):
         output: Json = None,
         reliability: Reliability | None = None,
         usage: Usage | None = None,
+        learned: Sequence[Learned] = (),
     ) -> None:
-        """Put the run's result on its row, in its turn behind the records."""
+        """Put the run's result on its row, and add what it taught, in its turn behind the records."""
         ...
 
     def close(self) -> None:

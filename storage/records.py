@@ -220,6 +220,8 @@ class Attempt:
     """Canonical form: candidates with equal keys are one candidate."""
     call: int | None = None
     """seq of the model call that proposed it."""
+    source: str = ""
+    """Where the sample came from, where it was not the step's model asked as it is: another representation or model."""
 
 
 @record
@@ -242,6 +244,9 @@ class Verdict:
     seq: int = 0
     attempt: int = 0
     usage: Usage = Usage()
+    nats: float | None = None
+    """What it adds to the candidate's log-odds, where the verifier was measured. None: a pass adds nothing, and a fail
+    refutes the candidate."""
 
 
 @record
@@ -316,7 +321,18 @@ class ToolCall:
 
 
 EventKind = Literal[
-    "started", "planned", "committed", "failed", "rolled_back", "intent", "asked", "answered", "resumed", "finished"
+    "started",
+    "planned",
+    "committed",
+    "failed",
+    "rolled_back",
+    "escalated",
+    "canary",
+    "intent",
+    "asked",
+    "answered",
+    "resumed",
+    "finished",
 ]
 
 
@@ -388,3 +404,66 @@ class Reliability:
     """Upper bound of the probability that the accepted output is wrong."""
     basis: Basis
     """The weakest support under any step: exact checks, measured rates, or a stated prior."""
+    abstention: float | None = None
+    """Chance that a run like this one would have abstained: some step would not have got its evidence."""
+    samples: float | None = None
+    """Samples drawn for steps that no exact check settled."""
+    optimum: float | None = None
+    """Wald's bound for the same steps: the fewest samples on average with which any test could have done it."""
+
+
+# --- what runs teach -----------------------------------------------------------------------------------------
+
+
+@record
+class Sampling:
+    """How often samples were right: counts of one class of steps, policy and source of samples. Sums with `+`."""
+
+    step_class: str
+    policy: str
+    """Model and revision."""
+    source: str = ""
+    prompts: float = 0.0
+    right: float = 0.0
+    wrong: float = 0.0
+    pairs: float = 0.0
+    """First samples that were wrong and were followed by another one of the same prompt."""
+    again: float = 0.0
+    """Of those, followed by one that was wrong again."""
+    same: float = 0.0
+    """Of those, wrong in the same way."""
+
+
+Origin = Literal["audit", "canary"]
+"""audit: candidates of models whose truth came out; canary: known-good replays and known-bad mutants."""
+
+
+@record
+class Checking:
+    """How often a verifier passed right and wrong candidates."""
+
+    step_class: str
+    verifier: str
+    version: str
+    origin: Origin = "audit"
+    good_passed: float = 0.0
+    good_failed: float = 0.0
+    bad_passed: float = 0.0
+    bad_failed: float = 0.0
+
+
+@record
+class Lesson:
+    """What an attempt was told went wrong, kept for later attempts; and whether having been told helped."""
+
+    step_class: str
+    text: str
+    right: float = 0.0
+    """First samples that were given it, and were right."""
+    wrong: float = 0.0
+    plain_right: float = 0.0
+    """First samples of the same class that were not given it, and were right."""
+    plain_wrong: float = 0.0
+
+
+Learned = Sampling | Checking | Lesson

@@ -174,11 +174,12 @@ def _from_attempt(run: int, r: Attempt) -> Row:
         _word(r.error),
         twin(r.key or None, output),
         r.call,
+        _word(r.source or None),
     )
 
 
 def _to_attempt(row: Row) -> Attempt:
-    seq, step, ordinal, role, status, output, error, key, call = row
+    seq, step, ordinal, role, status, output, error, key, call, source = row
     return Attempt(
         seq,
         step,
@@ -189,6 +190,7 @@ def _to_attempt(row: Row) -> Attempt:
         _said(error),
         untwin(key, output) or "",
         call,
+        from_text(source) if source else "",
     )
 
 
@@ -207,6 +209,7 @@ def _from_verdict(run: int, r: Verdict) -> Row:
         _word(r.blame),
         _json(r.evidence),
         *_spent(r.usage),
+        _number(r.nats),
     )
 
 
@@ -224,7 +227,8 @@ def _to_verdict(row: Row) -> Verdict:
         _value(evidence),
         seq,
         attempt,
-        _usage(row[11:]),
+        _usage(row[11:17]),
+        row[17],
     )
 
 
@@ -380,13 +384,13 @@ KINDS: Mapping[type, Kind] = {
     ),
     Attempt: _kind(
         "attempt",
-        "run, seq, step, ordinal, role, status, output, error, key, call",
+        "run, seq, step, ordinal, role, status, output, error, key, call, source",
         _from_attempt,
         _to_attempt,
     ),
     Verdict: _kind(
         "verdict",
-        f"run, seq, attempt, verifier, ruling, version, kind, exact, critique, score, blame, evidence, {_USAGE}",
+        f"run, seq, attempt, verifier, ruling, version, kind, exact, critique, score, blame, evidence, {_USAGE}, nats",
         _from_verdict,
         _to_verdict,
     ),

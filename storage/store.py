@@ -21,8 +21,9 @@ from surefoot.storage.errors import StoreError
 from surefoot.storage.ids import run_id as new_run_id
 from surefoot.storage.journal import Journal
 from surefoot.storage.jsonable import to_json
+from surefoot.storage.learned import add, learned
 from surefoot.storage.reader import UNREADABLE, Reader, last
-from surefoot.storage.records import Feedback, JournalRecord, Json, Outcome, Policy, Reward, Task
+from surefoot.storage.records import Feedback, JournalRecord, Json, Learned, Outcome, Policy, Reward, Task
 from surefoot.storage.run import RunInfo, info, task, task_row
 from surefoot.storage.table_journal import TableJournal
 from surefoot.storage.tables import FEEDBACK, POLICY, REWARD, RUN, TASK
@@ -242,6 +243,18 @@ class Store:
             return seq
 
         return cast(int, self._writer.do(work))
+
+    # --- what runs teach ------------------------------------------------------------------------------------
+
+    def learn(self, learned: Iterable[Learned]) -> None:
+        """Adds counts to those of earlier runs, which lose a little weight for it."""
+        counts = tuple(learned)
+        self._writer.do(lambda connection: add(connection, counts))
+
+    def learned(self) -> list[Learned]:
+        """The counts of all runs, calibrations included."""
+        with explained(UNREADABLE), self._engine.connect() as connection, connection.begin():
+            return learned(connection)
 
     # --- plumbing -------------------------------------------------------------------------------------------
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
 from sqlalchemy import Connection, update
@@ -12,9 +12,11 @@ from sqlalchemy import Connection, update
 from surefoot.storage.database import explain
 from surefoot.storage.errors import StoreError
 from surefoot.storage.jsonable import to_json
+from surefoot.storage.learned import add
 from surefoot.storage.records import (
     JournalRecord,
     Json,
+    Learned,
     ModelCall,
     Outcome,
     PlannedStep,
@@ -87,6 +89,7 @@ class TableJournal:
         output: Json = None,
         reliability: Reliability | None = None,
         usage: Usage | None = None,
+        learned: Sequence[Learned] = (),
     ) -> None:
         self._check()
         values = {
@@ -101,6 +104,7 @@ class TableJournal:
 
         def work(connection: Connection) -> None:
             connection.execute(statement)
+            add(connection, learned)
 
         self._writer.put(Job(work, vital=True))
 

@@ -187,6 +187,7 @@ class AttemptRow(SQLModel, table=True):
     key: str | None = _text()
     """As `rows.twin` has it: U+001A and `=` where it is the text of `output`."""
     call: int | None = None
+    source: str | None = _words()
 
 
 class VerdictRow(SQLModel, table=True):
@@ -213,6 +214,7 @@ class VerdictRow(SQLModel, table=True):
     completion_tokens: int | None = _count()
     cached_tokens: int | None = _count()
     usd: float | None = _real()
+    nats: float | None = _real()
 
 
 class MessageRow(SQLModel, table=True):
@@ -340,9 +342,62 @@ class FeedbackRow(SQLModel, table=True):
     created_at: float = Field(sa_type=Double)
 
 
+class _Counts(SQLModel):
+    """What runs taught; counts are discounted, so they are no whole numbers."""
+
+    id: int | None = Field(default=None, primary_key=True)
+    step_class: str = Field(sa_type=Text)
+    updated_at: float = Field(sa_type=Double)
+
+
+class SamplingRow(_Counts, table=True):
+    """`Sampling`."""
+
+    __tablename__ = "sampling"
+    __table_args__ = (UniqueConstraint("step_class", "policy", "source"),)
+
+    policy: str = Field(sa_type=Text)
+    source: str = Field(sa_type=Text)
+    prompts: float = Field(sa_type=Double)
+    right: float = Field(sa_type=Double)
+    wrong: float = Field(sa_type=Double)
+    pairs: float = Field(sa_type=Double)
+    again: float = Field(sa_type=Double)
+    same: float = Field(sa_type=Double)
+
+
+class CheckingRow(_Counts, table=True):
+    """`Checking`."""
+
+    __tablename__ = "checking"
+    __table_args__ = (UniqueConstraint("step_class", "verifier", "version", "origin"),)
+
+    verifier: str = Field(sa_type=Text)
+    version: str = Field(sa_type=Text)
+    origin: str = Field(sa_type=Text)
+    good_passed: float = Field(sa_type=Double)
+    good_failed: float = Field(sa_type=Double)
+    bad_passed: float = Field(sa_type=Double)
+    bad_failed: float = Field(sa_type=Double)
+
+
+class LessonRow(_Counts, table=True):
+    """`Lesson`."""
+
+    __tablename__ = "lesson"
+    __table_args__ = (UniqueConstraint("step_class", "text"),)
+
+    text: str = Field(sa_type=Text)
+    right: float = Field(sa_type=Double)
+    wrong: float = Field(sa_type=Double)
+    plain_right: float = Field(sa_type=Double)
+    plain_wrong: float = Field(sa_type=Double)
+
+
 def _table(model: type[SQLModel]) -> Table:
     return cast(Table, vars(model)["__table__"])
 
 
 TASK, POLICY, RUN = _table(TaskRow), _table(PolicyRow), _table(RunRow)
 REWARD, FEEDBACK = _table(RewardRow), _table(FeedbackRow)
+SAMPLING, CHECKING, LESSON = _table(SamplingRow), _table(CheckingRow), _table(LessonRow)

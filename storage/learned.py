@@ -1,0 +1,53 @@
+"""What runs teach, in the store: counts that add up over runs, the older the lighter."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from dataclasses import asdict
+from typing import Any
+
+from sqlalchemy import Connection, Table
+from sqlalchemy.dialects import postgresql, sqlite
+
+from surefoot.storage.jsonable import from_text, to_text
+from surefoot.storage.records import Checking, Learned, Lesson, Sampling
+from surefoot.storage.tables import CHECKING, LESSON, SAMPLING
+
+DISCOUNT = 0.9999
+"""Weight that older counts keep with every new observation: what was seen 7,000 observations ago counts half."""
+
+TABLES: dict[type[Learned], tuple[Table, tuple[str, ...]]] = {
+    Sampling: (SAMPLING, ("step_class", "policy", "source")),
+    Checking: (CHECKING, ("step_class", "verifier", "version", "origin")),
+    Lesson: (LESSON, ("step_class", "text")),
+}
+"""Each kind's table, and the columns that tell its rows apart; all others are counts."""
+
+
+def add(connection: Connection, learned: Iterable[Learned]) -> None:
+    """Adds counts to what the store has, inside the caller's transaction."""
+    dialect: Any = sqlite if connection.dialect.name == "sqlite" else postgresql
+    for one in learned:
+        table, key = TABLES[type(one)]
+        columns = asdict(one)
+        counts = {name: value for name, value in columns.items() if name not in key}
+        old = DISCOUNT ** (counts["prompts"] if isinstance(one, Sampling) else sum(counts.values()))
+        words = {name: to_text(columns[name]) for name in key}
+        statement = dialect.insert(table).values(**words, **counts, updated_at=time.time())
+        added: dict[str, Any] = {name: table.c[name] * old + statement.excluded[name] for name in counts}
+        connection.execute(
+            statement.on_conflict_do_update(
+                index_elements=list(key), set_={**added, "updated_at": statement.excluded.updated_at}
+            )
+        )
+
+
+def learned(connection: Connection) -> list[Learned]:
+    """Everything that runs taught."""
+    found: list[Learned] = []
+    for kind, (table, key) in TABLES.items():
+        for row in connection.execute(table.select().order_by(table.c.id)).mappings():
+            values = {name: row[name] for name in row if name not in ("id", "updated_at")}
+            found.append(kind(**{name: from_text(value) if name in key else value for name, value in values.items()}))
+    return found
