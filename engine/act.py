@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 
 from surefoot.engine.budget import Account
@@ -17,6 +17,7 @@ from surefoot.models.answer import answer
 from surefoot.models.failures import charged
 from surefoot.models.question import ChatMessage, Model, Question, Reply, ToolRequest
 from surefoot.planners.refs import copied
+from surefoot.reflection.calibration import step_class
 from surefoot.reflection.verifier import Case, Verifier
 from surefoot.storage.errors import ModelError, Retry, RunError, SurefootError, ToolError
 from surefoot.storage.records import (
@@ -27,6 +28,7 @@ from surefoot.storage.records import (
     Event,
     Json,
     Policy,
+    Step,
     ToolCall,
     Usage,
     Verdict,
@@ -271,8 +273,13 @@ def _followed(question: Question, more: Sequence[ChatMessage]) -> Question:
     return replace(question, follow_up=(*question.follow_up, *more))
 
 
-async def check(desk: Desk, attempt: int, verifiers: Sequence[Verifier], case: Case) -> None:
-    """Puts a candidate before verifiers, cheapest first as listed, and stops at the first that fails it."""
+async def check(
+    desk: Desk, attempt: int, verifiers: Sequence[Verifier], case: Case, soft: Collection[str] = ()
+) -> None:
+    """Puts a candidate before verifiers in their order, and stops at the first that refutes it.
+
+    What those named in `soft` say is evidence only.
+    """
     for verifier in verifiers:
         verdict = await verifier.verify(case)
         if verdict.ruling == "abstain" and desk.account.refused is not None:
@@ -291,17 +298,35 @@ async def check(desk: Desk, attempt: int, verifiers: Sequence[Verifier], case: C
                 desk.seq(),
                 attempt,
                 verdict.usage,
+                _nats(desk, verifier, verdict, case.step, verifier.name in soft),
             )
         )
-        if verdict.ruling == "fail":
+        if verdict.ruling == "fail" and verifier.name not in soft:
             return
 
 
+def _nats(desk: Desk, verifier: Verifier, verdict: Verdict, step: Step, soft: bool) -> float | None:
+    """What a measured verifier's word weighs; None for an exact one, one not measured, and a fail that refutes."""
+    if verdict.exact or verdict.ruling == "abstain" or (verdict.ruling == "fail" and not soft):
+        return None
+    known = desk.kit.calibration.rates(step_class(step), verifier.name, verifier.version)
+    if known is None:
+        return None
+    return known[0].passes() if verdict.ruling == "pass" else known[0].fails()
+
+
 def proposed(
-    desk: Desk, step: StepState, output: Json, key: str, call: int | None = None, role: AttemptRole = "sample"
+    desk: Desk,
+    step: StepState,
+    output: Json,
+    key: str,
+    call: int | None = None,
+    role: AttemptRole = "sample",
+    source: str = "",
 ) -> None:
     """Records an attempt that has a candidate."""
-    desk.record(Attempt(desk.seq(), step.seq, step.tried + 1, role, "proposed", output, key=key, call=call))
+    ordinal = step.tried + 1
+    desk.record(Attempt(desk.seq(), step.seq, ordinal, role, "proposed", output, None, key, call, source))
 
 
 def missed(
@@ -311,6 +336,7 @@ def missed(
     call: int | None = None,
     role: AttemptRole = "sample",
     status: AttemptStatus = "error",
+    source: str = "",
 ) -> None:
     """Records an attempt that has none."""
-    desk.record(Attempt(desk.seq(), step.seq, step.tried + 1, role, status, error=error, call=call))
+    desk.record(Attempt(desk.seq(), step.seq, step.tried + 1, role, status, error=error, call=call, source=source))

@@ -1,72 +1,20 @@
 """What to do next with one step. Pure: reads the state and the rules, returns an action or None.
 
 The ladder of a step: propose a candidate; put it before its checks; gather votes where no exact check speaks
-for it; try again with the critique; roll back what a later check contradicts; plan anew; give up. Nothing that
-did not pass is ever committed, and a plurality is never enough.
+for it; try again with the critique; ask in another way, another model, another planner; roll back what a later check
+contradicts; plan anew; give up. Nothing that did not pass is ever committed, and a plurality is never enough.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
-from typing import Literal
 
+from surefoot.engine.rules import FIRST, Rules, Rung, Source, most_votes, rounded
 from surefoot.engine.state import UNKNOWN, Candidate, RunState, StepState
-from surefoot.reflection.trust import EXACT, NOTHING, PRIOR, Support, support
+from surefoot.reflection.evidence import ROUNDING, Standing, more, pace, race, standing, wald
+from surefoot.reflection.trust import EXACT, NOTHING, Support
 from surefoot.reflection.verifier import Verifier
-from surefoot.reflection.votes import step_error, votes_needed
-from surefoot.storage.records import Basis, Verdict, record
-
-Mode = Literal["plan", "tool", "arguments", "answer"]
-
-
-@record
-class Prior:
-    """What is believed of one sample of a model before any evidence: its chance to be right, and why."""
-
-    p: float = PRIOR
-    basis: Basis = "prior"
-    low: float | None = None
-    """Lower quantile of a measured rate."""
-    ceiling: float = 1.0
-    """Measured rate at which answers that were accepted by votes are right. Samples of one model err together, so
-    no number of votes may claim more."""
-    ceiling_low: float = 1.0
-    """Lower quantile of that rate."""
-
-
-@record
-class Rules:
-    """What it takes to commit a step; fixed for the step's life."""
-
-    mode: Mode
-    sampled: bool
-    """Another try may propose another candidate, so votes mean something."""
-    checks: tuple[Verifier, ...]
-    """Of the output. Every one must pass."""
-    plan_checks: tuple[Verifier, ...] = ()
-    votes: int | None = None
-    """Lead that a candidate needs where no exact check passed it; None derives it from the target."""
-    prior: Prior = Prior()
-    target: float | None = None
-    tries: int = 4
-    """Attempts in a row without any candidate, and rounds of retry after a refuted one."""
-    samples: int = 12
-    """Attempts in all."""
-    replans: int = 2
-    verify: bool = True
-
-    def lead(self, expected: int) -> int:
-        """Votes ahead of the runner-up, when the target is shared over `expected` sampled steps."""
-        if not self.verify or not self.sampled:
-            return 1
-        if self.votes is not None:
-            return self.votes
-        if self.target is None:
-            return 2
-        # Half of the error budget for plans, half for the steps; the next plan cannot know how many will follow.
-        share = step_error(math.sqrt(self.target), 1 if self.mode == "plan" else max(1, expected))
-        return votes_needed(self.prior.p, share) or self.samples + 1
+from surefoot.storage.records import Basis, Json, Verdict, record
 
 
 @record
@@ -74,6 +22,7 @@ class Propose:
     """Sample, call the tool, or ask the planner, `n` times."""
 
     n: int
+    source: str = ""
 
 
 @record
@@ -114,6 +63,16 @@ class Replan:
 
 
 @record
+class Escalate:
+    """Go on with the next rung: samples of another source, another planner, or a person."""
+
+    rung: Rung
+    reason: str
+    source: str = ""
+    planner: str = ""
+
+
+@record
 class GiveUp:
     reason: str
     beyond: bool = False
@@ -122,15 +81,27 @@ class GiveUp:
     """A model or tool failed; it is not evidence that is missing."""
 
 
-Action = Propose | Check | Expand | Deliver | Commit | RollBack | Replan | GiveUp
+@record
+class Accept:
+    """A person gave the step's output."""
+
+    output: Json
+
+
+Action = Propose | Check | Expand | Deliver | Commit | RollBack | Replan | Escalate | Accept | GiveUp
 
 
 def decide(state: RunState, step: StepState, rules: Rules) -> Action | None:
     """The next action for a step; None while it has to wait for its children or for a person."""
     if not step.open or step.asked is not None:
         return None
+    if step.told is not None:
+        given = "output" in step.told
+        return Accept(step.told["output"]) if given else GiveUp("a person was asked, and gave no output")
     if step.status == "expanded" and not (step.more and step.broken is None and not step.open_children):
         return _finish_plan(state, step, rules)
+    if step.adopted:  # taken over from the last plan, but not committed yet
+        return Propose(1)
     checks = rules.plan_checks if rules.mode == "plan" else rules.checks
     return _weigh(state, step, rules, checks)
 
@@ -139,28 +110,39 @@ def _weigh(state: RunState, step: StepState, rules: Rules, checks: tuple[Verifie
     """Candidates, checks and votes of a step (or of a plan for it)."""
     best = _leader(step)
     if best is not None and best.key == UNKNOWN:
-        if step.lead(best) >= rules.lead(state.expected):
-            return GiveUp(step.critique or "the model does not know tasks of this kind", beyond=True)
+        if _enough(state, step, best, (), rules):
+            reason = step.critique or "the model does not know tasks of this kind"
+            return _stuck(state, step, rules, reason, beyond=True)
     elif best is not None:
         waiting = _unchecked(best, checks) if rules.verify else ()
-        if waiting:
-            return Check(best, waiting)
-        if _accepted(best, checks, rules) and _enough(state, step, best, checks, rules):
-            backing = _support(step, best, checks, rules)
+        if musts := tuple(one for one in waiting if one.name not in rules.gauges):
+            return Check(best, musts)
+        if not _accepted(best, checks, rules):
+            return _again(state, step, rules, checks, best)
+        if waiting and not _enough(state, step, best, checks, rules) and (next_ := _worth(waiting, rules, step)):
+            return Check(best, (next_,))
+        if _enough(state, step, best, checks, rules):
+            backing = _support(state, step, best, checks, rules)
             return Expand(best, backing) if rules.mode == "plan" else Commit(best, backing)
     return _again(state, step, rules, checks, best)
 
 
+def _worth(waiting: tuple[Verifier, ...], rules: Rules, step: StepState) -> Verifier | None:
+    """The measured check that gives more nats per unit of cost than another vote, if one does."""
+    best = max(waiting, key=lambda one: rules.gauges[one.name])
+    return best if rules.gauges[best.name] >= pace(rules.source(step.source or "").belief) else None
+
+
 def _leader(step: StepState) -> Candidate | None:
-    """The candidate with the most votes, ties included: a check may settle what votes do not."""
+    """The candidate with the most votes and the best checks, ties included: a check may settle what votes do not."""
     if len(step.candidates) == 1:
         only = next(iter(step.candidates.values()))
         return None if only.refuted else only
-    return max((one for one in step.candidates.values() if not one.refuted), key=_votes, default=None)
+    return max((one for one in step.candidates.values() if not one.refuted), key=_rank, default=None)
 
 
-def _votes(candidate: Candidate) -> int:
-    return candidate.votes
+def _rank(candidate: Candidate) -> float:
+    return candidate.votes + candidate.nats
 
 
 def _unchecked(candidate: Candidate, checks: tuple[Verifier, ...]) -> tuple[Verifier, ...]:
@@ -168,7 +150,11 @@ def _unchecked(candidate: Candidate, checks: tuple[Verifier, ...]) -> tuple[Veri
 
 
 def _accepted(candidate: Candidate, checks: tuple[Verifier, ...], rules: Rules) -> bool:
-    return not rules.verify or all(candidate.verdicts[check.name].ruling == "pass" for check in checks)
+    """Every check passed; of those that were measured, evidence is all that counts."""
+    if not rules.verify:
+        return True
+    said = (candidate.verdicts[check.name] for check in checks if check.name in candidate.verdicts)
+    return all(one.ruling == "pass" or (one.ruling == "fail" and one.nats is not None) for one in said)
 
 
 def _exact(candidate: Candidate, checks: tuple[Verifier, ...]) -> bool:
@@ -177,38 +163,133 @@ def _exact(candidate: Candidate, checks: tuple[Verifier, ...]) -> bool:
 
 
 def _enough(state: RunState, step: StepState, best: Candidate, checks: tuple[Verifier, ...], rules: Rules) -> bool:
-    if rules.verify and rules.votes is None and _exact(best, checks):
+    if not (rules.verify and rules.sampled):
+        return step.lead(best) >= 1
+    if rules.votes is not None:
+        return step.lead(best) >= rules.votes
+    if _exact(best, checks):
         return True
-    return step.lead(best) >= rules.lead(state.expected)
+    if step.lead(best) < _least(step, rules):
+        return False
+    return _standing(step, best, rules).doubt <= rules.error(state, step) * ROUNDING
 
 
-def _support(step: StepState, best: Candidate, checks: tuple[Verifier, ...], rules: Rules) -> Support:
+def _least(step: StepState, rules: Rules) -> int:
+    """Two samples at least must agree where nothing was measured: what is only stated is no evidence by itself."""
+    return 1 if rules.source(step.source or "").belief.basis == "measured" else 2
+
+
+def _standing(step: StepState, best: Candidate, rules: Rules) -> Standing:
+    return standing(step.ballots(), rules.beliefs(), best.key, step.nats())
+
+
+def _support(state: RunState, step: StepState, best: Candidate, checks: tuple[Verifier, ...], rules: Rules) -> Support:
     if not rules.sampled or _exact(best, checks):
         return EXACT
     if not rules.verify:
         return NOTHING
-    prior = rules.prior
-    backing = support(False, step.lead(best), prior.p, prior.basis, prior.low)
-    error = max(backing.bound, 1 - prior.ceiling_low)
-    return Support(min(backing.p, prior.ceiling), error, backing.basis)
+    stands = _standing(step, best, rules)
+    belief = rules.source(step.source or "").belief
+    error = max(rules.error(state, step), 1e-12)
+    abstain = 0.0
+    if rules.votes is None:
+        abstain = race(belief, rounded(error), rules.cap(rules.source(step.source or ""), error)).undecided
+    least = wald(belief.p, 1 - stands.p if rules.votes is not None else error)
+    return Support(stands.p, stands.bound, _basis(step, best, rules), abstain, step.attempts, least)
+
+
+def _basis(step: StepState, best: Candidate, rules: Rules) -> Basis:
+    """Measured, where the rates of everything that voted for it were; weighed checks say themselves what they are."""
+    weak = any(rules.source(name).belief.basis != "measured" for name in best.sources())
+    stated = any(one.nats and (one.evidence or {}).get("basis") == "prior" for one in best.verdicts.values())
+    return "prior" if weak or stated else "measured"
+
+
+# --- another try ------------------------------------------------------------------------------------------------
 
 
 def _again(
     state: RunState, step: StepState, rules: Rules, checks: tuple[Verifier, ...], best: Candidate | None
 ) -> Action:
-    refuted = sum(one.refuted for one in step.candidates.values())
-    if step.errors >= rules.tries or refuted >= rules.tries:
-        return GiveUp(step.critique or "no attempt gave a usable answer", fault=step.fault and not refuted)
-    if refuted and not rules.sampled:
+    refuted = sum(one.refuted for one in step.candidates.values()) - step.excused
+    tries = rules.tries if "critique" in rules.ladder else 1
+    if step.errors >= tries or refuted >= tries:
+        return _stuck(
+            state, step, rules, step.critique or "no attempt gave a usable answer", fault=step.fault and not refuted
+        )
+    if refuted > 0 and not rules.sampled:
         return GiveUp(step.critique or "its result did not pass its checks")
     if best is not None and any(verdict.ruling == "abstain" for verdict in best.verdicts.values()):
         return GiveUp("a check could not decide: " + _undecided(best))
-    if step.attempts >= rules.samples:
-        return GiveUp(_split(step))
-    lead = step.lead(best) if best is not None else 0
+    error = rules.error(state, step)
+    source = rules.first(error) if step.source is None else rules.source(step.source)
+    left = rules.cap(source, error) - step.drawn(source.name)
+    if left <= 0:
+        weighed = _unchecked(best, checks) if best is not None else ()
+        return Check(best, weighed[:1]) if weighed and best else _stuck(state, step, rules, _split(step), best)
     settled = rules.votes is None and any(check.exact for check in checks)
-    wanted = 1 if refuted or settled else max(1, rules.lead(state.expected) - lead)
-    return Propose(min(wanted, rules.samples - step.attempts))
+    wanted = 1 if refuted > 0 or settled else _wanted(step, rules, best, source, error)
+    if wanted is None or (wanted > left and not step.attempts and rules.votes is None):
+        missing = "" if best is not None else _missing(state, step, rules, None)
+        return _stuck(state, step, rules, f"too little evidence can be had for its share of the target{missing}", best)
+    return Propose(min(wanted, left), source.name)
+
+
+def _wanted(step: StepState, rules: Rules, best: Candidate | None, source: Source, error: float) -> int | None:
+    """Further votes for the leader that would be enough; None where no number is."""
+    if not (rules.verify and rules.sampled):
+        return 1
+    if rules.votes is not None:
+        return max(1, rules.votes - (step.lead(best) if best is not None else 0))
+    key = best.key if best is not None else FIRST
+    most = most_votes(source.belief)
+    votes = more(step.ballots(), rules.beliefs(), key, step.nats(), source.name, error, most) if error > 0 else None
+    lead = step.lead(best) if best is not None else 0
+    return None if votes is None else max(1, votes, _least(step, rules) - lead)
+
+
+def _stuck(
+    state: RunState,
+    step: StepState,
+    rules: Rules,
+    reason: str,
+    best: Candidate | None = None,
+    *,
+    beyond: bool = False,
+    fault: bool = False,
+) -> Action:
+    """The next rung that has not been tried, else to give up and to say what was missing."""
+    if rules.verify and rules.sampled:
+        for name, rung, planner in _rungs(rules, step):
+            if rung in rules.ladder and (name or planner) not in step.climbed:
+                return Escalate(rung, reason, name, planner)
+    if best is not None and rules.votes is None and not fault:
+        reason += _missing(state, step, rules, best)
+    return GiveUp(reason, beyond, fault)
+
+
+def _rungs(rules: Rules, step: StepState) -> Iterator[tuple[str, Rung, str]]:
+    """Source, rung and planner of every strategy that is left to a step, in the ladder's order."""
+    ways = [(one.name, one.rung, "") for one in rules.sources if one.rung is not None]
+    ways += [("", rung, planner) for rung, planner in rules.planners]
+    if "ask" in rules.ladder:
+        ways.append(("", "ask", "person"))
+    order = {rung: place for place, rung in enumerate(rules.ladder)}
+    for name, rung, planner in sorted(ways, key=lambda way: order.get(way[1], len(order))):
+        if name != step.source or planner:
+            yield name, rung, planner
+
+
+def _missing(state: RunState, step: StepState, rules: Rules, best: Candidate | None) -> str:
+    """What would have been enough, and about what it costs."""
+    source = rules.source(step.source or "")
+    votes = _wanted(step, rules, best, source, rules.error(state, step))
+    if votes is None:
+        stated = " as long as nothing is measured: run `surefoot calibrate`" if source.belief.basis == "prior" else ""
+        return f"; no number of votes is enough{stated or ', because such samples err together, or too often'}"
+    spent = state.spent.usage
+    price = f", about {votes * spent.usd / spent.samples:.2g} dollars" if spent.usd and spent.samples else ""
+    return f"; missing: {votes} more vote{'s' if votes > 1 else ''} for the leading answer{price}"
 
 
 def _undecided(candidate: Candidate) -> str:
@@ -224,6 +305,9 @@ def _split(step: StepState) -> str:
     if len(ballot) > 1:
         return f"the samples disagree: {ballot[0]} votes against {ballot[1]} after {step.attempts} attempts"
     return f"too little evidence after {step.attempts} attempts" + (f": {step.critique}" if step.critique else "")
+
+
+# --- plans ------------------------------------------------------------------------------------------------------
 
 
 def _finish_plan(state: RunState, step: StepState, rules: Rules) -> Action | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -15,12 +15,26 @@ from surefoot.engine.kit import Kit, Settings
 from surefoot.engine.loop import run_sync
 from surefoot.engine.phases import Cursor, answer, build
 from surefoot.engine.replay import Replay, replay
-from surefoot.engine.result import Result
+from surefoot.engine.result import Result, stored
 from surefoot.engine.resume import FOLDED, before_step, refold
-from surefoot.engine.setup import Output, check_fixed, kit_for, models_for, planner_for, root_step, task_for, tools_for
+from surefoot.engine.rules import LADDER, Rung
+from surefoot.engine.setup import (
+    Output,
+    alternates_for,
+    check_fixed,
+    config_of,
+    kit_for,
+    models_for,
+    planner_for,
+    root_step,
+    task_for,
+    tools_for,
+)
 from surefoot.engine.state import RunState
 from surefoot.models.question import Model
+from surefoot.models.representation import Representation
 from surefoot.planners.planner import Planner
+from surefoot.reflection.calibration import Calibration
 from surefoot.reflection.verifier import Verifier
 from surefoot.storage.errors import SetupError
 from surefoot.storage.records import (
@@ -31,10 +45,8 @@ from surefoot.storage.records import (
     Outcome,
     Plan,
     PlannedStep,
-    Reliability,
     Role,
     Task,
-    Usage,
 )
 
 if TYPE_CHECKING:
@@ -62,6 +74,10 @@ class Engine:
         further ones, for steps that name them.
     store: a Store, its SQLAlchemy URL or path; default SUREFOOT_STORE, else ./.surefoot/surefoot.db.
     target, budget, verify, votes, seed: defaults for every run; see `run`.
+    prior: probability that a sample is right, where nothing was measured; default: the model's card, else .95.
+    representations: other forms to ask steps in, so that samples do not err together. alternates: models to go on
+        with where the first is not enough. ladder: the strategies to try, in order, before a step is given up.
+    canaries: share of a run's tokens that may go into measuring verifiers.
     notes: JSON kept with each run's configuration, for whoever has to make an equal engine to resume it.
 
     Raises SetupError where the set-up is wrong. One engine may run any number of tasks at once.
@@ -88,6 +104,11 @@ class Engine:
         seed: int = 0,
         concurrency: int = 32,
         temperature: float | None = None,
+        prior: float | None = None,
+        representations: Iterable[Representation] = (),
+        alternates: Iterable[str | Model] = (),
+        ladder: Iterable[Rung] = LADDER,
+        canaries: float = 0.1,
         workspace: str | Path | None = None,
         notes: Json = None,
     ) -> None:
@@ -109,8 +130,18 @@ class Engine:
         self.budget = budget
         self.workspace = Path(workspace) if workspace is not None else None
         self.notes = notes
+        self.representations = tuple(representations)
+        self.alternates = alternates_for(config, alternates)
         self.settings = Settings(
-            verify=verify, votes=votes, seed=seed, concurrency=concurrency, temperature=temperature, target=target
+            verify=verify,
+            votes=votes,
+            seed=seed,
+            concurrency=concurrency,
+            temperature=temperature,
+            target=target,
+            prior=prior,
+            ladder=tuple(ladder),
+            canaries=canaries,
         )
         self._kit(self.settings)
         self._where = store if store is not None else config.store
@@ -204,7 +235,7 @@ class Engine:
             raise SetupError(f"the run {run_id} is under way in this engine: wait for it, or cancel it first")
         info = self.store.run(run_id)
         if info.outcome in SETTLED:
-            return self._stored(run_id, Output(output))
+            return stored(info, Output(output).read, self.store)
         flow = self._reopen(run_id, budget, on_record, Output(output))
         try:
             flow.record(Event(flow.seq(), "resumed", flow.state.root))
@@ -258,8 +289,11 @@ class Engine:
         run_id = self.store.resolve(run_id)
         task = self.store.task(run_id)
         settings = self._settings_of(run_id) if seed is None else replace(self._settings_of(run_id), seed=seed)
+        calibration = self._calibration_of(run_id)
+        kit = self._kit(settings, calibration=calibration)
+        config = config_of(kit, self.planner, calibration, self.notes)
         journal = self.store.begin(
-            task, config=self._config(settings), seed=settings.seed, target=task.target, purpose="fork", parent=run_id
+            task, config=config, seed=settings.seed, target=task.target, purpose="fork", parent=run_id
         )
         for record in before_step(lambda: self.store.records(run_id), step):
             journal.append(record)
@@ -280,20 +314,8 @@ class Engine:
             target=settings.target if target is None else target,
             votes=settings.votes if votes is None else votes,
         )
-        return replay(run_id, self.store.records(run_id, kinds=FOLDED), self._kit(settings))
-
-    def _stored(self, run_id: str, kind: Output) -> Result:
-        """The result of a run that has ended."""
-        info = self.store.run(run_id)
-        return Result(
-            run_id,
-            info.outcome or Outcome.FAILED,
-            kind.read(info.output),
-            info.reason or "",
-            info.reliability or Reliability(info.target, None, None, "none"),
-            info.usage or Usage(),
-            store=self.store,
-        )
+        kit = self._kit(settings, calibration=self._calibration_of(run_id))
+        return replay(run_id, self.store.records(run_id, kinds=FOLDED), kit)
 
     # --- as a graph -----------------------------------------------------------------------------------------
 
@@ -379,21 +401,23 @@ class Engine:
             verify=self.settings.verify if verify is None else verify,
             seed=self.settings.seed if seed is None else seed,
         )
-        kit = self._kit(settings, kind)
+        calibration = Calibration(self.store.learned())
+        kit = self._kit(settings, kind, calibration)
         check_fixed(kit, self.planner, task)
         journal = self.store.begin(
             task,
-            config=self._config(settings),
+            config=config_of(kit, self.planner, calibration, self.notes),
             seed=settings.seed,
             target=task.target,
             source=source,
-            policies=[model.policy for model in self.models.values()],
+            policies=[model.policy for model in (*self.models.values(), *self.alternates.values())],
         )
         flow = self._flow(kit, task, journal, RunState(), on_record)
         root = root_step(task, self.planner, self.final)
         try:
             flow.record(PlannedStep(flow.seq(), None, 0, 1, root))
-            flow.record(Event(flow.seq(), "started", flow.state.root))
+            weight = kit.weight(root)
+            flow.record(Event(flow.seq(), "started", flow.state.root, data={"weight": weight} if weight else None))
         except BaseException:
             self._let_go(flow)
             raise
@@ -414,7 +438,7 @@ class Engine:
         task = self.store.task(run_id)
         if budget is not None:
             task = replace(task, budget=budget)
-        kit = self._kit(self._settings_of(run_id), kind)
+        kit = self._kit(self._settings_of(run_id), kind, self._calibration_of(run_id))
         state = refold(self.store.records(run_id, kinds=FOLDED), kit)
         if not state.steps:
             root = root_step(task, self.planner, self.final)
@@ -429,17 +453,23 @@ class Engine:
         self._flows[flow.run_id] = flow
         return flow
 
-    def _kit(self, settings: Settings, kind: Output | None = None) -> Kit:
-        final = kind.checks if kind is not None else ()
-        return kit_for(self.models, self.planner, self.tools, self.planners, self.checks, settings, final)
+    def _kit(self, settings: Settings, kind: Output | None = None, calibration: Calibration | None = None) -> Kit:
+        return kit_for(
+            self.models,
+            self.planner,
+            self.tools,
+            self.planners,
+            self.checks,
+            settings,
+            kind.checks if kind is not None else (),
+            calibration,
+            self.representations,
+            self.alternates,
+        )
 
-    def _config(self, settings: Settings) -> Json:
-        """What a run was made with, for the record and for taking it up again."""
-        models = {role: model.name for role, model in self.models.items()}
-        noted = {} if self.notes is None else {"notes": self.notes}
-        # Providers take tools beside the messages, so the messages alone are not all that a model saw.
-        tools = [asdict(spec) for spec in self._kit(settings).specs.values()]
-        return {"models": models, "planner": self.planner.name, "settings": asdict(settings), "tools": tools} | noted
+    def _calibration_of(self, run_id: str) -> Calibration:
+        """What was known when the run began: its decisions stand on that."""
+        return Calibration.from_json((self.store.run(run_id).config or {}).get("calibration"))
 
     def _settings_of(self, run_id: str) -> Settings:
         saved = (self.store.run(run_id).config or {}).get("settings")

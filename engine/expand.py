@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 from surefoot.engine.act import proposed
 from surefoot.engine.desk import Desk
@@ -30,12 +30,18 @@ def expand(desk: Desk, step: StepState, plan: Plan, backing: Support | None, att
         data["more"] = True
     if extend:
         data["extend"] = True
-    if sampled := sum(desk.kit.sampled(one) for one in plan.steps):
-        data["sampled"] = sampled
+    weights = [desk.kit.weight(one) for one in plan.steps]
+    if any(weights):
+        data["weights"] = weights if len(set(weights)) > 1 else weights[0]
     if backing is not None:
-        data |= {"p": backing.p, "bound": backing.bound, "basis": backing.basis}
+        data |= noted(backing)
     desk.let_go(step)
     desk.record(Event(desk.seq(), "planned", step.seq, attempt, data))
+
+
+def noted(backing: Support) -> dict[str, Json]:
+    """A support as an event keeps it: what is at its default is left out."""
+    return {name: value for name, value in asdict(backing).items() if value or name in ("p", "bound")}
 
 
 TEXT: Json = {"type": "string"}
@@ -81,7 +87,7 @@ def adopt(desk: Desk, step: StepState) -> bool:
     tool that must run once does not run again.
     """
     parent = desk.state.steps.get(step.parent or 0)
-    if parent is None or not parent.spare or step.tried:
+    if parent is None or not parent.spare or (step.tried and not step.adopted):
         return False
     if parent.twins is None:
         parent.twins = _twins(parent, [child.step for child in desk.state.children(parent)])
@@ -89,7 +95,8 @@ def adopt(desk: Desk, step: StepState) -> bool:
     # What its needs have computed anew since, the twin has not seen.
     if twin is None or not all(desk.state.steps[need].adopted for need in step.needs):
         return False
-    proposed(desk, step, twin.output, canonical(twin.output), role="reused")
+    if not step.adopted:  # else a kill came between the two records
+        proposed(desk, step, twin.output, canonical(twin.output), role="reused")
     desk.commit(step, next(iter(step.candidates.values())), twin.support or EXACT)
     return True
 

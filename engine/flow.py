@@ -14,26 +14,30 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from surefoot.engine.act import Metered, Missing, NeedsPerson, check, missed, proposed
+from surefoot.engine.act import Metered, Missing, NeedsPerson, check, effect_key, missed, path, proposed
 from surefoot.engine.budget import ONE_ATTEMPT, Account
+from surefoot.engine.canaries import canaries
 from surefoot.engine.decide import (
+    Accept,
     Action,
     Check,
     Commit,
     Deliver,
+    Escalate,
     Expand,
     Propose,
     Replan,
     RollBack,
-    Rules,
     decide,
 )
 from surefoot.engine.ending import Ending, ending
-from surefoot.engine.expand import adopt, expand
+from surefoot.engine.expand import adopt, expand, noted
+from surefoot.engine.fold import fold
 from surefoot.engine.kit import Kit
 from surefoot.engine.propose import propose
 from surefoot.engine.recorder import Conversation, Recorder
-from surefoot.engine.state import Candidate, RunState, StepState, fold
+from surefoot.engine.rules import Rules
+from surefoot.engine.state import Candidate, RunState, StepState
 from surefoot.models.question import Model, Reply
 from surefoot.planners.document import plan_from
 from surefoot.planners.refs import copied, resolve
@@ -65,6 +69,9 @@ from surefoot.tools.tool import ToolContext
 
 if TYPE_CHECKING:  # the journal's module brings the database along, which importing the engine must not
     from surefoot.storage.journal import Journal
+
+PERSON = 0.99
+"""Probability that what a person gives as a step's output is right. Stated, not known."""
 
 BREATH = 0.01
 """Seconds after which a worker lets the event loop look at other things, however quick its steps are."""
@@ -159,11 +166,12 @@ class Flow:
     def finish(self) -> Ending:
         """Closes the record of the run."""
         end = ending(self.state, self.kit, self.task, self.halt)
+        taught = self.state.taught.learned(self.kit.policy)
         self.record(Event(self.seq(), "finished", self.state.root, data={"outcome": end.outcome.value}))
         if end.outcome in (Outcome.VERIFIED, Outcome.ABSTAINED):
             value = 1.0 if end.outcome is Outcome.VERIFIED else 0.0
             self.record(Reward(self.seq(), "run", None, "verified", value, "engine"))
-        self.journal.finish(end.outcome, end.reason, end.output, end.reliability, self.state.spent.usage)
+        self.journal.finish(end.outcome, end.reason, end.output, end.reliability, self.state.spent.usage, taught)
         return end
 
     # --- the workers ----------------------------------------------------------------------------------------
@@ -229,6 +237,8 @@ class Flow:
                 if action is None or (isinstance(action, Propose) and not planning):
                     return
                 await self._act(step, rules, action)
+                if isinstance(action, Escalate):
+                    rules = self.kit.rules(step.step)
         finally:
             self._driven.discard(step.seq)
 
@@ -261,13 +271,18 @@ class Flow:
                 return
             before = (step.tried, step.version)
             async with self.account.reserve(ONE_ATTEMPT if action.n == 1 else Usage(attempts=action.n)):
-                await propose(self, step, rules, action.n)
+                await propose(self, step, rules, action.n, action.source)
             if (step.tried, step.version) == before and step.open and self._stands(step):
                 missed(self, step, "nothing was proposed: a model or planner gave an empty list")
         elif isinstance(action, Check):
-            await check(self, action.candidate.attempt, action.verifiers, self.case(step, action.candidate))
+            case = self.case(step, action.candidate)
+            await check(self, action.candidate.attempt, action.verifiers, case, rules.gauges)
         elif isinstance(action, Commit):
+            watched = rules.watched and self.kit.settings.canaries and step.status != "expanded"
+            seen = self.case(step, action.candidate) if watched else None
             self.commit(step, action.candidate, action.support)
+            if seen is not None:
+                await canaries(self, step, rules.watched, seen, action.candidate.verdicts)
         elif isinstance(action, Expand):
             expand(self, step, plan_from(action.candidate.output), action.support, action.candidate.attempt)
         elif isinstance(action, Deliver):
@@ -283,15 +298,33 @@ class Flow:
         elif isinstance(action, Replan):
             data = {"steps": [], "critique": action.reason}
             self.record(Event(self.seq(), "rolled_back", step.seq, data=data))
+        elif isinstance(action, Escalate):
+            self.escalate(step, action)
+        elif isinstance(action, Accept):
+            proposed(self, step, action.output, canonical(action.output), role="person")
+            given = next(one for one in step.candidates.values() if one.output == action.output)
+            self.commit(step, given, Support(PERSON, 1 - PERSON, "prior"))
         else:
             self.fail(step, action.reason, beyond=action.beyond, fault=action.fault)
 
     # --- accepting ------------------------------------------------------------------------------------------
 
     def commit(self, step: StepState, candidate: Candidate, backing: Support) -> None:
-        data = None if backing.basis == "exact" else {"p": backing.p, "bound": backing.bound, "basis": backing.basis}
+        data = None if backing.basis == "exact" else noted(backing)
         self.let_go(step)
         self.record(Event(self.seq(), "committed", step.seq, candidate.attempt, data))
+
+    def escalate(self, step: StepState, action: Escalate) -> None:
+        data: dict[str, Json] = {"rung": action.rung, "reason": action.reason}
+        data |= {"source": action.source} if action.source else {"planner": action.planner}
+        self.record(Event(self.seq(), "escalated", step.seq, data=data))
+        if action.rung == "ask":
+            ask = {
+                "key": effect_key(self.run_id, path(self, step), "ask", {}),
+                "question": f"{step.step.goal or step.step.id}: {action.reason}. Give the step's output, or decline.",
+                "wants": "output",
+            }
+            self.record(Event(self.seq(), "asked", step.seq, data=ask))
 
     def fail(self, step: StepState, reason: str, *, beyond: bool = False, fault: bool = False) -> None:
         self.let_go(step)

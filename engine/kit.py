@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TypeVar
+from typing import TypeVar, get_args
 
-from surefoot.engine.decide import Mode, Prior, Rules
+from surefoot.engine.rules import LADDER, PLAIN, Mode, Rules, Rung, Source
 from surefoot.models.question import Model, ToolSpec
+from surefoot.models.representation import Representation
 from surefoot.planners.planner import Planner
 from surefoot.planners.structure import StructureCheck, problems
 from surefoot.reflection.arithmetic import arithmetic
+from surefoot.reflection.calibration import Calibration, step_class
+from surefoot.reflection.evidence import PRIOR, Belief, pace
 from surefoot.reflection.schema import SchemaCheck
 from surefoot.reflection.verifier import Verifier
 from surefoot.storage.errors import SetupError
@@ -19,6 +22,17 @@ from surefoot.storage.records import Effect, Json, Plan, Role, Step
 from surefoot.tools.tool import Tool
 
 T = TypeVar("T")
+
+RUNGS: tuple[Rung, ...] = get_args(Rung)
+
+SOFT = ("judge", "model")
+"""Kinds of verifiers whose word, once they were measured, is evidence; what others fail is refuted."""
+
+CANARIES = 60
+"""Wrong values that a verifier is tried on, and half as many right ones: none passed certifies a rate of .05."""
+
+SLOWEST = 1e-3
+"""Nats a sample below which a source is taken for one that tells nothing."""
 
 ROOT = "task"
 """id and kind of the outermost step, which is the task itself."""
@@ -32,16 +46,30 @@ class Settings:
     """False: one sample, accepted as it is; its outcome is `unverified`."""
     target: float | None = None
     votes: int | None = None
-    """Lead that a sampled output needs where no exact check passes it; None: from the target, else 2."""
+    """Lead that a sampled output needs where no exact check passes it; None: what the target takes."""
+    prior: float | None = None
+    """Probability that a sample is right, where nothing was measured; None: as the model's card says, else `PRIOR`."""
     tries: int = 4
-    samples: int = 12
+    samples: int | None = None
+    """Attempts of one source at a step; None: what the target takes, and some more."""
     replans: int = 2
+    ladder: tuple[Rung, ...] = LADDER
+    """Strategies for steps that do not get their evidence; those left out are not tried."""
+    canaries: float = 0.1
+    """Share of a run's tokens that may go into measuring its verifiers; 0 measures none."""
     concurrency: int = 32
     """Steps driven at once."""
     temperature: float | None = None
     seed: int = 0
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "ladder", tuple(self.ladder))  # from the record it comes as a list
+        if unknown := set(self.ladder) - set(RUNGS):
+            raise SetupError(f"ladder: there is no strategy {min(unknown)!r}; there are: {', '.join(RUNGS)}")
+        if self.prior is not None and not 0.5 < self.prior < 1:
+            raise SetupError(f"prior={self.prior} is no probability between 0.5 and 1")
+        if not 0 <= self.canaries <= 1:
+            raise SetupError(f"canaries={self.canaries} is no share between 0 and 1")
         for name, least in (("votes", 1), ("tries", 1), ("samples", 1), ("replans", 0), ("concurrency", 1)):
             value = getattr(self, name)
             if value is not None and value < least:
@@ -57,10 +85,13 @@ class Kit:
     planners: Mapping[str, Planner]
     verifiers: Mapping[str, Verifier]
     settings: Settings = Settings()
-    prior: Prior = Prior()
-    """Of the act model's samples."""
-    plan_prior: Prior = Prior()
-    """Of the plan model's."""
+    stated: Mapping[Role, Belief] = field(default_factory=dict)
+    """What models' cards say of their samples, by role."""
+    calibration: Calibration = field(default_factory=Calibration)
+    """What earlier runs taught."""
+    representations: tuple[Representation, ...] = ()
+    alternates: Mapping[str, Model] = field(default_factory=dict)
+    """Further models for steps that the first one does not settle, by source."""
     tool_checks: Mapping[str, tuple[Verifier, ...]] = field(default_factory=lambda: {"calculator": (arithmetic(),)})
     """Checks of direct calls of a tool: arithmetic is always recomputed by another route."""
     final: tuple[Verifier, ...] = ()
@@ -101,7 +132,7 @@ class Kit:
     def rules(self, step: Step) -> Rules:
         """The rules of a step. Steps of one make share them, so that a plan of a million needs few."""
         wants = (step.args is None, step.contract.gives is None, step.kind == ROOT)
-        make = (step.tool, step.planner, step.votes, step.checks, *wants)
+        make = (step.tool, step.planner, step.kind, step.votes, step.checks, *wants)
         known = self._rules.get(make)
         if known is None:
             known = self._rules[make] = self._make(step)
@@ -114,12 +145,14 @@ class Kit:
             _one_of(self.tools, step.tool, "tool")
         if step.planner is not None:
             _one_of(self.planners, step.planner, "planner")
-        checks: list[Verifier] = [SCHEMA] if step.contract.gives is not None else []
-        checks += [_one_of(self.verifiers, name, "verifier") for name in step.checks]
+        checks = [_one_of(self.verifiers, name, "verifier") for name in step.checks]
         if step.kind == ROOT:
             checks += self.final
         if mode == "tool":
             checks += self.tool_checks.get(step.tool or "", ())
+        checks.sort(key=lambda one: not one.exact)  # what proves comes before what only speaks for it
+        if step.contract.gives is not None:
+            checks.insert(0, SCHEMA)
         plan_checks: tuple[Verifier, ...] = ()
         if mode == "plan" and step.planner is not None and self.planners[step.planner].sampled:
             plan_checks = (StructureCheck(self.defects), *self.planners[step.planner].checks)
@@ -129,13 +162,77 @@ class Kit:
             checks=tuple(checks),
             plan_checks=plan_checks,
             votes=self._votes(step, mode),
-            prior=self.plan_prior if mode == "plan" else self.prior,
+            sources=self._sources(step, mode),
             target=settings.target,
             tries=1 if mode in ("tool", "arguments") and self._harmful(step, mode) else settings.tries,
             samples=settings.samples,
             replans=settings.replans,
             verify=settings.verify,
+            planners=self._planners(step, mode),
+            ladder=settings.ladder,
+            watched=self._watched(step, checks) if mode != "plan" and self.sampled(step) and settings.verify else (),
+            gauges=self._gauges(step, checks) if mode != "plan" and self.sampled(step) else {},
         )
+
+    def weight(self, step: Step) -> float:
+        """Share of the error budget that a step is to have, relative to others: its cost per nat; 0: it needs none."""
+        rules = self.rules(step)
+        if not rules.sampled:
+            return 1.0 if rules.mode == "plan" else 0.0
+        exact = rules.mode != "plan" and rules.votes is None and any(one.exact for one in rules.checks)
+        if exact or not rules.verify:
+            return 0.0
+        return 1 / max(pace(rules.sources[0].belief), SLOWEST)
+
+    # --- where samples come from ----------------------------------------------------------------------------
+
+    def policy(self, source: str, role: Role = "act") -> str:
+        """The model and revision behind a source of samples."""
+        model = self.alternates[source] if source in self.alternates else self.models[role]
+        return f"{model.name}@{model.policy.revision}"
+
+    def _sources(self, step: Step, mode: Mode) -> tuple[Source, ...]:
+        role: Role = "plan" if mode == "plan" else "act"
+        if role not in self.models:
+            return PLAIN
+        stated = self.stated.get(role, Belief())
+        if self.settings.prior is not None:
+            stated = Belief(self.settings.prior)
+        kind = step_class(step)
+
+        def believed(name: str, stated: Belief) -> Belief:
+            return self.calibration.belief(kind, self.policy(name, role), name, stated)
+
+        found = [Source("", believed("", stated))]
+        if mode == "answer":
+            # A source that is asked in another form is not what the card measured.
+            unmeasured = Belief(stated.p)
+            for one in self.representations:
+                if one.kind in ("", step.kind):
+                    found.append(Source(one.name, believed(one.name, unmeasured), "representation"))
+            for name in self.alternates:
+                found.append(Source(name, believed(name, Belief(self.settings.prior or PRIOR)), "model"))
+        return tuple(found)
+
+    def _planners(self, step: Step, mode: Mode) -> tuple[tuple[Rung, str], ...]:
+        if mode == "plan":
+            return ()
+        rungs: tuple[Rung, ...] = ("decompose", "search")
+        return tuple((rung, rung) for rung in rungs if rung in self.planners)
+
+    def _watched(self, step: Step, checks: Iterable[Verifier]) -> tuple[Verifier, ...]:
+        found = (one for one in checks if not one.exact and one.name not in (SCHEMA.name, "type"))
+        seen = {one: self.calibration.seen(step_class(step), one.name, one.version) for one in found}
+        return tuple(one for one, (good, bad) in seen.items() if min(2 * good, bad) < CANARIES)
+
+    def _gauges(self, step: Step, checks: Iterable[Verifier]) -> dict[str, float]:
+        """Nats for the tokens of one sample of the checks that are evidence only: judges whose rates were measured."""
+        found: dict[str, float] = {}
+        for check in checks:
+            rates = None if check.exact else self.calibration.rates(step_class(step), check.name, check.version)
+            if rates is not None and check.kind in SOFT:
+                found[check.name] = rates[0].drift()
+        return found
 
     def _votes(self, step: Step, mode: Mode) -> int | None:
         if step.votes is not None:

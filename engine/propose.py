@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
+from random import Random
 
 from surefoot.engine.act import Metered, Sampler, message_from, missed, proposed, use_tool
-from surefoot.engine.decide import Mode, Rules
 from surefoot.engine.desk import Desk
 from surefoot.engine.expand import carried, expand
 from surefoot.engine.recorder import Conversation
+from surefoot.engine.rules import Rules
 from surefoot.engine.state import StepState
 from surefoot.models.question import Question, Reply
+from surefoot.models.representation import Back, Representation
 from surefoot.planners.document import plan_to
 from surefoot.planners.planner import Done, Proposal, Request
 from surefoot.planners.refs import copied
@@ -20,12 +22,19 @@ from surefoot.storage.errors import ModelError, Retry, ToolError
 from surefoot.storage.records import Json
 
 
-async def propose(desk: Desk, step: StepState, rules: Rules, n: int) -> None:
+async def propose(desk: Desk, step: StepState, rules: Rules, n: int, source: str = "") -> None:
     """`n` attempts at a step, recorded. Raises ModelError, ToolError, Retry, NeedsPerson, OutOfBudget, Missing."""
-    await _WAYS[rules.mode](desk, step, rules, n)
+    if rules.mode == "tool":
+        await _call_tool(desk, step)
+    elif rules.mode == "arguments":
+        await _sample_arguments(desk, step, rules, n)
+    elif rules.mode == "plan":
+        await _plan(desk, step, rules, n)
+    else:
+        await _sample_answer(desk, step, n, source)
 
 
-async def _call_tool(desk: Desk, step: StepState, rules: Rules, n: int) -> None:
+async def _call_tool(desk: Desk, step: StepState) -> None:
     result = await use_tool(desk, step, desk.kit.tools[step.step.tool or ""], desk.inputs(step))
     proposed(desk, step, result, canonical(result), role="tool")
 
@@ -33,7 +42,7 @@ async def _call_tool(desk: Desk, step: StepState, rules: Rules, n: int) -> None:
 async def _sample_arguments(desk: Desk, step: StepState, rules: Rules, n: int) -> None:
     tool = desk.kit.tools[step.step.tool or ""]
     sampler = _sampler(desk, step)
-    question = _question(desk, step, rules, tools=(tool.name,), choice="required")
+    question = _question(desk, step, desk.inputs(step), tools=(tool.name,), choice="required")
     for reply in await sampler.replies(question, n):
         request = next((one for one in reply.tool_calls if one.name == tool.name), None)
         if request is None or request.arguments is None:
@@ -48,40 +57,59 @@ async def _sample_arguments(desk: Desk, step: StepState, rules: Rules, n: int) -
         _propose(desk, step, result, sampler, reply)
 
 
-async def _sample_answer(desk: Desk, step: StepState, rules: Rules, n: int) -> None:
+async def _sample_answer(desk: Desk, step: StepState, n: int, source: str) -> None:
+    """Samples of one question together; one by one where each has tools to call, or is asked in a form of its own."""
     names = tuple(desk.kit.tools)
-    if not names:
-        sampler = _sampler(desk, step)
-        for reply in await sampler.replies(_question(desk, step, rules), n):
-            _answered(desk, step, sampler, reply)
+    other = next((one for one in desk.kit.representations if one.name == source), None)
+    if not names and other is None:
+        sampler = _sampler(desk, step, source)
+        for reply in await sampler.replies(_question(desk, step, desk.inputs(step)), n):
+            _answered(desk, step, sampler, reply, source)
+        return
+    draws = [_draw(desk, step, names, index, source, other) for index in range(n)]
+    # All end before the step goes on: one that ran on by itself would propose to a step already decided.
+    errors = [one for one in await asyncio.gather(*draws, return_exceptions=True) if one is not None]
+    for error in sorted(errors, key=lambda one: isinstance(one, (ModelError, ToolError))):
+        raise error
+
+
+async def _draw(
+    desk: Desk, step: StepState, names: tuple[str, ...], index: int, source: str, other: Representation | None
+) -> None:
+    sampler = _sampler(desk, step, source)
+    inputs: Mapping[str, Json] = desk.inputs(step)
+    back = None
+    if other is not None:
+        inputs, back = other.change(inputs, Random(_seed(desk, step, index)))
+    question = _question(desk, step, inputs, tools=names, index=index)
+    if names:
+        stopped = [message_from(one) for one in step.stopped or ()] if index == 0 else []
+        reply = await sampler.draw(question, stopped)
     else:
-        draws = [_draw(desk, step, rules, names, index) for index in range(n)]
-        # All end before the step goes on: one that ran on by itself would propose to a step already decided.
-        errors = [one for one in await asyncio.gather(*draws, return_exceptions=True) if one is not None]
-        for error in sorted(errors, key=lambda one: isinstance(one, (ModelError, ToolError))):
-            raise error
+        (reply,) = await sampler.replies(question, 1)
+    _answered(desk, step, sampler, reply, source, back)
 
 
-async def _draw(desk: Desk, step: StepState, rules: Rules, names: tuple[str, ...], index: int) -> None:
-    sampler = _sampler(desk, step)
-    stopped = [message_from(one) for one in step.stopped or ()] if index == 0 else []
-    reply = await sampler.draw(_question(desk, step, rules, tools=names, index=index), stopped)
-    _answered(desk, step, sampler, reply)
-
-
-def _answered(desk: Desk, step: StepState, sampler: Sampler, reply: Reply) -> None:
+def _answered(
+    desk: Desk, step: StepState, sampler: Sampler, reply: Reply, source: str = "", back: Back | None = None
+) -> None:
     if reply.unknown:
-        missed(desk, step, reply.error or "", sampler.call, status="unknown")
+        missed(desk, step, reply.error or "", sampler.call, status="unknown", source=source)
     elif reply.error is not None:
-        missed(desk, step, reply.error, sampler.call, status="invalid")
+        missed(desk, step, reply.error, sampler.call, status="invalid", source=source)
     else:
-        _propose(desk, step, reply.parsed, sampler, reply)
+        try:
+            output = reply.parsed if back is None else back(reply.parsed)
+        except (ValueError, LookupError, TypeError) as error:
+            missed(desk, step, f"no answer to the question: {error}", sampler.call, status="invalid", source=source)
+        else:
+            _propose(desk, step, output, sampler, reply, source)
 
 
-def _propose(desk: Desk, step: StepState, output: Json, sampler: Sampler, reply: Reply) -> None:
+def _propose(desk: Desk, step: StepState, output: Json, sampler: Sampler, reply: Reply, source: str = "") -> None:
     key = canonical(output)
     fresh = key not in step.candidates
-    proposed(desk, step, output, key, sampler.call)
+    proposed(desk, step, output, key, sampler.call, source=source)
     if fresh and key in step.candidates:  # not where another plan has taken the place of the step's
         desk.replies[step.candidates[key].attempt] = reply
 
@@ -141,15 +169,19 @@ def _done(desk: Desk, step: StepState) -> list[Done]:
     ]
 
 
-def _sampler(desk: Desk, step: StepState) -> Sampler:
+def _sampler(desk: Desk, step: StepState, source: str = "") -> Sampler:
     talk = desk.talks.setdefault(step.seq, Conversation())
-    return Sampler(desk, step, desk.kit.models["act"], desk.kit.tools, talk)
+    return Sampler(desk, step, desk.kit.alternates.get(source) or desk.kit.models["act"], desk.kit.tools, talk)
 
 
 def _question(
-    desk: Desk, step: StepState, rules: Rules, tools: tuple[str, ...] = (), choice: str = "auto", index: int = 0
+    desk: Desk,
+    step: StepState,
+    inputs: Mapping[str, Json],
+    tools: tuple[str, ...] = (),
+    choice: str = "auto",
+    index: int = 0,
 ) -> Question:
-    inputs = desk.inputs(step)
     if step.critique:
         inputs = dict(inputs)
         inputs["what was wrong with the last attempt"] = step.critique
@@ -171,11 +203,3 @@ def _question(
 def _seed(desk: Desk, step: StepState, index: int) -> int:
     """Another seed for every attempt, the same again in a run with the same seed."""
     return (desk.kit.settings.seed * 1_000_003 + step.seq * 7_919 + step.tried * 31 + index) % 2**31
-
-
-_WAYS: Mapping[Mode, Callable[[Desk, StepState, Rules, int], Awaitable[None]]] = {
-    "tool": _call_tool,
-    "arguments": _sample_arguments,
-    "answer": _sample_answer,
-    "plan": _plan,
-}

@@ -9,8 +9,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from surefoot.engine.decide import Action, Commit, Expand, GiveUp, decide
+from surefoot.engine.fold import fold
 from surefoot.engine.kit import Kit
-from surefoot.engine.state import RunState, StepState, fold
+from surefoot.engine.state import RunState, StepState
 from surefoot.storage.records import Attempt, Event, JournalRecord
 
 

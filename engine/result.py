@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -22,6 +22,7 @@ from surefoot.storage.records import (
 )
 
 if TYPE_CHECKING:
+    from surefoot.storage.run import RunInfo
     from surefoot.storage.store import Store
 
 
@@ -83,6 +84,21 @@ class Result:
         if self.store is None:
             return []
         return list(receipts(self.store.records(self.run_id)))
+
+
+def stored(info: RunInfo, read: Callable[[Json], Any] = lambda value: value, store: Store | None = None) -> Result:
+    """The result of a run that has ended, from its row; `read` makes the output of it."""
+    nothing = Reliability(info.target, None, None, "none")
+    return Result(
+        info.run_id,
+        info.outcome or Outcome.FAILED,
+        read(info.output),
+        info.reason,
+        info.reliability or nothing,
+        info.usage or Usage(),
+        (info.ended_at or info.created_at) - info.created_at,
+        store=store,
+    )
 
 
 def receipts(records: Iterable[JournalRecord]) -> Iterator[Receipt]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 
+from surefoot.engine.fold import drop, fold
 from surefoot.engine.kit import Kit
-from surefoot.engine.state import RunState, StepState, drop, fold
+from surefoot.engine.state import RunState, StepState
 from surefoot.storage.errors import StoreError
 from surefoot.storage.records import Attempt, Event, JournalRecord, ModelCall, PlannedStep, ToolCall, Verdict
 

@@ -4,27 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic import TypeAdapter, ValidationError
 from pydantic.errors import PydanticSchemaGenerationError
 
-from surefoot.engine.decide import Prior
 from surefoot.engine.kit import ROOT, Kit, Settings
 from surefoot.models.question import Model
 from surefoot.models.registry import load
+from surefoot.models.representation import Representation
 from surefoot.models.schema import check
 from surefoot.planners.fixed import FixedPlanner
 from surefoot.planners.model import ModelPlanner
 from surefoot.planners.planner import Planner
 from surefoot.planners.structure import StructureCheck
+from surefoot.reflection.calibration import Calibration, belief_of
+from surefoot.reflection.evidence import Belief
 from surefoot.reflection.schema import SchemaCheck
 from surefoot.reflection.typical import Typical
 from surefoot.reflection.verifier import Case, Verifier
 from surefoot.storage.errors import PlanError, SetupError
 from surefoot.storage.jsonable import to_json
-from surefoot.storage.records import ANYTHING, Budget, Contract, Json, Plan, Role, Step, Task, Verdict
+from surefoot.storage.records import ANYTHING, Budget, Contract, Json, Plan, Role, Sampling, Step, Task, Verdict
 from surefoot.tools.registry import Registry
 
 if TYPE_CHECKING:
@@ -102,6 +105,12 @@ def models_for(
     return {role: one(roles.get(role) or base) for role in ("plan", "act", "judge")}
 
 
+def alternates_for(config: Config, given: Iterable[str | Model]) -> dict[str, Model]:
+    """Further models by the name of their source."""
+    made = (models_for(config, one, {})["act"] for one in given)
+    return {f"model:{one.name}": one for one in made}
+
+
 def tools_for(given: Iterable[Any], planning: Model) -> tuple[Any, ...]:
     """The tools, and the calculator where the planning model is a packaged one, whose plans need it."""
     tools = tuple(given)
@@ -126,13 +135,21 @@ def own_checks(model: Model) -> tuple[Verifier, ...]:
     return (Typical(**limits),) if limits else ()
 
 
-def prior_of(model: Model) -> Prior:
-    """What the model's card says of its samples, else the stated prior."""
+def stated(model: Model) -> Belief:
+    """What the model's card says of its samples, else the stated prior.
+
+    A card's rate counts as measured only where it also says how alike errors are: by the rate at which a wrong sample
+    is followed by another one, or by that at which answers accepted by votes are right.
+    """
     card = getattr(model, "card", {})
-    one, accepted = card.get("sample"), card.get("accepted", {})
+    if "sampling" in card:
+        return belief_of(Sampling("", model.name, **card["sampling"]), Belief())
+    one, accepted = card.get("sample"), card.get("accepted")
     if not one:
-        return Prior()
-    return Prior(one["p"], "measured", one.get("low"), accepted.get("p", 1.0), accepted.get("low", 1.0))
+        return Belief()
+    if not accepted:
+        return Belief(one["p"])
+    return Belief(one["p"], "measured", inf, low=one.get("low"), ceiling=accepted["p"], ceiling_low=accepted["low"])
 
 
 def kit_for(
@@ -143,6 +160,9 @@ def kit_for(
     verifiers: Iterable[Verifier],
     settings: Settings,
     final: tuple[Verifier, ...] = (),
+    calibration: Calibration | None = None,
+    representations: Iterable[Representation] = (),
+    alternates: Mapping[str, Model] | None = None,
 ) -> Kit:
     named = {root.name: root}
     for planner in planners:
@@ -155,10 +175,26 @@ def kit_for(
         named,
         _by_name(verifiers),
         settings,
-        prior_of(models["act"]),
-        prior_of(models["plan"]),
+        {role: stated(models[role]) for role in ("plan", "act")},
+        calibration or Calibration(),
+        tuple(representations),
+        alternates or {},
         final=final,
     )
+
+
+def config_of(kit: Kit, planner: Planner, calibration: Calibration, notes: Json) -> Json:
+    """What a run was made with, for the record and for taking it up again."""
+    made: dict[str, Json] = {
+        "models": {role: model.name for role, model in kit.models.items()},
+        "planner": planner.name,
+        "settings": asdict(kit.settings),
+        # Providers take tools beside the messages, so the messages alone are not all that a model saw.
+        "tools": [asdict(spec) for spec in kit.specs.values()],
+    }
+    if known := calibration.to_json({kit.policy("", "plan"), *map(kit.policy, ("", *kit.alternates))}):
+        made["calibration"] = known
+    return made if notes is None else made | {"notes": notes}
 
 
 def _by_name(verifiers: Iterable[Verifier]) -> dict[str, Verifier]:

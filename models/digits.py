@@ -10,6 +10,12 @@ No model library is imported here.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from random import Random
+from typing import Any
+
+from surefoot.models.representation import Back
+
 PLACES = 7
 """Digits of every number; the largest sum has no more."""
 
@@ -34,3 +40,14 @@ def read(reply: str) -> int:
     if len(symbols) != PLACES or not all(len(symbol) == 1 and symbol in "0123456789" for symbol in symbols):
         raise ValueError(f"a sum has {PLACES} digits and nothing else, not {reply[:60]!r}")
     return int("".join(reversed(symbols)))
+
+
+LONGEST = 10**6 - 1
+"""The largest total, and the largest number added, that the packaged models have learned from."""
+
+
+def split(inputs: Mapping[str, Any], rng: Random) -> tuple[Mapping[str, Any], Back]:
+    """The same sum of two other numbers, drawn at random: a change of representation."""
+    whole = inputs["total"] + inputs["add"]
+    total = rng.randint(max(0, whole - LONGEST), min(LONGEST, whole))
+    return {**inputs, "total": total, "add": whole - total}, lambda answer: answer

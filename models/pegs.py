@@ -9,8 +9,12 @@ Before the first move there is `- - -` in place of one. No model library is impo
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from random import Random
+from typing import Any
+
+from surefoot.models.representation import Back
 
 DISKS = 20
 """Of the tallest tower."""
@@ -79,8 +83,31 @@ def path(disks: int, turn: int) -> Turn:
     return Turn((moved + 1, (places[moved] - senses[moved]) % 3, places[moved]), places)
 
 
+def renamed(turn: Turn, names: Sequence[int]) -> Turn:
+    """The same turn on pegs that are called otherwise: peg i is now `names[i]`."""
+    move = None if turn.move is None else (turn.move[0], names[turn.move[1]], names[turn.move[2]])
+    return Turn(move, tuple(names[place] for place in turn.places))
+
+
 def legal(before: Sequence[int], move: tuple[int, int, int]) -> bool:
     """Whether the rules allow a move: a disk on top of its peg, onto none or a larger one."""
     disk, origin, goal = move
     smaller = before[: disk - 1]
     return origin != goal and before[disk - 1] == origin and origin not in smaller and goal not in smaller
+
+
+def relabelled(inputs: Mapping[str, Any], rng: Random) -> tuple[Mapping[str, Any], Back]:
+    """The same turn on pegs with other names, drawn at random: a change of representation.
+
+    Not for the first move, which does not say where the tower is going.
+    """
+    if inputs["move"] is None:
+        return inputs, lambda answer: answer
+    names = rng.sample(range(len(PEGS)), len(PEGS))
+    turn = renamed(Turn(tuple(inputs["move"]), tuple(inputs["places"])), names)
+
+    def back(answer: Any) -> Any:
+        found = renamed(Turn(tuple(answer["move"]), tuple(answer["places"])), [names.index(peg) for peg in range(3)])
+        return {"move": list(found.move or ()), "places": list(found.places)}
+
+    return {**inputs, "move": list(turn.move or ()), "places": list(turn.places)}, back

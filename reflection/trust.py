@@ -1,13 +1,9 @@
 """How far a result can be trusted: the support under each committed step, and all of it together.
 
-    exact       a verifier proved the step's output right: it adds no error
-    measured    the model's success rate was measured on this class of steps
-    prior       the success rate is the stated `PRIOR`, not measured
-    none        nobody checked
-
-Judges, schema checks and other verifiers that are not exact add nothing here until their rates of true and
-false acceptance are measured: they can reject a candidate, and their pass counts as no evidence.
-A lead in votes counts as if samples erred independently; models that err together are not seen from here.
+exact       a verifier proved the step's output right: it adds no error
+measured    rates that were measured on this class of steps stand behind it
+prior       its success rate is stated, not measured
+none        nobody checked
 """
 
 from __future__ import annotations
@@ -16,11 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from math import expm1, inf, log, log1p
 
-from surefoot.reflection.votes import vote_error
 from surefoot.storage.records import Basis, Reliability
-
-PRIOR = 0.9
-"""Probability that a model's sample is right, where nothing was measured. Stated, not known."""
 
 _WEAKEST_FIRST: tuple[Basis, ...] = ("none", "prior", "measured", "exact")
 
@@ -34,36 +26,29 @@ class Support:
     bound: float
     """Upper bound of the probability that it is wrong."""
     basis: Basis
+    abstain: float = 0.0
+    """Chance that such a step ends without enough evidence."""
+    samples: int = 0
+    """Samples drawn."""
+    least: float = 0.0
+    """Wald's bound: samples that the best test would have drawn on average."""
 
 
 EXACT = Support(1.0, 0.0, "exact")
 NOTHING = Support(0.0, 1.0, "none")
 
 
-def support(
-    exact: bool, lead: int = 0, prior: float = PRIOR, basis: Basis = "prior", low: float | None = None
-) -> Support:
-    """The support of a candidate that was committed with a lead of `lead` votes.
-
-    exact: an exact verifier passed it. Otherwise its votes count: 1 - p is 1/(1 + (prior/(1-prior))^lead), so a
-    lead of 1 is as good as one sample. No votes are no support.
-    prior: the model's success rate; with `basis` "measured" the posterior mean, and `low` its lower quantile, which
-    the bound is computed from.
-    """
-    if exact:
-        return EXACT
-    if lead < 1 or basis == "none":
-        return NOTHING
-    pessimistic = prior if low is None else min(low, prior)
-    return Support(1 - vote_error(prior, lead), vote_error(pessimistic, lead), basis)
-
-
 class Trust:
     """Running totals over the committed steps: `add` and `remove` take constant time and no memory."""
+
+    __slots__ = ("_counts", "_decided", "_least", "_lost", "_right", "_samples", "_sound")
 
     def __init__(self) -> None:
         self._right = 0.0  # sum of ln p
         self._sound = 0.0  # sum of ln (1 - bound)
+        self._decided = 0.0  # sum of ln (1 - abstain)
+        self._samples = 0
+        self._least = 0.0
         self._lost = 0  # steps whose logarithm is minus infinity, kept out of the sums
         self._counts: dict[Basis, int] = dict.fromkeys(_WEAKEST_FIRST, 0)
 
@@ -81,22 +66,35 @@ class Trust:
         """Add all that `other` counts, or with a sign of -1 take it back."""
         self._right += sign * other._right
         self._sound += sign * other._sound
+        self._decided += sign * other._decided
+        self._samples += sign * other._samples
+        self._least += sign * other._least
         self._lost += sign * other._lost
         for basis, count in other._counts.items():
             self._counts[basis] += sign * count
 
     def _count(self, support: Support, sign: int) -> None:
         self._counts[support.basis] += sign
+        if support.basis == "exact":
+            return
+        self._samples += sign * support.samples
+        self._least += sign * support.least
         if support.p <= 0 or support.bound >= 1:
             self._lost += sign
-        elif support.bound > 0 or support.p < 1:
+        else:
             self._right += sign * log(support.p)
             self._sound += sign * log1p(-support.bound)
+            self._decided += sign * log1p(-min(support.abstain, 1 - 1e-12))
 
     @property
     def basis(self) -> Basis:
         """The weakest basis under any step; none before the first."""
         return next((basis for basis in _WEAKEST_FIRST if self._counts[basis]), "none")
+
+    @property
+    def spent(self) -> float:
+        """Error that is used up, -ln of the probability that all is right; infinite where a step has no support."""
+        return inf if self._lost else max(-self._right, 0.0)
 
     def reliability(self, target: float | None = None) -> Reliability:
         """The product of p, and 1 - prod(1 - bound): every step must be right.
@@ -106,7 +104,11 @@ class Trust:
         if self.basis == "none":
             return Reliability(target, None, 1.0 if self._counts["none"] else None, "none")
         right, sound = (-inf, -inf) if self._lost else (min(self._right, 0.0), min(self._sound, 0.0))
-        return Reliability(target, 1 + expm1(right), 0.0 - expm1(sound), self.basis)
+        predicted, bound = 1 + expm1(right), 0.0 - expm1(sound)
+        if not self._samples:
+            return Reliability(target, predicted, bound, self.basis)
+        abstention = 0.0 - expm1(min(self._decided, 0.0))
+        return Reliability(target, predicted, bound, self.basis, abstention, self._samples, self._least)
 
 
 def combine(supports: Iterable[Support], target: float | None = None) -> Reliability:

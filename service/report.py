@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from surefoot.engine import Result
     from surefoot.service.tree import RunTree
     from surefoot.storage.records import Json, Reliability, Usage
-    from surefoot.storage.run import RunInfo
 
 STYLES = {
     "verified": "bold green",
@@ -58,22 +57,6 @@ def as_json(result: Result, tree: RunTree) -> dict[str, Json]:
     if result.questions:
         found["questions"] = result.questions
     return found
-
-
-def stored(info: RunInfo) -> Result:
-    """The result of a run that has ended, from its row."""
-    from surefoot.engine import Result
-    from surefoot.storage.records import Outcome, Reliability, Usage
-
-    return Result(
-        info.run_id,
-        info.outcome or Outcome.FAILED,
-        info.output,
-        info.reason,
-        info.reliability or Reliability(info.target, None, None, "none"),
-        info.usage or Usage(),
-        (info.ended_at or info.created_at) - info.created_at,
-    )
 
 
 def trust(reliability: Reliability) -> str:

@@ -53,7 +53,7 @@ def resume(
     answers: Json = True if yes else False if no else None
     if answer is not None:
         answers = answer_of(answer)
-    from surefoot.service.report import stored
+    from surefoot.engine.result import stored
     from surefoot.service.solve import KEPT, finish, solve
     from surefoot.service.tree import RunTree
     from surefoot.storage.records import Event

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from rich.text import Text
 
 from surefoot.service.clean import clean, one_line
-from surefoot.service.report import STYLES, asks, labelled, next_command, short, spent, stored, trust
+from surefoot.service.report import STYLES, asks, labelled, next_command, short, spent, trust
 from surefoot.service.terminal import dumps, shown, stdout, tell
 from surefoot.service.tree import RunTree
 from surefoot.service.view import lines
@@ -88,6 +88,8 @@ def _next(info: RunInfo, tree: RunTree, where: str) -> str:
         return f"surefoot resume {run}   (if nothing works on it any more)"
     declined = "a person declined" in (info.reason or "")
     if declined or info.outcome.value in ("canceled", "out_of_budget", "input_required"):
+        from surefoot.engine.result import stored  # loading the engine takes longer than the rest of `show`
+
         return next_command(stored(info), where)
     if info.outcome.value == "failed":
         return f"surefoot resume {run}   (once it is mended)"

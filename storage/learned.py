@@ -48,6 +48,7 @@ def learned(connection: Connection) -> list[Learned]:
     found: list[Learned] = []
     for kind, (table, key) in TABLES.items():
         for row in connection.execute(table.select().order_by(table.c.id)).mappings():
-            values = {name: row[name] for name in row if name not in ("id", "updated_at")}
-            found.append(kind(**{name: from_text(value) if name in key else value for name, value in values.items()}))
+            values: dict[str, Any] = {name: row[name] for name in row if name not in ("id", "updated_at")}
+            values |= {name: from_text(values[name]) for name in key}
+            found.append(kind(**values))
     return found

@@ -201,7 +201,7 @@ AttemptStatus = Literal["proposed", "invalid", "error", "unknown"]
 """proposed: there is a candidate; invalid: output did not parse or broke its contract; error: the model or
 a tool failed; unknown: the model says that the task is beyond it."""
 
-AttemptRole = Literal["sample", "tool", "plan", "result", "reused"]
+AttemptRole = Literal["sample", "tool", "plan", "result", "reused", "person"]
 
 
 @record

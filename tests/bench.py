@@ -15,10 +15,12 @@ from hypothesis import strategies as st
 
 from surefoot.engine.act import check, missed, proposed
 from surefoot.engine.budget import Account
-from surefoot.engine.decide import Action, Check, Commit, Deliver, Expand, Propose, Replan, RollBack, Rules, decide
-from surefoot.engine.expand import adopt, carried, expand
+from surefoot.engine.decide import Action, Check, Commit, Deliver, Expand, Propose, Replan, RollBack, decide
+from surefoot.engine.expand import adopt, carried, expand, noted
+from surefoot.engine.fold import fold
 from surefoot.engine.kit import Kit, Settings
-from surefoot.engine.state import Candidate, RunState, StepState, fold
+from surefoot.engine.rules import Rules
+from surefoot.engine.state import Candidate, RunState, StepState
 from surefoot.planners.canonical import plan_key
 from surefoot.planners.document import plan_from, plan_to
 from surefoot.planners.planner import Proposal, Request
@@ -155,7 +157,7 @@ class Bench:
     def begin(self, planner: str, checks: tuple[str, ...] = ("final",)) -> None:
         root = Step("task", "the task", args={}, planner=planner, checks=checks)
         self.record(PlannedStep(self.seq(), None, 0, 1, root))
-        self.record(Event(self.seq(), "started", self.state.root))
+        self.record(Event(self.seq(), "started", self.state.root, data={"weight": self.kit.weight(root)}))
 
     def run(self) -> tuple[str, Json]:
         root = self.state.steps[self.state.root]
@@ -268,7 +270,7 @@ class Bench:
         return tuple(step.children) if step.status == "expanded" else ()
 
     def commit(self, step: StepState, candidate: Candidate, backing: Support) -> None:
-        data = None if backing.basis == "exact" else {"p": backing.p, "bound": backing.bound, "basis": backing.basis}
+        data = None if backing.basis == "exact" else noted(backing)
         self.record(Event(self.seq(), "committed", step.seq, candidate.attempt, data))
 
     def fail(self, step: StepState, reason: str, *, beyond: bool = False, fault: bool = False) -> None:

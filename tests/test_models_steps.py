@@ -164,4 +164,4 @@ def test_the_cards_are_whole() -> None:
     for name in STEPS:
         card = json.loads((Path(FOLDER) / name.replace("-", "_") / "card.json").read_text())
         assert {"dialect", "sample", "sample_basis", "hard", "trained"} <= card.keys()
-        assert abs(card["sample"]["p"] - int(name[-2:]) / 100) < 0.025, name
+        assert abs(card["sample"]["p"] - int(name[-2:]) / 100) < 0.04, name

@@ -8,35 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from surefoot.reflection.trust import EXACT, NOTHING, PRIOR, Support, Trust, combine, support
+from surefoot.reflection.evidence import Belief, standing
+from surefoot.reflection.trust import EXACT, NOTHING, Support, Trust, combine
 from surefoot.storage.records import Basis, Reliability
 
 
 def test_an_exact_check_adds_no_error() -> None:
-    assert support(exact=True, lead=1) == support(exact=True) == EXACT
     assert combine([EXACT] * 1000, 0.99) == Reliability(0.99, 1.0, 0.0, "exact")
 
 
-def test_votes_are_worth_what_the_prior_makes_them() -> None:
-    one = support(exact=False, lead=1)
-    assert one.p == pytest.approx(PRIOR)
-    assert one.bound == pytest.approx(1 - PRIOR)
-    assert one.basis == "prior"
-    assert support(exact=False, lead=3, prior=0.95, basis="measured").p == pytest.approx(1 / (1 + (0.05 / 0.95) ** 3))
-
-
-def test_a_measured_rate_bounds_the_error_by_its_lower_end() -> None:
-    measured = support(exact=False, lead=2, prior=0.9, basis="measured", low=0.8)
-    assert measured == Support(pytest.approx(81 / 82), pytest.approx(1 / 17), "measured")
-    assert support(exact=False, lead=2, prior=0.9, low=0.95).bound == pytest.approx(1 / 82)
-
-
-def test_a_poor_model_is_predicted_to_be_poor() -> None:
-    assert support(exact=False, lead=1, prior=0.4, basis="measured").p == pytest.approx(0.4)
-
-
 def test_nothing_is_predicted_of_what_nobody_checked() -> None:
-    assert support(exact=False) == support(exact=False, lead=5, basis="none") == NOTHING
     assert combine([EXACT, NOTHING]) == Reliability(None, None, 1.0, "none")
 
 
@@ -58,10 +39,13 @@ def test_a_result_rests_on_its_weakest_step(bases: tuple[Basis, ...], weakest: B
 
 
 def test_ten_steps_multiply() -> None:
-    result = combine([support(exact=False, lead=2, prior=0.95)] * 10, 0.99)
+    stands = standing({"": {"x": 2}}, {"": Belief(0.95)}, "x")
+    result = combine([Support(stands.p, stands.bound, "prior", 0.001, 3, 2.5)] * 10, 0.99)
     assert result.target == 0.99
     assert result.predicted == pytest.approx(0.9727, abs=5e-5)
     assert result.silent_error_bound == pytest.approx(1 - 0.9727, abs=5e-5)
+    assert (result.samples, result.optimum) == (30, 25)
+    assert result.abstention == pytest.approx(1 - 0.999**10)
 
 
 def test_a_million_steps_lose_no_digits() -> None:

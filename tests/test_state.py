@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
+from math import prod
 from typing import Any
 
 import pytest
@@ -15,9 +16,10 @@ from hypothesis import strategies as st
 from surefoot.engine.act import missed, proposed
 from surefoot.engine.decide import Commit, Propose, RollBack, decide
 from surefoot.engine.expand import expand
+from surefoot.engine.fold import fold
 from surefoot.engine.kit import Settings
 from surefoot.engine.resume import FOLDED, refold
-from surefoot.engine.state import Candidate, RunState, StepState, fold
+from surefoot.engine.state import Candidate, RunState, StepState
 from surefoot.reflection.trust import EXACT
 from surefoot.storage.records import (
     Event,
@@ -78,7 +80,7 @@ def picture(state: RunState) -> Json:
             values |= {"feeds": sorted(step.feeds), "children": dict(step.children), "step": step.step.id}
             values |= {"spare": [one.seq for one in step.spare], "below": step.below and step.below.reliability()}
             steps[seq] = (values, ballot)
-    run = (state.root, state.committed, state.expected, state.spent.usage, dict(state.judged), state.finished)
+    run = (state.root, state.committed, round(state.weight, 9), state.spent.usage, dict(state.judged), state.finished)
     people = (dict(state.answers), dict(state.effects), set(state.in_doubt))
     return steps, run, people, state.trust.reliability()
 
@@ -218,7 +220,7 @@ def test_a_rolled_back_step_takes_its_support_with_it() -> None:
     bench = small(Step("a", "g"), votes=2)
     commit(bench, "a", votes=2)
     before = bench.state.trust.reliability()
-    assert before.predicted == pytest.approx(1 / (1 + (1 / 9) ** 2))
+    assert before.predicted == pytest.approx(1 / (1 + 1.5 * 2.5 / (28.5 * 29.5)))
     bench.record(Event(bench.seq(), "rolled_back", bench.state.root, data={"steps": [child(bench, "a").seq]}))
     assert bench.state.trust.reliability().predicted is None
     commit(bench, "a", votes=2)
@@ -227,7 +229,8 @@ def test_a_rolled_back_step_takes_its_support_with_it() -> None:
 
 def sure(votes: int, steps: int) -> Any:
     """The prediction for so many steps that won by so many votes."""
-    return pytest.approx((1 / (1 + (1 / 9) ** votes)) ** steps)
+    odds = prod((1.5 + vote) / (28.5 + vote) for vote in range(votes))
+    return pytest.approx((1 / (1 + odds)) ** steps)
 
 
 def test_a_new_plan_does_not_answer_for_the_steps_of_the_old_one() -> None:

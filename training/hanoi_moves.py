@@ -18,10 +18,28 @@ SHAPE = pocket.Shape(vocabulary=32, width=64, layers=4, heads=4, inner=192, posi
 
 
 def pair(rng: Random) -> Pair:
-    """A state on the shortest way of a tower of 2 to 20 disks."""
+    """A state on the shortest way of a tower of 2 to 20 disks, from any peg to any other.
+
+    The last move and the pegs decide the next move whatever the two pegs are; only the very first move does not know
+    where the tower is going, so there it goes from the first peg to the last.
+    """
     disks = rng.randint(2, pegs.DISKS)
-    turn = rng.randrange(2**disks - 1)
-    return pegs.prompt(pegs.path(disks, turn)), pegs.said(pegs.path(disks, turn + 1))
+    turn = _turn(rng, disks)
+    names = rng.sample(range(3), 3) if turn else [0, 1, 2]
+    before, after = (pegs.renamed(pegs.path(disks, at), names) for at in (turn, turn + 1))
+    return pegs.prompt(before), pegs.said(after)
+
+
+def _turn(rng: Random, disks: int) -> int:
+    """Moves made so far. On the way itself disk d moves once in 2^d moves, so that half of these turns are drawn by the
+    disk that comes next: each as often; and some are the very first."""
+    chance = rng.random()
+    if chance < 0.5:
+        return rng.randrange(2**disks - 1)
+    if chance < 0.53:
+        return 0
+    disk = rng.randrange(disks)
+    return (1 << disk) * (2 * rng.randrange(1 << (disks - 1 - disk)) + 1) - 1
 
 
 COURSE = Pairs("pegs", pegs.SYMBOLS, pair)

@@ -106,14 +106,19 @@ def right(model: LlamaForCausalLM, tokenizer: Tokenizer, pairs: Sequence[Pair], 
 
 
 def measured(model: LlamaForCausalLM, tokenizer: Tokenizer, pairs: Sequence[Pair]) -> dict[str, Any]:
-    """What a card says: the rate of right samples, and on how many prompts a wrong reply is the likeliest of two.
+    """What a card says: the rate of right samples, how alike errors are, and on how many prompts wrong ones outweigh.
 
-    `hard` is the share of prompts with p below one half: there votes make it worse, however many they are.
+    `hard` is the share of prompts with p below one half: there votes make it worse, however many they are. `sampling`
+    has the counts that `surefoot.storage.records.Sampling` names, in expectation; of two wrong samples of a prompt it
+    is not known here whether they agree, so that `same` is the worst case.
     """
-    p = right(model, tokenizer, pairs)
+    p = right(model, tokenizer, pairs).double()
+    wrong, again = float((1 - p).sum()), float(((1 - p) ** 2).sum())
+    counts = {"prompts": len(pairs), "right": float(p.sum()), "wrong": wrong, "pairs": wrong}
     basis = f"mean probability of the right reply at temperature 1 over {len(pairs)} fresh prompts"
     return {
         "sample": share(round(float(p.sum())), len(pairs)),
         "sample_basis": basis,
+        "sampling": {name: round(count, 3) for name, count in (counts | {"again": again, "same": again}).items()},
         "hard": round(float((p < 0.5).float().mean()), 5),
     }

@@ -14,14 +14,14 @@ from surefoot.training import pocket
 from surefoot.training.pairs import Pair, Pairs
 from surefoot.training.run import Run, from_command_line
 
-ADDED = 1000
-"""What is added is below this."""
+LENGTHS = 6
+"""Digits of the longest total, and of the longest number added to it."""
 SHAPE = pocket.Shape(vocabulary=16, width=64, layers=3, heads=4, inner=192, positions=64)
 
 
 def pair(rng: Random) -> Pair:
-    """A total of one to six digits and a number of one to three, each length as often."""
-    total, add = rng.randrange(10 ** rng.randint(1, 6)), rng.randrange(min(ADDED, 10 ** rng.randint(1, 3)))
+    """A total and a number of one to six digits, each length as often."""
+    total, add = (rng.randrange(10 ** rng.randint(1, LENGTHS)) for _ in range(2))
     return digits.prompt(total, add), digits.digits(total + add)
 
 

@@ -1,0 +1,68 @@
+"""Trying a verifier on values whose truth is known: what was just committed, and mutants of it.
+
+So a verifier's weight is found, not told. Canaries run inside the run's budget and never end a run: where it has no
+room for them, there are none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from random import Random
+
+from surefoot.engine.desk import Desk
+from surefoot.engine.state import StepState
+from surefoot.reflection.calibration import step_class
+from surefoot.reflection.mutants import mutants
+from surefoot.reflection.verifier import Case, Verifier
+from surefoot.storage.records import Event, Json, Verdict
+
+MUTANTS = 2
+"""Tried at one commit, beside the committed value."""
+
+COSTLY = ("judge", "model")
+
+
+async def canaries(
+    desk: Desk, step: StepState, verifiers: Sequence[Verifier], case: Case, said: Mapping[str, Verdict]
+) -> None:
+    """Tries verifiers on a committed output and on mutants of it, and records what came of it.
+
+    said: their verdicts on that output, which show what a verdict costs.
+    """
+    rng = Random(desk.kit.settings.seed * 1_000_003 + step.seq)
+    bad = list(mutants(case.candidate, rng, MUTANTS))
+    for verifier in verifiers:
+        for good, value in ((True, case.candidate), *((False, one) for one in bad)):
+            cost = said[verifier.name].usage.tokens if verifier.name in said else 0
+            if verifier.kind in COSTLY and not _affordable(desk, cost):
+                break
+            await _try(desk, step, verifier, replace(case, candidate=value), good)
+
+
+def _affordable(desk: Desk, cost: int) -> bool:
+    """Whether one more stays inside the canaries' share of the run's tokens, and half of its budget is left."""
+    spent, budget = desk.state.spent.usage, desk.account.budget
+    used = [spent.tokens / budget.tokens] if budget.tokens else []
+    used += [spent.usd / budget.usd] if budget.usd else []
+    return (
+        all(one < 0.5 for one in used) and desk.state.taught.tokens + cost <= desk.kit.settings.canaries * spent.tokens
+    )
+
+
+async def _try(desk: Desk, step: StepState, verifier: Verifier, case: Case, good: bool) -> None:
+    before = desk.state.spent.usage.tokens
+    refused = desk.account.refused
+    verdict = await verifier.verify(case)
+    desk.account.refused = refused  # a canary that did not fit into the budget is no reason to end the run
+    if verdict.ruling == "abstain":
+        return
+    data: dict[str, Json] = {
+        "class": step_class(step.step),
+        "verifier": verifier.name,
+        "version": verifier.version,
+        "good": good,
+        "passed": verdict.ruling == "pass",
+        "tokens": max(desk.state.spent.usage.tokens - before, verdict.usage.tokens),
+    }
+    desk.record(Event(desk.seq(), "canary", step.seq, data=data))

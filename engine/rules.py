@@ -1,0 +1,139 @@
+"""What it takes to commit a step: its checks, where samples may come from, and its share of the error budget."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import field
+from math import exp, expm1, floor, log
+from typing import Literal
+
+from surefoot.engine.state import RunState, StepState
+from surefoot.reflection.evidence import Belief, more, race
+from surefoot.reflection.verifier import Verifier
+from surefoot.storage.records import record
+
+Mode = Literal["plan", "tool", "arguments", "answer"]
+
+Rung = Literal["critique", "representation", "model", "decompose", "search", "ask"]
+"""A strategy for a step that does not get its evidence. The last, to abstain, is always there."""
+
+LADDER: tuple[Rung, ...] = ("critique", "representation", "model", "decompose", "search")
+"""Tried in this order; a person is asked only where "ask" is given too."""
+
+USUAL_TARGET = 0.95
+"""The target that evidence is allotted for where none was named. It is then no promise: no run abstains for it."""
+
+FIRST = "\0first"
+"""Key of a candidate that nobody has proposed yet."""
+
+
+@record
+class Source:
+    """Where samples of a step come from, and what is believed of them."""
+
+    name: str = ""
+    """As attempts record it; empty for the step's model, asked as it is."""
+    belief: Belief = Belief()
+    rung: Rung | None = None
+    """The rung of the ladder that it is on; None for the first."""
+
+
+PLAIN = (Source(),)
+
+
+@record
+class Rules:
+    """Fixed for the step's life."""
+
+    mode: Mode
+    sampled: bool
+    """Another try may propose another candidate, so votes mean something."""
+    checks: tuple[Verifier, ...]
+    """Of the output. Every one must pass, unless it was measured: then it is evidence."""
+    plan_checks: tuple[Verifier, ...] = ()
+    votes: int | None = None
+    """Lead that a candidate needs where no exact check passed it; None derives its evidence from the target."""
+    sources: tuple[Source, ...] = PLAIN
+    target: float | None = None
+    tries: int = 4
+    """Attempts in a row without any candidate, and rounds of retry after a refuted one."""
+    samples: int | None = None
+    """Attempts in all from each source; None derives them from what the evidence takes."""
+    replans: int = 2
+    verify: bool = True
+    planners: tuple[tuple[Rung, str], ...] = ()
+    """Rungs that hand the step to a planner, by that planner's name."""
+    ladder: tuple[Rung, ...] = LADDER
+    watched: tuple[Verifier, ...] = ()
+    """Verifiers whose rates are not known well enough yet: they are tried on canaries."""
+    gauges: Mapping[str, float] = field(default_factory=dict)
+    """Nats per unit of cost of the checks that are evidence only: those whose rates were measured."""
+
+    def source(self, name: str) -> Source:
+        return next(one for one in self.sources if one.name == name)
+
+    def beliefs(self) -> dict[str, Belief]:
+        return {one.name: one.belief for one in self.sources}
+
+    def error(self, state: RunState, step: StepState) -> float:
+        """The step's share of what is left of the error budget: -ln target is shared over the open steps by weight.
+
+        What committed steps did not use flows on to the others.
+        """
+        budget = -log(self.target or USUAL_TARGET)
+        left = budget - state.trust.spent
+        if self.target is None:
+            left = max(left, budget / 20)
+        if left <= 0:
+            return 0.0
+        mine = step.weight or 1.0
+        return -expm1(-left * mine / max(state.weight, mine))
+
+    def first(self, error: float) -> Source:
+        """The source to begin with: as it is, unless another representation reaches the error and this does not."""
+        return first(self.sources, rounded(error)) if len(self.sources) > 1 and error > 0 else self.sources[0]
+
+    def cap(self, source: Source, error: float) -> int:
+        """The most attempts of a source."""
+        if self.samples is not None:
+            return self.samples
+        if self.votes is not None:
+            return max(LEAST_SAMPLES, 4 * self.votes)
+        return cap(source.belief, rounded(error))
+
+
+LEAST_SAMPLES = 12
+MOST_VOTES = 200
+"""A candidate that needs more votes than this, all for it, is not looked at."""
+STATED_VOTES = 12
+"""The same for a source that was not measured: what is only stated can promise no more than these say."""
+HOPELESS = 0.2
+"""A source with which so many steps would end undecided does not reach the error."""
+
+
+def rounded(error: float) -> float:
+    """To a quarter of a nat, downwards: races are worked out for few errors, not for each anew."""
+    return exp(floor(4 * log(error)) / 4) if error > 0 else 0.0
+
+
+def needed(belief: Belief, error: float) -> int | None:
+    """Votes that bring a candidate without rivals to an error; None where no number does."""
+    return more({"": {}}, {"": belief}, FIRST, None, "", error, most_votes(belief)) if error > 0 else None
+
+
+def most_votes(belief: Belief) -> int:
+    return MOST_VOTES if belief.basis == "measured" else STATED_VOTES
+
+
+def cap(belief: Belief, error: float) -> int:
+    votes = needed(belief, error)
+    return LEAST_SAMPLES if votes is None else max(LEAST_SAMPLES, 4 * votes + 4)
+
+
+def first(sources: tuple[Source, ...], error: float) -> Source:
+    for one in sources:
+        if one.rung not in (None, "representation") or needed(one.belief, error) is None:
+            continue
+        if race(one.belief, error, cap(one.belief, error)).undecided <= HOPELESS:
+            return one
+    return sources[0]

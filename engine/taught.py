@@ -1,0 +1,84 @@
+"""What a run shows of its samples and verifiers, where the truth came out: counts for the runs after it.
+
+Truth is an exact check's word, a known-good replay, or a known-bad mutant. Agreement is none: votes settle nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from surefoot.reflection.calibration import step_class, tally
+from surefoot.storage.records import Checking, Json, Learned, Origin, Sampling, Step, Verdict
+
+
+class Judged(Protocol):
+    """A candidate, as far as its truth is concerned."""
+
+    refuted: bool
+    verdicts: dict[str, Verdict]
+
+
+@dataclass(slots=True)
+class Taught:
+    """Counts of one run. Nothing in it grows with the number of steps, only with the kinds of them."""
+
+    samplings: dict[tuple[str, str], Sampling] = field(default_factory=dict)
+    """By class of step and source; the policy is filled in at the end."""
+    checkings: dict[tuple[str, str, str, Origin], Checking] = field(default_factory=dict)
+    tokens: int = 0
+    """Spent on canaries."""
+
+    def settled(self, step: Step, samples: Sequence[tuple[str, str]], candidates: Mapping[str, Judged]) -> None:
+        """A step whose output an exact check proved: the samples that the check judged are right or wrong."""
+        kind = step_class(step)
+        truth = {key: not one.refuted for key, one in candidates.items() if _exactly(one)}
+        by_source: dict[str, list[tuple[str, bool]]] = {}
+        for source, key in samples:
+            if key in truth:
+                by_source.setdefault(source, []).append((key, truth[key]))
+        for source, known in by_source.items():
+            self.sampled(tally(kind, "", source, known))
+        for key, right in truth.items():
+            for verdict in candidates[key].verdicts.values():
+                if not verdict.exact and verdict.ruling != "abstain":
+                    self.checked(kind, verdict.verifier, verdict.version, "audit", right, verdict.ruling == "pass")
+
+    def canary(self, data: Json) -> None:
+        """What a verifier said of a value that is known to be right, or wrong."""
+        self.tokens += data["tokens"]
+        self.checked(data["class"], data["verifier"], data["version"], "canary", data["good"], data["passed"])
+
+    def sampled(self, one: Sampling) -> None:
+        place = (one.step_class, one.source)
+        self.samplings[place] = add(self.samplings[place], one) if place in self.samplings else one
+
+    def checked(self, kind: str, verifier: str, version: str, origin: Origin, good: bool, passed: bool) -> None:
+        place = (kind, verifier, version, origin)
+        old = self.checkings.get(place) or Checking(kind, verifier, version, origin)
+        counts = [old.good_passed, old.good_failed, old.bad_passed, old.bad_failed]
+        counts[(0 if good else 2) + (0 if passed else 1)] += 1
+        self.checkings[place] = Checking(kind, verifier, version, origin, *counts)
+
+    def learned(self, policy: Callable[[str], str]) -> list[Learned]:
+        """What the store is to add; `policy` names the policy behind a source."""
+        found: list[Learned] = [
+            Sampling(one.step_class, policy(one.source), one.source, *_counts(one)) for one in self.samplings.values()
+        ]
+        return found + list(self.checkings.values())
+
+
+def _exactly(candidate: Judged) -> bool:
+    """Whether an exact verifier ruled on it."""
+    return any(one.exact and one.ruling != "abstain" for one in candidate.verdicts.values())
+
+
+def _counts(one: Sampling) -> tuple[float, ...]:
+    return one.prompts, one.right, one.wrong, one.pairs, one.again, one.same
+
+
+def add(one: Sampling, other: Sampling) -> Sampling:
+    """The counts of both."""
+    counts = (mine + theirs for mine, theirs in zip(_counts(one), _counts(other), strict=True))
+    return Sampling(one.step_class, one.policy, one.source, *counts)

@@ -1,0 +1,149 @@
+"""What was measured of samples and verifiers, as beliefs for the runs to come.
+
+A row is kept by class of step, policy (a model at one revision), source of samples, verifier and version: when any of
+them changes, the old row does not match any more and the new one starts from nothing. Below `MEASURED` observations
+the stated prior stands.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, replace
+
+from surefoot.reflection.correlation import concentration
+from surefoot.reflection.evidence import Belief
+from surefoot.reflection.rates import Beta, Rates
+from surefoot.storage.records import Basis, Checking, Json, Learned, Lesson, Sampling, Step
+
+MEASURED = 20
+"""Prompts, and candidates of either kind, from which on a rate counts as measured."""
+
+Known = Sequence[tuple[str, bool]]
+"""Samples of one prompt in the order drawn: canonical form, and whether it is right."""
+
+
+def step_class(step: Step) -> str:
+    """The class that statistics of a step are kept by."""
+    return step.kind or step.tool or step.planner or "answer"
+
+
+def tally(kind: str, policy: str, source: str, known: Known, *, complete: bool = False) -> Sampling:
+    """Counts of one prompt.
+
+    complete: the number of samples was fixed beforehand, so that all of them and all their pairs may be counted; a
+    prompt then counts as one, however many samples it has. Else sampling stopped when it went well, and only the
+    first sample, and the one after it, are free of that choice.
+    """
+    if not known:
+        return Sampling(kind, policy, source)
+    if not complete:
+        (key, right), *rest = known[:2]
+        if right:
+            return Sampling(kind, policy, source, 1, 1, 0)
+        failed = [other for other, fine in rest if not fine]
+        return Sampling(kind, policy, source, 1, 0, 1, len(rest), len(failed), sum(other == key for other in failed))
+    size = len(known)
+    counts = Counter(key for key, right in known if not right)
+    wrong = counts.total()
+    if size == 1:
+        return Sampling(kind, policy, source, 1, 1 - wrong, wrong)
+    pairs = size * (size - 1)
+    again, same = wrong * (wrong - 1) / pairs, sum(count * (count - 1) for count in counts.values()) / pairs
+    return Sampling(kind, policy, source, 1, 1 - wrong / size, wrong / size, wrong / size, again, same)
+
+
+def belief_of(counts: Sampling, stated: Belief) -> Belief:
+    """What these counts say of a source; the stated belief where they are too few."""
+    if counts.prompts < MEASURED:
+        return stated
+    p = Beta(counts.right, counts.wrong)
+    again = Beta(counts.again, max(counts.pairs - counts.again, 0.0))
+    same = Beta(counts.same, max(counts.again - counts.same, 0.0))
+    return replace(
+        stated,
+        p=p.mean,
+        low=p.lower(),
+        basis="measured",
+        concentration=concentration(p.mean, again.mean),
+        low_concentration=concentration(p.mean, again.upper()),
+        same=same.mean,
+        high_same=same.upper(),
+    )
+
+
+class Calibration:
+    """Everything measured, by what it was measured on."""
+
+    def __init__(self, learned: Iterable[Learned] = ()) -> None:
+        self._samplings: dict[tuple[str, str, str], Sampling] = {}
+        self._checkings: dict[tuple[str, str, str], dict[str, Checking]] = {}
+        self._lessons: dict[str, list[Lesson]] = {}
+        for one in learned:
+            if isinstance(one, Sampling):
+                self._samplings[one.step_class, one.policy, one.source] = one
+            elif isinstance(one, Checking):
+                self._checkings.setdefault((one.step_class, one.verifier, one.version), {})[one.origin] = one
+            else:
+                self._lessons.setdefault(one.step_class, []).append(one)
+
+    def belief(self, kind: str, policy: str, source: str, stated: Belief) -> Belief:
+        """What is believed of samples of a source on steps of a class."""
+        counts = self._samplings.get((kind, policy, source))
+        return stated if counts is None else belief_of(counts, stated)
+
+    def rates(self, kind: str, verifier: str, version: str) -> tuple[Rates, Basis] | None:
+        """A verifier's rates, and what they rest on; None where too little was seen.
+
+        Where enough wrong candidates of models were audited, these alone count, and the rates are measured. Mutants
+        are wrong in ways of our making, so that what only they show is called a prior.
+        """
+        by_origin = self._checkings.get((kind, verifier, version), {})
+        audit, canary = by_origin.get("audit"), by_origin.get("canary")
+        if audit is not None and _enough(audit):
+            return _rates(audit), "measured"
+        both = [one for one in (audit, canary) if one is not None]
+        summed = _sum(both) if both else None
+        return (_rates(summed), "prior") if summed is not None and _enough(summed) else None
+
+    def seen(self, kind: str, verifier: str, version: str) -> tuple[float, float]:
+        """Right and wrong candidates that a verifier was tried on."""
+        found = self._checkings.get((kind, verifier, version), {}).values()
+        return sum(one.good_passed + one.good_failed for one in found), sum(
+            one.bad_passed + one.bad_failed for one in found
+        )
+
+    def lessons(self, kind: str) -> Sequence[Lesson]:
+        return self._lessons.get(kind, ())
+
+    def to_json(self, policies: Iterable[str]) -> Json:
+        """What concerns these policies, for the record of a run: its decisions can then be made again."""
+        wanted = set(policies)
+        samplings = [asdict(one) for one in self._samplings.values() if one.policy in wanted]
+        checkings = [asdict(one) for found in self._checkings.values() for one in found.values()]
+        found = {"sampling": samplings, "checking": checkings}
+        return {name: rows for name, rows in found.items() if rows}
+
+    @classmethod
+    def from_json(cls, saved: Json) -> Calibration:
+        saved = saved or {}
+        samplings = [Sampling(**row) for row in saved.get("sampling", ())]
+        return cls([*samplings, *(Checking(**row) for row in saved.get("checking", ()))])
+
+
+def _enough(one: Checking) -> bool:
+    return one.good_passed + one.good_failed >= MEASURED / 2 and one.bad_passed + one.bad_failed >= MEASURED
+
+
+def _rates(one: Checking) -> Rates:
+    return Rates(Beta(one.good_passed, one.good_failed), Beta(one.bad_passed, one.bad_failed))
+
+
+def _sum(found: Sequence[Checking]) -> Checking:
+    return replace(
+        found[0],
+        good_passed=sum(one.good_passed for one in found),
+        good_failed=sum(one.good_failed for one in found),
+        bad_passed=sum(one.bad_passed for one in found),
+        bad_failed=sum(one.bad_failed for one in found),
+    )
