@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 
-from surefoot.engine.budget import Account
+from surefoot.engine.budget import FREE, Account
 from surefoot.engine.desk import Desk
 from surefoot.engine.recorder import Conversation
 from surefoot.engine.state import StepState
@@ -181,7 +181,8 @@ class Metered:
         return self.model.estimate(question, n)
 
     async def ask(self, question: Question, n: int = 1) -> Sequence[Reply]:
-        async with self.account.reserve(self.model.estimate(question, n)):
+        # What it may cost is worked out only where there is a limit: for local weights that means tokenizing.
+        async with self.account.reserve(self.model.estimate(question, n)) if self.account.limited else FREE:
             try:
                 replies = await self.model.ask(question, n)
             except ModelError as error:

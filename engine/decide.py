@@ -222,7 +222,7 @@ def _again(
     if best is not None and any(verdict.ruling == "abstain" for verdict in best.verdicts.values()):
         return GiveUp("a check could not decide: " + _undecided(best))
     error = rules.error(state, step)
-    source = rules.first(error) if step.source is None else rules.source(step.source)
+    source = rules.first(state, step, error) if step.source is None else rules.source(step.source)
     left = rules.cap(source, error) - step.drawn(source.name)
     if left <= 0:
         weighed = _unchecked(best, checks) if best is not None else ()
@@ -342,13 +342,16 @@ def _mend(step: StepState, rules: Rules, reason: str, broken: StepState | None =
 def _suspects(state: RunState, step: StepState) -> tuple[int, ...]:
     """The committed child that a failed check blames, else the one with the weakest support, and all that read it.
 
-    A sub-plan is as weak as all that was committed under it.
+    A sub-plan is as weak as all that was committed under it. Where all are exact, the checks proved less than the
+    result needs: then the first that a model answered is asked anew.
     """
     blamed = next((verdict.blame for verdict in _fails(step) if verdict.blame in step.children), None)
     weak = {one.seq: one.below.reliability().predicted or 0 for one in state.children(step) if one.below is not None}
-    if blamed is None and not weak:
+    asked = (one.seq for one in state.children(step) if one.step.tool is None and one.step.planner is None)
+    weakest = min(weak, key=lambda seq: weak[seq]) if weak else next(asked, None)
+    first = step.children[blamed] if blamed else weakest
+    if first is None:
         return ()
-    first = step.children[blamed] if blamed else min(weak, key=lambda seq: weak[seq])
     readers: dict[int, list[int]] = {}
     for child in state.children(step):
         for need in child.needs:

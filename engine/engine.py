@@ -143,7 +143,7 @@ class Engine:
             ladder=tuple(ladder),
             canaries=canaries,
         )
-        self._kit(self.settings)
+        self.kit()
         self._where = store if store is not None else config.store
         self._store: Store | None = None
         self._flows: dict[str, Flow] = {}
@@ -290,7 +290,7 @@ class Engine:
         task = self.store.task(run_id)
         settings = self._settings_of(run_id) if seed is None else replace(self._settings_of(run_id), seed=seed)
         calibration = self._calibration_of(run_id)
-        kit = self._kit(settings, calibration=calibration)
+        kit = self.kit(settings, calibration=calibration)
         config = config_of(kit, self.planner, calibration, self.notes)
         journal = self.store.begin(
             task, config=config, seed=settings.seed, target=task.target, purpose="fork", parent=run_id
@@ -314,7 +314,7 @@ class Engine:
             target=settings.target if target is None else target,
             votes=settings.votes if votes is None else votes,
         )
-        kit = self._kit(settings, calibration=self._calibration_of(run_id))
+        kit = self.kit(settings, calibration=self._calibration_of(run_id))
         return replay(run_id, self.store.records(run_id, kinds=FOLDED), kit)
 
     # --- as a graph -----------------------------------------------------------------------------------------
@@ -402,7 +402,7 @@ class Engine:
             seed=self.settings.seed if seed is None else seed,
         )
         calibration = Calibration(self.store.learned())
-        kit = self._kit(settings, kind, calibration)
+        kit = self.kit(settings, kind, calibration)
         check_fixed(kit, self.planner, task)
         journal = self.store.begin(
             task,
@@ -438,7 +438,7 @@ class Engine:
         task = self.store.task(run_id)
         if budget is not None:
             task = replace(task, budget=budget)
-        kit = self._kit(self._settings_of(run_id), kind, self._calibration_of(run_id))
+        kit = self.kit(self._settings_of(run_id), kind, self._calibration_of(run_id))
         state = refold(self.store.records(run_id, kinds=FOLDED), kit)
         if not state.steps:
             root = root_step(task, self.planner, self.final)
@@ -453,14 +453,17 @@ class Engine:
         self._flows[flow.run_id] = flow
         return flow
 
-    def _kit(self, settings: Settings, kind: Output | None = None, calibration: Calibration | None = None) -> Kit:
+    def kit(
+        self, settings: Settings | None = None, kind: Output | None = None, calibration: Calibration | None = None
+    ) -> Kit:
+        """What a run works with."""
         return kit_for(
             self.models,
             self.planner,
             self.tools,
             self.planners,
             self.checks,
-            settings,
+            settings or self.settings,
             kind.checks if kind is not None else (),
             calibration,
             self.representations,

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import field
-from math import exp, expm1, floor, log
+from functools import lru_cache
+from math import ceil, exp, expm1, floor, inf, log, log2
 from typing import Literal
 
 from surefoot.engine.state import RunState, StepState
@@ -89,9 +90,12 @@ class Rules:
         mine = step.weight or 1.0
         return -expm1(-left * mine / max(state.weight, mine))
 
-    def first(self, error: float) -> Source:
-        """The source to begin with: as it is, unless another representation reaches the error and this does not."""
-        return first(self.sources, rounded(error)) if len(self.sources) > 1 and error > 0 else self.sources[0]
+    def first(self, state: RunState, step: StepState, error: float) -> Source:
+        """The source to begin with: as it is, unless asking in another form makes a run that ends well cheaper."""
+        if len(self.sources) == 1 or error <= 0 or self.votes is not None or not self.verify:
+            return self.sources[0]
+        steps = max(state.weight / step.weight, 1.0) if step.weight else 1.0
+        return first(self.sources, rounded(error), ceil(log2(steps)))
 
     def cap(self, source: Source, error: float) -> int:
         """The most attempts of a source."""
@@ -107,8 +111,6 @@ MOST_VOTES = 200
 """A candidate that needs more votes than this, all for it, is not looked at."""
 STATED_VOTES = 12
 """The same for a source that was not measured: what is only stated can promise no more than these say."""
-HOPELESS = 0.2
-"""A source with which so many steps would end undecided does not reach the error."""
 
 
 def rounded(error: float) -> float:
@@ -126,14 +128,27 @@ def most_votes(belief: Belief) -> int:
 
 
 def cap(belief: Belief, error: float) -> int:
-    votes = needed(belief, error)
-    return LEAST_SAMPLES if votes is None else max(LEAST_SAMPLES, 4 * votes + 4)
+    """Enough that hardly a race ends for want of samples, where its length is known; else a few more than it takes."""
+    votes = needed(belief, error) or 1
+    return max(LEAST_SAMPLES, 10 * votes + 10 if belief.basis == "measured" else 2 * votes + 2)
 
 
-def first(sources: tuple[Source, ...], error: float) -> Source:
-    for one in sources:
-        if one.rung not in (None, "representation") or needed(one.belief, error) is None:
-            continue
-        if race(one.belief, error, cap(one.belief, error)).undecided <= HOPELESS:
-            return one
-    return sources[0]
+@lru_cache(maxsize=1024)
+def first(sources: tuple[Source, ...], error: float, doublings: int) -> Source:
+    """The source with the least cost of a run of 2^doublings steps, divided by its chance not to abstain.
+
+    Without a measured rate nothing speaks for another form; the first one stays.
+    """
+
+    def price(one: Source) -> float:
+        if needed(one.belief, error) is None:
+            return inf
+        found = race(one.belief, error, cap(one.belief, error))
+        return found.samples * one.belief.cost / max((1 - found.undecided) ** (2.0**doublings), 1e-300)
+
+    able = [one for one in sources if one.rung is None or (one.rung == "representation" and measured(one))]
+    return min(able, key=price)
+
+
+def measured(source: Source) -> bool:
+    return source.belief.basis == "measured"

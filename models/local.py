@@ -7,11 +7,11 @@ import secrets
 import threading
 import time
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from surefoot.models.batcher import Batcher, Job
 from surefoot.models.completion import sound, sound_messages
@@ -81,6 +81,7 @@ class LocalModel:
         self._max_batch = max_batch
         self._threads = threads
         self._tokenizing = threading.Lock()  # fast tokenizers may not be used by two threads at once
+        self._ids = _encoder(self._weights.tokenizer)
         self._decoder = _decoder(self._weights, prompt_logprobs)
         self._batcher: Batcher[_Asked, list[Reply]] = Batcher(self._work, most=max_batch)
 
@@ -214,7 +215,7 @@ class LocalModel:
         with self._tokenizing:
             prompt, text = self._dialect.prompt(question, self._weights.tokenizer)
             # Templates and dialects write the special tokens out; the tokenizer must not add them again.
-            ids = self._weights.tokenizer.encode(sound(text), add_special_tokens=False)
+            ids = self._ids(sound(text))
         return sound_messages(prompt), tuple(ids)
 
     def _limit(self, question: Question, prompt: int) -> int:
@@ -222,6 +223,16 @@ class LocalModel:
 
 
 _dialect = dialect
+
+
+def _encoder(tokenizer: Any) -> Callable[[str], Sequence[int]]:
+    """The text's token ids, nothing added or cut off; past what transformers wraps around a fast tokenizer."""
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is None:
+        return lambda text: list(tokenizer.encode(text, add_special_tokens=False))
+    backend.no_truncation()
+    backend.no_padding()
+    return lambda text: list(backend.encode(text, add_special_tokens=False).ids)
 
 
 def _decoder(weights: Weights, prompt_logprobs: bool) -> Decoder:

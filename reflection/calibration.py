@@ -32,8 +32,8 @@ def tally(kind: str, policy: str, source: str, known: Known, *, complete: bool =
     """Counts of one prompt.
 
     complete: the number of samples was fixed beforehand, so that all of them and all their pairs may be counted; a
-    prompt then counts as one, however many samples it has. Else sampling stopped when it went well, and only the
-    first sample, and the one after it, are free of that choice.
+    prompt then counts as one, however many samples it has, and its pairs as those of them that share no sample. Else
+    sampling stopped when it went well, and only the first sample, and the one after it, are free of that choice.
     """
     if not known:
         return Sampling(kind, policy, source)
@@ -48,9 +48,9 @@ def tally(kind: str, policy: str, source: str, known: Known, *, complete: bool =
     wrong = counts.total()
     if size == 1:
         return Sampling(kind, policy, source, 1, 1 - wrong, wrong)
-    pairs = size * (size - 1)
+    pairs = 2 * (size - 1)  # size / 2 pairs out of size * (size - 1) in either order
     again, same = wrong * (wrong - 1) / pairs, sum(count * (count - 1) for count in counts.values()) / pairs
-    return Sampling(kind, policy, source, 1, 1 - wrong / size, wrong / size, wrong / size, again, same)
+    return Sampling(kind, policy, source, 1, 1 - wrong / size, wrong / size, wrong / 2, again, same)
 
 
 def belief_of(counts: Sampling, stated: Belief) -> Belief:
@@ -58,8 +58,12 @@ def belief_of(counts: Sampling, stated: Belief) -> Belief:
     if counts.prompts < MEASURED:
         return stated
     p = Beta(counts.right, counts.wrong)
-    again = Beta(counts.again, max(counts.pairs - counts.again, 0.0))
-    same = Beta(counts.same, max(counts.again - counts.same, 0.0))
+    alike = 1 / (1 + concentration(p.mean, (counts.again + 0.5) / (counts.pairs + 1)))
+    # Pairs of one prompt share its difficulty: so many of them are worth as much as one each of other prompts.
+    each = max(counts.pairs / counts.wrong, 1.0) if counts.wrong else 1.0
+    worth = 1 / (1 + (each - 1) * alike)
+    again = Beta(worth * counts.again, worth * max(counts.pairs - counts.again, 0.0))
+    same = Beta(worth * counts.same, worth * max(counts.again - counts.same, 0.0))
     return replace(
         stated,
         p=p.mean,

@@ -1,0 +1,277 @@
+"""Predicted against observed: chains of 10, 100 and 1,000 steps by networks that are right 80 to 99 % of the time.
+
+    python -m benchmarks.reliability [--quick] [--json] [--seed S] [--jobs N] [--policies p80,p95] [--steps 10,100]
+
+`docs/benchmarks.md` says what is measured, and what is fair in it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import shutil
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import product
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from benchmarks import sums
+from benchmarks.harness import Row, finish, fresh, machine, note, show
+from benchmarks.sums import Chain, chain
+from surefoot.engine.calibrate import calibrate
+from surefoot.engine.result import Result
+from surefoot.models.question import Question
+from surefoot.reflection.calibration import belief_of
+from surefoot.reflection.evidence import Belief, wald
+from surefoot.reflection.rates import Beta
+from surefoot.reflection.votes import ahead, step_error, votes_needed
+from surefoot.storage.records import Sampling
+from surefoot.storage.store import Store
+
+STEPS = (10, 100, 1000)
+TARGETS = (0.9, 0.99, 0.999)
+METHODS = ("surefoot", "maker", "plurality", "critique", "unverified")
+MARGIN, MOST = 3, 50
+"""Of first-to-k with a plurality fallback: the lead, and the samples after which the plurality is taken."""
+CRITIQUE = (0.9, 0.76)
+"""Rates at which a model accepts its own right and wrong answers; drawn, not asked: these networks cannot judge."""
+PATIENCE = 400
+"""Samples of one step after which a vote without a fallback gives up."""
+
+
+def runs(steps: int, quick: bool) -> int:
+    return (40 if steps <= 10 else 12) if quick else (300 if steps <= 100 else 100)
+
+
+# --- in a process for each cell ---------------------------------------------------------------------------------
+
+
+def measure(folder: str, policy: str, seed: int, prompts: int) -> list[Row]:
+    """Counts of labelled steps, kept in the store that the cells of this policy begin with."""
+    with sums.engine(policy, Path(folder) / f"{policy}.db") as engine:
+        found = calibrate(engine, sums.labelled(str(seed), prompts, STEPS), seed=seed)
+    rows = [one for one in found if isinstance(one, Sampling)]
+    beliefs = [belief_of(one, Belief()) for one in rows]
+    return [
+        {"source": one.source, "p": belief.p, "concentration": belief.concentration, "same": belief.same}
+        for one, belief in zip(rows, beliefs, strict=True)
+    ]
+
+
+def cell(folder: str, method: str, policy: str, steps: int, target: float, count: int, seed: int) -> Row:
+    """One method on so many fresh chains."""
+    tasks = [chain(f"{seed} run {place}", steps) for place in range(count)]
+    counts = _counts(Path(folder) / f"{policy}.db")
+    plain, spread = belief_of(counts[""], Belief()), belief_of(counts["split"], Belief())
+    if method == "surefoot":
+        ended = asyncio.run(_engine_runs(Path(folder), policy, tasks, target, seed))
+    else:
+        ended = asyncio.run(Baseline(method, policy, plain.p, target, steps, seed).runs(tasks))
+    right = sum(one["right"] for one in ended if one["accepted"])
+    accepted = sum(one["accepted"] for one in ended)
+    low, high = Beta(right, accepted - right).interval()
+    predicted = [one["predicted"] for one in ended if one["accepted"] and one["predicted"] is not None]
+    bounds = [one["bound"] for one in ended if one["accepted"] and one["bound"] is not None]
+    return {
+        "method": method,
+        "policy": policy,
+        "policy_p": round(plain.p, 4),
+        "steps": steps,
+        "target": target,
+        "runs": count,
+        "accepted": accepted,
+        "abstained": count - accepted,
+        "correct": right,
+        "silent_errors": accepted - right,
+        "silent_bound": round(sum(bounds) / len(bounds), 5) if bounds else None,
+        "unverified": round(plain.p**steps, 5),
+        "predicted": round(sum(predicted) / len(predicted), 5) if predicted else None,
+        "observed": round(right / accepted, 5) if accepted else None,
+        "observed_low": round(low, 5) if accepted else None,
+        "observed_high": round(high, 5) if accepted else None,
+        "samples_per_step": round(sum(one["samples"] for one in ended) / sum(one["steps"] for one in ended), 3),
+        "bound_samples_per_step": round(wald(spread.p, step_error(target, steps)), 3),
+        "basis": dict(Counter(one["basis"] for one in ended if one["accepted"])),
+    }
+
+
+def _counts(store: Path) -> dict[str, Sampling]:
+    with Store.open(store) as opened:
+        return {one.source: one for one in opened.learned() if isinstance(one, Sampling)}
+
+
+async def _engine_runs(folder: Path, policy: str, tasks: Sequence[Chain], target: float, seed: int) -> list[Row]:
+    """Every chain is a run of the engine, with a store of its own kind; all at once, so that samples share batches."""
+    with tempfile.TemporaryDirectory() as place:
+        store = Path(place) / "runs.db"
+        shutil.copy(folder / f"{policy}.db", store)
+        with sums.engine(policy, store, target=target) as engine:
+            asked = (
+                engine.arun("add", inputs={"first": one.first, "added": list(one.added)}, seed=seed * 100_003 + place)
+                for place, one in enumerate(tasks)
+            )
+            found = await asyncio.gather(*asked)
+    return [_ended(result, task) for result, task in zip(found, tasks, strict=True)]
+
+
+def _ended(result: Result, task: Chain) -> Row:
+    return {
+        "accepted": bool(result),
+        "right": result.output == task.answer,
+        "predicted": result.reliability.predicted,
+        "bound": result.reliability.silent_error_bound,
+        "samples": result.usage.samples,
+        # The root is a step too; a run that abstained was on its way in one more.
+        "steps": max(result.committed - 1, 0) if result else result.committed + 1,
+        "basis": result.reliability.basis,
+    }
+
+
+class Baseline:
+    """Another way to decide a step, on the same network asked as it is. All chains go on in lockstep.
+
+    A chain that has taken a wrong sum is not carried on: its result is wrong, and its samples so far count.
+    """
+
+    def __init__(self, method: str, policy: str, p: float, target: float, steps: int, seed: int) -> None:
+        self.method = method
+        self.model = sums.model(policy)
+        self.rng = Random(f"{method} {policy} {seed}")
+        # The lead that the formula asks for, given the measured accuracy and independent samples.
+        self.lead = votes_needed(p, step_error(target, steps)) or PATIENCE
+        self.seed = seed
+
+    async def runs(self, tasks: Sequence[Chain]) -> list[Row]:
+        rows: list[Row] = [
+            {
+                "accepted": True,
+                "right": True,
+                "predicted": None,
+                "bound": None,
+                "samples": 0,
+                "steps": 0,
+                "basis": "none",
+            }
+            for _ in tasks
+        ]
+        totals = [one.first for one in tasks]
+        for place in range(len(tasks[0].added)):
+            open_ = [run for run, row in enumerate(rows) if row["accepted"] and row["right"]]
+            if not open_:
+                break
+            found = await asyncio.gather(
+                *(self.decide(totals[run], tasks[run].added[place], rows[run], f"{run} {place}") for run in open_)
+            )
+            for run, said in zip(open_, found, strict=True):
+                rows[run]["steps"] += 1
+                rows[run]["accepted"] = said is not None
+                rows[run]["right"] = said == totals[run] + tasks[run].added[place]
+                totals[run] = said if said is not None else 0
+        return rows
+
+    async def decide(self, total: int, add: int, row: Row, place: str) -> int | None:
+        """The sum that the method takes; None where it takes none."""
+        if self.method == "unverified":
+            return (await self.sample(total, add, 1, row, place, 0))[0]
+        if self.method == "critique":
+            return await self._criticised(total, add, row, place)
+        lead, most = (MARGIN, MOST) if self.method == "plurality" else (self.lead, PATIENCE)
+        ballot: Counter[str] = Counter()
+        drawn = 0
+        while drawn < most:
+            wanted = min(max(lead - ahead(ballot)[1], 1), most - drawn)
+            ballot.update(
+                str(one) for one in await self.sample(total, add, wanted, row, place, drawn) if one is not None
+            )
+            drawn += wanted
+            leader, by = ahead(ballot)
+            if leader is not None and by >= lead:
+                return int(leader)
+        return int(ballot.most_common(1)[0][0]) if self.method == "plurality" and ballot else None
+
+    async def _criticised(self, total: int, add: int, row: Row, place: str) -> int | None:
+        """Retry until the model accepts its own answer, at most five times; then the last one is taken."""
+        said = None
+        for attempt in range(5):
+            said = (await self.sample(total, add, 1, row, place, attempt))[0]
+            if said is not None and self.rng.random() < CRITIQUE[said != total + add]:
+                break
+        return said
+
+    async def sample(self, total: int, add: int, n: int, row: Row, place: str, drawn: int) -> list[int | None]:
+        row["samples"] += n
+        seed = Random(f"{self.seed} {self.method} {place} {drawn}").randrange(2**31)
+        asked = Question("act", sums.GOAL, inputs={"total": total, "add": add}, seed=seed)
+        return [one.parsed for one in await self.model.ask(asked, n)]
+
+
+# --- the whole --------------------------------------------------------------------------------------------------
+
+
+def words(text: str) -> list[str]:
+    return text.split(",")
+
+
+def parser() -> argparse.ArgumentParser:
+    said = argparse.ArgumentParser(prog="python -m benchmarks.reliability", description=(__doc__ or "").splitlines()[0])
+    said.add_argument("--quick", action="store_true", help="few runs of the short chains, under two minutes")
+    said.add_argument("--json", action="store_true", help="nothing but the JSON line on stdout")
+    said.add_argument("--seed", type=int, default=0, help="of tasks and samples")
+    said.add_argument("--jobs", type=int, default=2, help="cells measured at once")
+    said.add_argument("--policies", type=words, default=list(sums.POLICIES), help="parted by commas")
+    said.add_argument("--steps", type=words, default=[str(one) for one in STEPS])
+    said.add_argument("--targets", type=words, default=[str(one) for one in TARGETS])
+    said.add_argument("--methods", type=words, default=list(METHODS))
+    said.add_argument("--prompts", type=int, help="labelled steps to measure each policy on")
+    return said
+
+
+def cells(options: argparse.Namespace) -> list[dict[str, Any]]:
+    found = []
+    for method, policy, steps, target in product(options.methods, options.policies, options.steps, options.targets):
+        # What takes no notice of a target is measured once.
+        if method in ("maker", "surefoot") or target == options.targets[0]:
+            count = runs(int(steps), options.quick)
+            found.append(
+                {"method": method, "policy": policy, "steps": int(steps), "target": float(target), "count": count}
+            )
+    # The long ones of the engine first: whatever is cut off has every policy in it.
+    return sorted(found, key=lambda one: (one["method"] != "surefoot", -one["steps"], one["target"]))
+
+
+def main() -> int:
+    options = parser().parse_args()
+    if options.quick:
+        options.policies, options.steps, options.targets = ["p80", "p95"], ["10"], ["0.9", "0.99"]
+    note(machine())
+    prompts = options.prompts or (600 if options.quick else 12_000)
+    rows: list[Row] = []
+    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(options.jobs) as pool:
+
+        def measured(policy: str) -> None:
+            arguments = {"folder": folder, "policy": policy, "seed": options.seed, "prompts": prompts}
+            for found in fresh("benchmarks.reliability:measure", **arguments):
+                note(f"{policy} {found['source'] or 'as it is'}: {found}")
+
+        def one(wanted: dict[str, Any]) -> None:
+            row: Row = fresh("benchmarks.reliability:cell", folder=folder, seed=options.seed, **wanted)
+            rows.append(row)
+            note(json.dumps(row))
+
+        list(pool.map(measured, options.policies))
+        list(pool.map(one, cells(options)))
+    rows.sort(key=lambda row: (METHODS.index(row["method"]), row["policy"], row["steps"], row["target"]))
+    if not options.json:
+        show([{name: value for name, value in row.items() if name != "basis"} for row in rows], "Reliability")
+    finish(rows)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,160 @@
+"""Measuring an engine's models and verifiers on steps whose answers are known.
+
+Every source of samples is asked each labelled step several times; every verifier that is not exact is put before what
+came out, and before mutants of the answer. What that shows goes into the store, and runs from then on stand on it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from random import Random
+from typing import TYPE_CHECKING
+
+from surefoot.engine.kit import Kit
+from surefoot.engine.loop import run_sync
+from surefoot.engine.rules import Source
+from surefoot.engine.taught import Taught
+from surefoot.models.answer import answer
+from surefoot.models.question import Question, Reply
+from surefoot.reflection.calibration import Known, step_class, tally
+from surefoot.reflection.canonical import canonical
+from surefoot.reflection.mutants import mutants
+from surefoot.reflection.verifier import Case, Verifier
+from surefoot.storage.errors import SetupError
+from surefoot.storage.records import Contract, Json, Learned, Step
+
+if TYPE_CHECKING:
+    from surefoot.engine.engine import Engine
+
+SAMPLES = 8
+"""Of each source, for each labelled step."""
+
+TOGETHER = 256
+"""Labelled steps that are asked at once."""
+
+MUTANTS = 2
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """A step whose answer is known."""
+
+    answer: Json
+    inputs: Mapping[str, Json] = field(default_factory=dict)
+    goal: str = ""
+    kind: str = ""
+    """Class of steps that it stands for: what runs are to look it up by."""
+    gives: Json = None
+    """JSON Schema of the answer; None for text."""
+
+    @property
+    def step(self) -> Step:
+        return Step("labelled", self.goal, None, self.inputs, contract=Contract(gives=self.gives), kind=self.kind)
+
+
+def calibrate(engine: Engine, cases: Iterable[Labelled], *, samples: int = SAMPLES, seed: int = 0) -> list[Learned]:
+    """Measures the engine on labelled steps and adds the counts to its store; returns these counts.
+
+    samples: of each source for each step. Raises SetupError where there is no labelled step, or a model cannot be asked
+    at all.
+    """
+    return run_sync(acalibrate, engine, cases, samples=samples, seed=seed)
+
+
+async def acalibrate(
+    engine: Engine, cases: Iterable[Labelled], *, samples: int = SAMPLES, seed: int = 0
+) -> list[Learned]:
+    """The same, inside a running event loop."""
+    known = list(cases)
+    if not known:
+        raise SetupError("there is no labelled step: give at least one, and better some hundreds")
+    kit = engine.kit()
+    taught = Taught()
+    for start in range(0, len(known), TOGETHER):
+        part = known[start : start + TOGETHER]
+        asked = [_one(kit, taught, case, samples, seed + start + place) for place, case in enumerate(part)]
+        await asyncio.gather(*asked)
+    learned = taught.learned(kit.policy)
+    await asyncio.to_thread(engine.store.learn, learned)
+    return learned
+
+
+async def _one(kit: Kit, taught: Taught, case: Labelled, samples: int, seed: int) -> None:
+    step = case.step
+    right = canonical(case.answer)
+    seen: dict[str, tuple[Json, Reply | None]] = {right: (case.answer, None)}
+    for source in kit.rules(step).sources:
+        known: list[tuple[str, bool]] = []
+        async for output, reply in _samples(kit, case, source, samples, seed):
+            key = canonical(output)
+            known.append((key, key == right))
+            seen.setdefault(key, (output, reply))
+        _count(taught, step_class(step), source.name, known)
+    bad = {canonical(one): one for one in mutants(case.answer, Random(seed), MUTANTS)}
+    for verifier in kit.verifiers.values():
+        if not verifier.exact:
+            await _judge(kit, taught, verifier, case, right, seen, bad)
+
+
+def _count(taught: Taught, kind: str, source: str, known: Known) -> None:
+    if known:
+        taught.sampled(tally(kind, "", source, known, complete=True))
+
+
+async def _samples(
+    kit: Kit, case: Labelled, source: Source, samples: int, seed: int
+) -> AsyncIterator[tuple[Json, Reply]]:
+    """Well-formed samples of a source; others are dropped, as they are where votes count."""
+    model = kit.alternates.get(source.name) or kit.models["act"]
+    other = next((one for one in kit.representations if one.name == source.name), None)
+
+    def question(inputs: Mapping[str, Json], index: int) -> Question:
+        heat = kit.settings.temperature
+        number = (seed * 7_919 + index) % 2**31
+        return Question("act", case.goal, inputs=inputs, output_schema=case.gives, temperature=heat, seed=number)
+
+    if other is None:
+        for reply, *_ in await answer(model, question(case.inputs, 0), samples, reasks=0):
+            if usable(reply):
+                yield reply.parsed, reply
+        return
+    forms = [other.change(case.inputs, Random(seed * 7_919 + index)) for index in range(samples)]
+    asked = (answer(model, question(inputs, index), 1, reasks=0) for index, (inputs, _) in enumerate(forms))
+    for (_, back), replies in zip(forms, await asyncio.gather(*asked), strict=True):
+        reply = replies[0][0]
+        if usable(reply):
+            try:
+                yield back(reply.parsed), reply
+            except (ValueError, LookupError, TypeError):
+                continue
+
+
+def usable(reply: Reply) -> bool:
+    """Whether it is a vote: what had to be mended is not."""
+    return reply.error is None and not reply.unknown and not reply.repaired
+
+
+async def _judge(
+    kit: Kit,
+    taught: Taught,
+    verifier: Verifier,
+    case: Labelled,
+    right: str,
+    seen: Mapping[str, tuple[Json, Reply | None]],
+    bad: Mapping[str, Json],
+) -> None:
+    step = case.step
+    cases: Sequence[tuple[str, Json, Reply | None, bool]] = [
+        *((key, output, reply, False) for key, (output, reply) in seen.items()),
+        *((key, output, None, True) for key, output in bad.items() if key not in seen),
+    ]
+    for key, output, reply, mutant in cases:
+        verdict = await verifier.verify(
+            Case(step, output, case.inputs, case.goal, reply, kit.models.get("judge"), lambda model: model)
+        )
+        if verdict.ruling != "abstain":
+            origin = "canary" if mutant else "audit"
+            passed = verdict.ruling == "pass"
+            taught.checked(step_class(step), verifier.name, verifier.version, origin, key == right, passed)
