@@ -23,7 +23,7 @@ from surefoot.reflection.canonical import canonical
 from surefoot.reflection.mutants import mutants
 from surefoot.reflection.verifier import Case, Verifier
 from surefoot.storage.errors import SetupError
-from surefoot.storage.records import Contract, Json, Learned, Step
+from surefoot.storage.records import Contract, Json, Learned, Origin, Step
 
 if TYPE_CHECKING:
     from surefoot.engine.engine import Engine
@@ -155,6 +155,6 @@ async def _judge(
             Case(step, output, case.inputs, case.goal, reply, kit.models.get("judge"), lambda model: model)
         )
         if verdict.ruling != "abstain":
-            origin = "canary" if mutant else "audit"
+            origin: Origin = "canary" if mutant else "audit"
             passed = verdict.ruling == "pass"
             taught.checked(step_class(step), verifier.name, verifier.version, origin, key == right, passed)

@@ -195,7 +195,7 @@ def _support(state: RunState, step: StepState, best: Candidate, checks: tuple[Ve
     if rules.votes is None:
         abstain = race(belief, rounded(error), rules.cap(rules.source(step.source or ""), error)).undecided
     least = wald(belief.p, 1 - stands.p if rules.votes is not None else error)
-    return Support(stands.p, stands.bound, _basis(step, best, rules), abstain, step.attempts, least)
+    return Support(stands.p, stands.bound, _basis(step, best, rules), abstain, step.attempts, least, stands.doubt)
 
 
 def _basis(step: StepState, best: Candidate, rules: Rules) -> Basis:

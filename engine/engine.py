@@ -57,7 +57,6 @@ if TYPE_CHECKING:
 
 Listener = Callable[[JournalRecord], None]
 
-
 SETTLED = (Outcome.VERIFIED, Outcome.UNVERIFIED, Outcome.ABSTAINED)
 """Outcomes of a run that there is nothing to go on with."""
 

@@ -41,7 +41,7 @@ def expand(desk: Desk, step: StepState, plan: Plan, backing: Support | None, att
 
 def noted(backing: Support) -> dict[str, Json]:
     """A support as an event keeps it: what is at its default is left out."""
-    return {name: value for name, value in asdict(backing).items() if value or name in ("p", "bound")}
+    return {name: value for name, value in asdict(backing).items() if value or name in ("p", "bound", "doubt")}
 
 
 TEXT: Json = {"type": "string"}

@@ -144,7 +144,8 @@ def first(sources: tuple[Source, ...], error: float, doublings: int) -> Source:
         if needed(one.belief, error) is None:
             return inf
         found = race(one.belief, error, cap(one.belief, error))
-        return found.samples * one.belief.cost / max((1 - found.undecided) ** (2.0**doublings), 1e-300)
+        decided: float = (1 - found.undecided) ** (2.0**doublings)
+        return found.samples * one.belief.cost / max(decided, 1e-300)
 
     able = [one for one in sources if one.rung is None or (one.rung == "representation" and measured(one))]
     return min(able, key=price)

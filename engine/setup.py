@@ -168,12 +168,19 @@ def kit_for(
     for planner in planners:
         if named.setdefault(planner.name, planner) is not planner:
             raise SetupError(f"two planners are called {planner.name!r}; rename one")
+    known = _by_name(verifiers)
+    for planner in named.values():
+        if (guide := getattr(planner, "guide", None)) in known:
+            raise SetupError(
+                f"the planner {planner.name!r} is guided by {guide!r}, which would accept its result too: what is "
+                "searched for is found, right or not; give another verifier"
+            )
     registry = Registry(tools)
     return Kit(
         models,
         {tool.name: tool for tool in registry},
         named,
-        _by_name(verifiers),
+        known,
         settings,
         {role: stated(models[role]) for role in ("plan", "act")},
         calibration or Calibration(),

@@ -75,7 +75,7 @@ def _exactly(candidate: Judged) -> bool:
 
 
 def _counts(one: Sampling) -> tuple[float, ...]:
-    return one.prompts, one.right, one.wrong, one.pairs, one.again, one.same
+    return one.prompts, one.right, one.wrong, one.pairs, one.again, one.same, one.thrice
 
 
 def add(one: Sampling, other: Sampling) -> Sampling:

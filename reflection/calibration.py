@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, replace
+from math import inf
 
 from surefoot.reflection.correlation import concentration
 from surefoot.reflection.evidence import Belief
@@ -42,7 +43,9 @@ def tally(kind: str, policy: str, source: str, known: Known, *, complete: bool =
         if right:
             return Sampling(kind, policy, source, 1, 1, 0)
         failed = [other for other, fine in rest if not fine]
-        return Sampling(kind, policy, source, 1, 0, 1, len(rest), len(failed), sum(other == key for other in failed))
+        same = float(failed == [key])
+        thrice = same * (len(known) > 2 and known[2] == (key, False))
+        return Sampling(kind, policy, source, 1, 0, 1, len(rest), len(failed), same, thrice)
     size = len(known)
     counts = Counter(key for key, right in known if not right)
     wrong = counts.total()
@@ -50,7 +53,9 @@ def tally(kind: str, policy: str, source: str, known: Known, *, complete: bool =
         return Sampling(kind, policy, source, 1, 1 - wrong, wrong)
     pairs = 2 * (size - 1)  # size / 2 pairs out of size * (size - 1) in either order
     again, same = wrong * (wrong - 1) / pairs, sum(count * (count - 1) for count in counts.values()) / pairs
-    return Sampling(kind, policy, source, 1, 1 - wrong / size, wrong / size, wrong / 2, again, same)
+    triples = sum(count * (count - 1) * (count - 2) for count in counts.values())
+    thrice = triples / (pairs * (size - 2)) if size > 2 else 0.0
+    return Sampling(kind, policy, source, 1, 1 - wrong / size, wrong / size, wrong / 2, again, same, thrice)
 
 
 def belief_of(counts: Sampling, stated: Belief) -> Belief:
@@ -64,15 +69,20 @@ def belief_of(counts: Sampling, stated: Belief) -> Belief:
     worth = 1 / (1 + (each - 1) * alike)
     again = Beta(worth * counts.again, worth * max(counts.pairs - counts.again, 0.0))
     same = Beta(worth * counts.same, worth * max(counts.again - counts.same, 0.0))
+    c = concentration(p.mean, again.mean)
+    third = 1 - p.mean if c == inf else ((1 - p.mean) * c + 2) / (c + 2)  # P(wrong | two wrong before)
+    wrong = counts.same * third
+    held = Beta(worth * counts.thrice, worth * max(wrong - counts.thrice, 0.0))
     return replace(
         stated,
         p=p.mean,
         low=p.lower(),
         basis="measured",
-        concentration=concentration(p.mean, again.mean),
+        concentration=c,
         low_concentration=concentration(p.mean, again.upper()),
         same=same.mean,
         high_same=same.upper(),
+        held=max(held.mean, same.mean),
     )
 
 

@@ -6,13 +6,14 @@ small one, samples of one prompt err together, and many votes are worth little m
 candidate is right", one for each form that was seen, and "none of them is". Given that h is right, the votes
 of one source have the likelihood
 
-    B(a + n_h, b + n - n_h) * product over j != h with n_j >= 2 of same^(n_j / 2),        a = p c, b = (1-p) c
+    B(a + n_h, b + n - n_h) * product over j != h with n_j >= 2 of agree(n_j),        a = p c, b = (1-p) c
 
-where B is the Beta function and `same` the probability that two wrong samples of a prompt agree: a hypothesis under
-which wrong answers must have coincided is the less likely for it. (Wrong forms with shares q_j, sum q_j^2 = same, have
-q_j <= sqrt(same), so that n of them agree with probability sum q_j^n <= same^(n/2): the worst case for n >= 2.) Sources
-multiply, and checks add their nats to the candidate. With c infinite, same = 1 and two forms this is
-first-to-ahead-by-k voting: (n_1 - n_2) logit p.
+where B is the Beta function and agree(n) the probability that n wrong samples of a prompt agree: a hypothesis under
+which wrong answers must have coincided is the less likely for it. `same` is agree(2), measured on pairs. Wrong forms
+with shares q_j, sum q_j^2 = same, have q_j <= sqrt(same), so that agree(n) = sum q_j^n <= same^(n/2): that is what
+decisions take. What is predicted takes same * held^(n-2), with `held` measured on triples. Sources multiply, and checks
+add their nats to the candidate. With c infinite, same = 1 and two forms this is first-to-ahead-by-k voting:
+(n_1 - n_2) logit p.
 
 The *bound* is the worst case, in which all wrong samples agree (same = 1), at the careful quantiles of p and c: leader
 against runner-up, as in Meyerson et al., arXiv 2511.09030.
@@ -59,6 +60,8 @@ class Belief:
     """Lower quantile of the concentration; None takes the concentration."""
     high_same: float | None = None
     """Upper quantile of `same`; None takes `same`."""
+    held: float | None = None
+    """Probability that a wrong sample agrees with two that agree already. None: the most that `same` allows."""
     ceiling: float = 1.0
     """Measured rate at which answers that were accepted by votes are right: no number of votes may claim more."""
     ceiling_low: float = 1.0
@@ -143,11 +146,16 @@ def _support(ballots: Mapping[str, Ballot], beliefs: Mapping[str, Belief], right
         belief = beliefs[source]
         cast = sum(ballot.values())
         mine = ballot.get(right, 0) if right is not None else 0
-        coincided = sum(votes for key, votes in ballot.items() if votes > 1 and key != right) / 2
         total += _votes(belief.p, belief.concentration, mine, cast - mine)
-        if coincided:
-            total += coincided * log(max(belief.same, FEWEST))
+        total += sum(_agreed(belief, votes) for key, votes in ballot.items() if votes > 1 and key != right)
     return total
+
+
+def _agreed(belief: Belief, votes: int) -> float:
+    """Log of the chance that so many wrong samples agree."""
+    if belief.held is None:
+        return votes / 2 * log(max(belief.same, FEWEST))
+    return log(max(belief.same, FEWEST)) + (votes - 2) * log(max(belief.held, FEWEST))
 
 
 @lru_cache(maxsize=65536)

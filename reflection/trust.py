@@ -32,6 +32,8 @@ class Support:
     """Samples drawn."""
     least: float = 0.0
     """Wald's bound: samples that the best test would have drawn on average."""
+    doubt: float | None = None
+    """Probability that it is wrong at the careful quantiles: what it takes of the error budget; None: 1 - p."""
 
 
 EXACT = Support(1.0, 0.0, "exact")
@@ -41,11 +43,12 @@ NOTHING = Support(0.0, 1.0, "none")
 class Trust:
     """Running totals over the committed steps: `add` and `remove` take constant time and no memory."""
 
-    __slots__ = ("_counts", "_decided", "_least", "_lost", "_right", "_samples", "_sound")
+    __slots__ = ("_counts", "_decided", "_least", "_lost", "_right", "_samples", "_sound", "_spent")
 
     def __init__(self) -> None:
         self._right = 0.0  # sum of ln p
         self._sound = 0.0  # sum of ln (1 - bound)
+        self._spent = 0.0  # of the error budget: sum of -ln (1 - doubt)
         self._decided = 0.0  # sum of ln (1 - abstain)
         self._samples = 0
         self._least = 0.0
@@ -67,6 +70,7 @@ class Trust:
         self._right += sign * other._right
         self._sound += sign * other._sound
         self._decided += sign * other._decided
+        self._spent += sign * other._spent
         self._samples += sign * other._samples
         self._least += sign * other._least
         self._lost += sign * other._lost
@@ -84,6 +88,7 @@ class Trust:
         else:
             self._right += sign * log(support.p)
             self._sound += sign * log1p(-support.bound)
+            self._spent -= sign * (log(support.p) if support.doubt is None else log1p(-min(support.doubt, 1 - 1e-12)))
             self._decided += sign * log1p(-min(support.abstain, 1 - 1e-12))
 
     @property
@@ -93,8 +98,8 @@ class Trust:
 
     @property
     def spent(self) -> float:
-        """Error that is used up, -ln of the probability that all is right; infinite where a step has no support."""
-        return inf if self._lost else max(-self._right, 0.0)
+        """Of the error budget, in nats; infinite where a step has no support."""
+        return inf if self._lost else max(self._spent, 0.0)
 
     def reliability(self, target: float | None = None) -> Reliability:
         """The product of p, and 1 - prod(1 - bound): every step must be right.

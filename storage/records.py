@@ -432,6 +432,8 @@ class Sampling:
     """Of those, followed by one that was wrong again."""
     same: float = 0.0
     """Of those, wrong in the same way."""
+    thrice: float = 0.0
+    """Of those, followed by a third one that was wrong in the same way too."""
 
 
 Origin = Literal["audit", "canary"]

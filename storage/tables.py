@@ -364,6 +364,7 @@ class SamplingRow(_Counts, table=True):
     pairs: float = Field(sa_type=Double)
     again: float = Field(sa_type=Double)
     same: float = Field(sa_type=Double)
+    thrice: float = Field(sa_type=Double)
 
 
 class CheckingRow(_Counts, table=True):

@@ -117,7 +117,7 @@ def test_the_prior_is_shown_and_can_be_overridden(store: Store) -> None:
     assert sure.usage.samples < wary.usage.samples
     assert sure.reliability.basis == wary.reliability.basis == "prior"
     assert sure.reliability.samples == sure.usage.samples
-    with pytest.raises(SetupError, match="prior=0.3"):
+    with pytest.raises(SetupError, match=r"prior=0\.3"):
         Engine(adder(1.0), planner=plan, store=store, prior=0.3)
 
 

@@ -15,7 +15,7 @@ def upgrade() -> None:
     _counts(
         "sampling",
         ("step_class", "policy", "source"),
-        ("prompts", "right", "wrong", "pairs", "again", "same"),
+        ("prompts", "right", "wrong", "pairs", "again", "same", "thrice"),
     )
     _counts(
         "checking",
