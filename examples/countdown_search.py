@@ -1,140 +1,116 @@
 """Countdown: reach a number from four others, each used once. A search finds the way; the engine carries it out.
 
-    python examples/countdown_search.py [TARGET N N N N]
+    python examples/countdown_search.py [TARGET NUMBER NUMBER ...]
 
-The search is guided by a rough guess of how near a state is, and an exact rule says when the target is reached. What it
-finds is a plan of calculator steps, and the engine verifies each of them on its own. Without a way it abstains.
+A rough guess of how near a state is guides the search, and an exact rule says when the target is reached. What is found
+becomes a plan of calculator steps, each of which the engine verifies on its own. Where nothing is found, it says so.
 """
 
 from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Hashable, Mapping, Sequence
-from fractions import Fraction
-from pathlib import Path
+from collections.abc import Iterator, Sequence
 from random import Random
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from surefoot.engine import Engine
-from surefoot.planners.search.planner import SearchPlanner
-from surefoot.planners.search.space import Offer
+from surefoot.models import ScriptedModel
+from surefoot.planners.search import Offer, SearchPlanner
 from surefoot.reflection import verifier
 from surefoot.storage import Plan, Step, ref
 
-SIGNS = "+-*/"
-
-Numbers = tuple[Fraction, ...]
-State = tuple[int, Numbers]
-"""The target, and the numbers that are left, the largest first."""
-Action = tuple[Fraction, str, Fraction]
+State = tuple[int, tuple[int, ...]]  # the target, and the numbers that are left, the largest first
+Action = tuple[int, str, int, int]  # two of them with the sign between, and the result
 
 
-def combine(a: Fraction, sign: str, b: Fraction) -> Fraction | None:
-    """Countdown's rules: no negative numbers, no fractions."""
-    made = {"+": a + b, "-": a - b, "*": a * b, "/": a / b if b else Fraction(-1)}[sign]
-    return made if made > 0 and made.denominator == 1 else None
+def actions(numbers: Sequence[int]) -> Iterator[Action]:
+    """What the rules of Countdown allow: no negative numbers, no nought, no fractions."""
+    for i, a in enumerate(numbers):
+        for b in numbers[i + 1 :]:
+            yield from ((a, "+", b, a + b), (a, "*", b, a * b))
+            if a > b:
+                yield a, "-", b, a - b
+            if a % b == 0:
+                yield a, "/", b, a // b
 
 
 class Countdown:
     """Countdown as a search over steps."""
 
-    tokens = 12
-    """What one proposed step would cost a model."""
+    tokens = 12  # what a model would take to propose one step
 
-    def start(self, inputs: Mapping[str, Any]) -> State:
-        return int(inputs["target"]), _sorted(Fraction(one) for one in inputs["numbers"])
+    def __init__(self, target: int, numbers: Sequence[int]) -> None:
+        self.first: State = (target, tuple(sorted(numbers, reverse=True)))
 
-    async def propose(self, states: Sequence[State], n: int, rng: Random) -> list[list[Offer]]:
-        return [self.offers(state, n, rng) for state in states]
+    def start(self) -> State:
+        return self.first
 
-    def offers(self, state: State, n: int, rng: Random) -> list[Offer]:
-        """A stand-in for a model: prefers results that look useful for the target, and knows no more than that."""
-        target, numbers = state
-        moves = [
-            (a, sign, b)
-            for i, a in enumerate(numbers)
-            for b in numbers[i + 1 :]
-            for sign in SIGNS
-            if combine(a, sign, b) is not None
-        ]
-        weights = [math.exp(-abs(math.log(float(combine(*move) or 1) / target)) / 2) for move in moves]
-        return [Offer(move, 1.0, self.tokens) for move in rng.choices(moves, weights, k=n)] if moves else []
+    async def propose(self, states: Sequence[State], n: int, seeds: Sequence[int]) -> list[list[Offer]]:
+        """A stand-in for a model: prefers results of about the target's size, and knows no more than that."""
+        return [self.offers(*state, n, Random(seed)) for state, seed in zip(states, seeds, strict=True)]
+
+    def offers(self, target: int, numbers: Sequence[int], n: int, rng: Random) -> list[Offer]:
+        ways = list(actions(numbers))
+        weights = [math.exp(-abs(math.log(made / target)) / 2) for *_, made in ways]
+        return [Offer(way, tokens=self.tokens) for way in rng.choices(ways, weights, k=n)] if ways else []
 
     def apply(self, state: State, action: Action) -> State:
-        target, numbers = state
-        left = list(numbers)
+        left = list(state[1])
         left.remove(action[0])
         left.remove(action[2])
-        return target, _sorted([*left, combine(*action) or Fraction(0)])
+        return state[0], tuple(sorted([*left, action[3]], reverse=True))
 
-    def key(self, state: State) -> Hashable:
+    def key(self, state: State) -> State:
         return state
 
     def solved(self, state: State) -> bool:
         return state[1] == (state[0],)
 
     def dead(self, state: State) -> bool:
-        return len(state[1]) == 1
+        return len(state[1]) == 1 and not self.solved(state)
 
-    def plan(self, inputs: Mapping[str, Any], actions: Sequence[Action]) -> Plan:
-        """Calculator steps; a number that an earlier step made is that step's result."""
-        made: list[tuple[Fraction, str]] = []
-        steps = []
-        for place, (a, sign, b) in enumerate(actions):
-            args: dict[str, Any] = {"expression": f"a {sign} b", "values": {"a": _take(made, a), "b": _take(made, b)}}
-            steps.append(Step(f"s{place}", tool="calculator", args=args))
-            made.append((combine(a, sign, b) or Fraction(0), f"s{place}"))
+    def plan(self, actions: Sequence[Action]) -> Plan:
+        """Calculator steps. A number that an earlier step made is a reference to that step."""
+        steps: list[Step] = []
+        made: dict[int, list[Any]] = {}
+        for place, (a, sign, b, result) in enumerate(actions):
+            values = {name: made[one].pop() if made.get(one) else one for name, one in (("a", a), ("b", b))}
+            steps.append(Step(f"s{place}", tool="calculator", args={"expression": f"a {sign} b", "values": values}))
+            made.setdefault(result, []).append(ref(f"s{place}"))
         return Plan(tuple(steps), ref(steps[-1].id))
 
 
-def _sorted(numbers: Any) -> Numbers:
-    return tuple(sorted(numbers, reverse=True))
-
-
-def _take(made: list[tuple[Fraction, str]], wanted: Fraction) -> Any:
-    for one in made:
-        if one[0] == wanted:
-            made.remove(one)
-            return ref(one[1])
-    return int(wanted)
-
-
 class Nearness:
-    """A guess from the state alone: is one of its numbers, or two of them together, near the target?"""
+    """A guess: how near to the target is the nearest of the numbers that are left, or of two of them together?"""
 
     name = "nearness"
     tokens = 6
 
     async def __call__(self, states: Sequence[State]) -> list[float]:
-        return [self.guess(*state) for state in states]
+        return [math.exp(-8 * self.distance(*state) / state[0]) for state in states]
 
-    def guess(self, target: int, numbers: Numbers) -> float:
-        reach = [*numbers]
-        for i, a in enumerate(numbers):
-            reach += [one for b in numbers[i + 1 :] for sign in SIGNS if (one := combine(a, sign, b)) is not None]
-        return math.exp(-float(min(abs(one - target) for one in reach)) / max(target, 1) * 8)
+    def distance(self, target: int, numbers: Sequence[int]) -> int:
+        return min(abs(one - target) for one in (*numbers, *(made for *_, made in actions(numbers))))
 
 
 def main() -> None:
-    given = [int(word) for word in sys.argv[1:]] or [24, 3, 8, 9, 1]
-    target, numbers = given[0], given[1:]
+    target, *numbers = [int(word) for word in sys.argv[1:]] or [308, 23, 18, 16, 5]
 
     @verifier(exact=True)
     def reached(candidate: float) -> bool:
-        """The result is the target."""
         return candidate == target
 
-    space = Countdown()
+    search = SearchPlanner(lambda request: Countdown(**request.inputs), Nearness(), strategy="puct")
+    model = ScriptedModel([])  # no step asks a model
     with TemporaryDirectory() as folder:
-        search = SearchPlanner(space, Nearness(), strategy="puct")
-        with Engine(planner=search, verifiers=[reached], store=Path(folder) / "runs.db") as engine:
+        store = f"{folder}/runs.db"
+        with Engine(model, planner=search, tools=["calculator"], verifiers=[reached], store=store) as engine:
             result = engine.run(f"Reach {target} from {numbers}.", inputs={"target": target, "numbers": numbers})
             for step in result.steps[1:]:
-                call = step.calls[0].arguments  # type: ignore[union-attr]
-                print(f"  {step.id}: {call['expression']} with {call['values']} = {step.output}")
-    print(f"{result.outcome.value}: {result.output if result else result.reason}")
+                print(f"{step.id}: {step.calls[0].arguments} = {step.output}")
+    print(f"{result.outcome}: {result.output if result else result.reason}")
 
 
 if __name__ == "__main__":

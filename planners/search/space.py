@@ -5,12 +5,11 @@ Search is over steps of a plan, never over tokens. A state and an action are val
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass, field
-from random import Random
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
-from surefoot.storage.records import Json, Plan
+from surefoot.storage.records import Plan
 
 State = Any
 Action = Any
@@ -22,20 +21,26 @@ class Offer:
 
     action: Action
     prior: float = 1.0
-    """How likely the policy thinks it; offers of one state are normalised, and equal ones add up."""
+    """How likely the policy thinks it. Offers that lead to the same state add up, so that of samples, which have 1
+    each, the counts are the prior."""
     tokens: int = 0
+    """What it cost; never more than `Space.tokens`."""
 
 
 @runtime_checkable
 class Space(Protocol):
     """A task as a search problem."""
 
-    def start(self, inputs: Mapping[str, Json]) -> State:
-        """The state that a step's arguments describe."""
-        ...
+    tokens: int
+    """The most that one offer costs. A search pays that much before it asks, or does not ask."""
 
-    async def propose(self, states: Sequence[State], n: int, rng: Random) -> Sequence[Sequence[Offer]]:
-        """`n` offers for each state, all states asked together. Repeated ones say how likely an action is."""
+    def start(self) -> State: ...
+
+    async def propose(self, states: Sequence[State], n: int, seeds: Sequence[int]) -> Sequence[Sequence[Offer]]:
+        """Up to `n` offers for each state, sampled or listed; none where nothing (more) can be done.
+
+        All states are asked together, with one seed each: what comes back for a state may not depend on the others.
+        """
         ...
 
     def apply(self, state: State, action: Action) -> State: ...
@@ -45,54 +50,66 @@ class Space(Protocol):
         ...
 
     def solved(self, state: State) -> bool:
-        """An exact rule: the task is done here."""
+        """An exact rule: the task is done here. False everywhere, where there is no such rule."""
         ...
 
     def dead(self, state: State) -> bool:
-        """An exact rule: nothing leads on from here."""
+        """An exact rule: no way on from here leads to a solved state."""
         ...
 
-    def plan(self, inputs: Mapping[str, Json], actions: Sequence[Action]) -> Plan:
+    def plan(self, actions: Sequence[Action]) -> Plan:
         """The plan that these actions make up; the engine carries it out and verifies it step by step."""
-        ...
-
-
-@runtime_checkable
-class Value(Protocol):
-    """Guesses how promising states are. It guides the search, and never accepts a result."""
-
-    name: str
-    tokens: int
-    """What one state costs."""
-
-    async def __call__(self, states: Sequence[State]) -> Sequence[float]:
-        """For each state the chance that it can still be solved, 0 to 1."""
         ...
 
 
 @dataclass(slots=True)
 class Budget:
-    """What a search may spend. Checked before anything is asked for, so that it is never passed."""
+    """What a search may spend. It is looked at before anything is asked for, and never passed."""
 
-    tokens: float = float("inf")
-    nodes: float = float("inf")
+    tokens: float = 20_000
+    """For offers, and for the value function's word on states."""
+    simulations: float = 10_000
+    """Whole attempts of best-of-n, states that a beam keeps, walks down a tree."""
     spent: int = 0
     made: int = 0
+    """Simulations so far."""
 
-    def affords(self, tokens: int) -> bool:
-        return self.spent + tokens <= self.tokens and self.made < self.nodes
+    def room(self, each: int, most: int, kept: int = 0) -> int:
+        """How many things at `each` tokens can be paid, `most` at most, when `kept` tokens are to be left."""
+        left = self.tokens - self.spent - kept
+        return most if each * most <= left else max(0, int(left // each))
+
+    def left(self, each: int) -> float:
+        """Simulations that are left, at `each` tokens."""
+        simulations = max(self.simulations - self.made, 0)
+        return min(simulations, max(self.tokens - self.spent, 0) // each) if each else simulations
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """A final state: it is solved, or the policy has no way on from it."""
+
+    actions: tuple[Action, ...]
+    state: State
+    score: float = 0.0
+    """The value function's word on it; 1 where an exact rule says that it is solved."""
+    support: float = 0.0
+    """What speaks for it beside the score: how many attempts ended there, or the value of the state before."""
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
     """How a search ended."""
 
-    actions: tuple[Action, ...] | None
-    """The way to a solved state; None where none was found."""
-    state: State = None
-    score: float = 0.0
-    """The value function's word on the final state; 1 where an exact rule says that it is solved."""
-    tokens: int = 0
-    nodes: int = 0
-    ends: tuple[tuple[tuple[Action, ...], State], ...] = field(default=(), repr=False)
-    """Every final state that was reached, with the way there where it is kept: for re-ranking."""
+    best: End | None
+    """The solved state; else, where final states are ranked, the one with the best score and support."""
+    solved: bool
+    """An exact rule says so."""
+    exhausted: bool
+    """Everything that the policy offers was tried."""
+    tokens: int
+    simulations: int
+    states: int
+    """Distinct states that were seen."""
+    ends: tuple[End, ...] = ()
+    """The final states, where they are ranked."""

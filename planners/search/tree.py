@@ -1,247 +1,232 @@
 """The tree: nodes merged by state, flags for what is settled, and counts of what is under way.
 
-Values are backed up as means along the path that was walked. A solved child solves its parent; a parent whose children
-have all failed, and whose policy has no more to offer, has failed. Leaves under way are counted as pending (Liu et al.,
-"Watch the unobserved", ICLR 2020): they lower the urge to go there again, and leave the value alone, as a virtual loss
-does not.
+What a walk found is added along its path, and a node's value is the mean. Flags are exact, and go up to every parent:
+a solved child solves it; it has failed when all its children have and its policy has no more to offer. Walks under way
+are counted as pending (Liu et al., "Watch the unobserved", ICLR 2020): they lower the urge to go there again, and leave
+the value alone, as a virtual loss does not.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from math import log
-from random import Random
 
-from surefoot.planners.search.space import Action, Budget, Offer, Space, State, Value
+from surefoot.planners.search.drive import Problem
+from surefoot.planners.search.space import Action, End, Found, Offer, State
+
+PATIENCE = 16
+"""Offers in a row without a new one after which a node has no more to offer: then a new one has, at 95 %, a chance
+below 3/16 (the rule of three)."""
+
+LEAST_PRIOR = 1e-12
+
+NEW = -1
+"""In place of a child: ask the policy for more."""
+
+Pick = Callable[["Node", bool], int]
+"""The place of the child to go to, never a failed one; or `NEW`, where that is allowed or nothing else is left."""
 
 
 class Node:
     """A state in the tree."""
 
     __slots__ = (
-        "actions",
-        "asked",
-        "asks",
-        "children",
-        "counts",
-        "failed",
-        "key",
-        "pending",
-        "priors",
-        "solved",
-        "state",
-        "total",
-        "visits",
-        "wants",
-    )
+        "actions", "asks", "children", "dry", "failed", "key", "logits", "lost", "more", "origin", "parents", "pending",
+        "priors", "said", "solved", "state", "total", "via", "visits", "weights",
+    )  # fmt: skip
 
-    def __init__(self, key: Hashable, state: State, solved: bool, failed: bool) -> None:
+    def __init__(self, key: Hashable, state: State, origin: tuple[Node, Action] | None = None) -> None:
         self.key = key
         self.state = state
+        self.origin = origin
+        """The node that it was first reached from, and by which action."""
+        self.parents: list[Node] = []
         self.actions: list[Action] = []
+        self.children: list[Node] = []
+        self.weights: list[float] = []
+        """Sums of the priors of each child's offers, the same normalised, and the logarithms of those."""
         self.priors: list[float] = []
-        self.counts: list[int] = []
-        """How often the policy offered each action."""
-        self.children: list[Node | None] = []
-        """None where nobody has been yet."""
+        self.logits: list[float] = []
         self.visits = 0
         self.pending = 0
         self.total = 0.0
         """Sum of the values of its visits."""
-        self.solved = solved
-        self.failed = failed
-        self.asked = 0
-        """Offers that the policy was asked for."""
+        self.said: float | None = None
+        """The value function's word on it."""
+        self.solved = False
+        self.failed = False
+        """Nothing is left to try here. It is proved then that nothing leads to a solved state from here, as far as the
+        policy's offers are all there is."""
+        self.lost = 0
+        """Children that have failed."""
+        self.via = NEW
+        """The child by which it was solved."""
+        self.more = True
+        """Whether the policy may offer something new."""
         self.asks = 0
-        self.wants = not (solved or failed)
-        """Whether the policy is to be asked for more."""
-
-    @property
-    def unseen(self) -> float:
-        """Chance that the policy's next offer is a new one: the share of offers that came once (Good and Turing)."""
-        return self.counts.count(1) / self.asked if 0 < self.asked < ENOUGH else 0.0
+        """How often the policy was asked."""
+        self.dry = 0
+        """Offers in a row that were not new."""
 
     @property
     def value(self) -> float:
-        """Mean of its visits; 1 where it is solved, 0 where it has failed."""
-        if self.solved or self.failed:
-            return float(self.solved)
+        """Mean of its visits."""
         return self.total / self.visits if self.visits else 0.0
 
 
-Path = list[tuple[Node, int]]
-"""Nodes from the root down, each with the place of the child that was taken."""
-
-
 class Tree:
-    """One search problem's tree."""
+    """One search problem's tree.
 
-    def __init__(self, space: Space, root: State, budget: Budget, rng: Random, *, width: int = 8) -> None:
-        """width: offers that are asked for at a new node."""
-        self.space = space
-        self.budget = budget
-        self.rng = rng
+    A node of N visits has at most `width` N^`alpha` children that have not failed (progressive widening, Couetoux et
+    al., 2011); whether it is worth while to ask for one more is the picking rule's decision.
+    """
+
+    def __init__(self, problem: Problem, *, width: int = 4, alpha: float = 0.5) -> None:
+        self.problem = problem
+        self.space = problem.space
         self.width = width
+        self.alpha = alpha
         self.nodes: dict[Hashable, Node] = {}
-        self.root = self.node(root)
+        self.stopped = False
+        """The budget does not reach for what comes next."""
+        self.root = self._node(problem.start, self.space.key(problem.start), None)
 
-    def node(self, state: State) -> Node:
-        """The node of a state: the one that is there, or a new one."""
-        key = self.space.key(state)
+    @property
+    def running(self) -> bool:
+        root, budget = self.root, self.problem.budget
+        return not (root.solved or root.failed or self.stopped) and budget.made < budget.simulations
+
+    def room(self, node: Node) -> int:
+        """How many more children the node may have."""
+        if not node.more:
+            return 0
+        most = int(self.width * max(node.visits + node.pending, 1) ** self.alpha)
+        return max(0, most - len(node.children) + node.lost)
+
+    # --- growing --------------------------------------------------------------------------------------------
+
+    def _node(self, state: State, key: Hashable, origin: tuple[Node, Action] | None) -> Node:
+        """The node of a state: the one that is there, or a new one. What exact rules settle is settled at once."""
         found = self.nodes.get(key)
         if found is None:
-            solved = self.space.solved(state)
-            found = self.nodes[key] = Node(key, state, solved, not solved and self.space.dead(state))
-            self.budget.made += 1
+            found = self.nodes[key] = Node(key, state, origin)
+            found.solved = self.space.solved(state)
+            found.failed = not found.solved and self.space.dead(state)
         return found
 
-    def child(self, parent: Node, place: int) -> Node:
-        found = parent.children[place]
-        if found is None:
-            found = parent.children[place] = self.node(self.space.apply(parent.state, parent.actions[place]))
-        return found
-
-    def offer(self, node: Node, offers: Sequence[Offer], known: dict[Action, int] | None = None) -> None:
-        """Adds what the policy proposes; equal actions add up, so that how often it says them is the prior."""
-        places = known if known is not None else {action: place for place, action in enumerate(node.actions)}
+    def offer(self, node: Node, offers: Sequence[Offer]) -> None:
+        """Adds what the policy offers. Offers that lead to the same state are one child, however they are worded."""
+        places = {child.key: place for place, child in enumerate(node.children)}
         for one in offers:
-            place = places.get(one.action)
-            if place is None:
-                places[one.action] = len(node.actions)
-                node.actions.append(one.action)
-                node.priors.append(one.prior)
-                node.counts.append(1)
-                node.children.append(None)
+            state = self.space.apply(node.state, one.action)
+            key = self.space.key(state)
+            node.dry += 1
+            if key == node.key:
+                continue  # it leads nowhere
+            place = places.setdefault(key, len(places))
+            if place < len(node.children):
+                node.weights[place] += one.prior
             else:
-                node.priors[place] += one.prior
-                node.counts[place] += 1
-        total = sum(node.priors)
-        if total > 0:
-            node.priors = [prior / total for prior in node.priors]
-        node.asked += max(len(offers), 1)
+                node.dry = 0
+                self._add(node, self._node(state, key, (node, one.action)), one)
+        total = sum(node.weights)
+        node.priors = [one / total if total > 0 else 1 / len(node.weights) for one in node.weights]
+        node.logits = [log(max(one, LEAST_PRIOR)) for one in node.priors]
         node.asks += 1
-        node.wants = False
-        for place in range(len(node.children)):  # exact rules cost nothing: what they settle is settled at once
-            node.solved = node.solved or self.child(node, place).solved
+        node.more = bool(offers) and node.dry < PATIENCE
         self._settle(node)
 
+    def _add(self, node: Node, child: Node, offer: Offer) -> None:
+        node.actions.append(offer.action)
+        node.children.append(child)
+        node.weights.append(offer.prior)
+        child.parents.append(node)
+        node.lost += child.failed
+
     def _settle(self, node: Node) -> None:
-        """A node whose children have all failed asks for more, and has failed where that was often enough."""
-        if all(child is not None and child.failed for child in node.children):
-            node.failed = not node.actions or node.asked >= ENOUGH
-            node.wants = not node.failed
+        """Flags of a node and of all that lead to it, as far as its children settle them."""
+        todo = [node]
+        while todo:
+            one = todo.pop()
+            if one.solved or one.failed:
+                continue
+            one.via = next((place for place, child in enumerate(one.children) if child.solved), NEW)
+            one.solved = one.via != NEW
+            one.failed = not (one.solved or one.more) and one.lost == len(one.children)
+            if one.solved:
+                todo += one.parents
+            elif one.failed:
+                if not self.problem.ranked:
+                    one.total = 0.0
+                for parent in one.parents:
+                    parent.lost += 1
+                todo += one.parents
 
-    def back_up(self, path: Path, leaf: Node, value: float) -> None:
-        """Counts a visit along the path, and settles what is settled by it."""
-        if leaf.solved or leaf.failed:
-            value = float(leaf.solved)
-        leaf.visits += 1
-        leaf.total += value
-        leaf.pending -= 1
-        below = leaf
-        for parent, _ in reversed(path):
-            parent.visits += 1
-            parent.total += value
-            parent.pending -= 1
-            if below.solved or parent.solved:
-                parent.solved = True
-            elif below.failed and not (parent.failed or parent.solved):
-                self._settle(parent)
-            below = parent
+    # --- walking --------------------------------------------------------------------------------------------
 
-    def way(self) -> tuple[Action, ...] | None:
-        """Actions from the root to a solved state, along solved nodes; None where the root is not solved."""
-        node = self.root
-        actions: list[Action] = []
-        while not self.space.solved(node.state):
-            if not node.solved or len(actions) > len(self.nodes):
+    def walk(self, path: list[Node], pick: Pick) -> Node | None:
+        """Down from the end of a path to the node whose policy is to be asked; every node is counted as pending.
+
+        None where there is none to ask: the way leads in a circle.
+        """
+        for node in path:
+            node.pending += 1
+        seen = set(map(id, path))
+        node = path[-1]
+        while node.asks:
+            place = pick(node, self.room(node) > 0)
+            if place == NEW:
+                break
+            node = node.children[place]
+            node.pending += 1
+            path.append(node)
+            if id(node) in seen:
                 return None
-            place = next(at for at, child in enumerate(node.children) if child is not None and child.solved)
-            actions.append(node.actions[place])
-            node = self.child(node, place)
-        return tuple(actions)
+            seen.add(id(node))
+        return node
+
+    def back_up(self, path: Sequence[Node]) -> None:
+        """Counts a visit along the path. What it says is the best of the leaf's children: the way that one would go."""
+        leaf = path[-1]
+        known = [child.value for child in leaf.children if child.visits]
+        value = max(known, default=leaf.value if self.problem.ranked and leaf.said is not None else 0.0)
+        for node in path:
+            node.pending -= 1
+            node.visits += 1
+            node.total += value
+
+    # --- what was found -------------------------------------------------------------------------------------
+
+    def way(self, node: Node) -> tuple[Action, ...]:
+        """Actions from the root to a node, as it was first reached."""
+        actions: list[Action] = []
+        while node.origin is not None:
+            node, action = node.origin
+            actions.append(action)
+        return tuple(reversed(actions))
+
+    def found(self) -> Found:
+        root, budget = self.root, self.problem.budget
+        ends = tuple(self._ends()) if self.problem.ranked else ()
+        best = self._solved() if root.solved else max(ends, key=lambda one: (one.score, one.support), default=None)
+        return Found(best, root.solved, root.failed, budget.spent, budget.made, len(self.nodes), ends)
+
+    def _solved(self) -> End:
+        node, actions = self.root, []
+        while node.via != NEW:
+            actions.append(node.actions[node.via])
+            node = node.children[node.via]
+        return End(tuple(actions), node.state, 1.0, 1.0)
+
+    def _ends(self) -> Iterator[End]:
+        """Nodes that the policy had nothing to offer for."""
+        for node in self.nodes.values():
+            if node.asks and not node.children and node.said is not None and node.origin is not None:
+                yield End(self.way(node), node.state, node.said, node.origin[0].value)
 
 
-ENOUGH = 64
-"""Offers after which a node has nothing more to say."""
-SPAN = 0.5
-"""Values are chances, 0 to 1: what differs by less than this is not blown up to the full range by normalising."""
-
-NEW = -1
-"""In place of a child: ask the policy for more."""
-
-
-def hoped(node: Node) -> float:
-    """What an offer that is yet to come may be worth: the mean of those that were visited."""
-    known = [child.value for child in node.children if child is not None and (child.visits or child.failed)]
-    return sum(known) / len(known) if known else node.value
-
-
-def logits(priors: Sequence[float]) -> list[float]:
-    return [log(max(prior, 1e-12)) for prior in priors]
-
-
-Pick = Callable[["Node"], int]
-"""The place of the child to go to, or `NEW`."""
-
-
-def walk(tree: Tree, path: Path, node: Node, pick: Pick) -> tuple[Path, Node]:
-    """On from a node, already counted as pending, to the next leaf; every node on the way is counted too."""
-    seen = {id(one) for one, _ in path} | {id(node)}
-    while not (node.wants or node.solved or node.failed):
-        place = pick(node)
-        if place == NEW:
-            node.wants = True
-            break
-        path.append((node, place))
-        node = tree.child(node, place)
-        node.pending += 1
-        if id(node) in seen:  # two ways lead in a circle: what is walked twice leads nowhere new
-            break
-        seen.add(id(node))
-    return path, node
-
-
-def alive(node: Node) -> list[int]:
+def alive(node: Node) -> Sequence[int]:
     """Places of children that have not failed."""
-    return [place for place, child in enumerate(node.children) if child is None or not child.failed]
-
-
-async def grow(leaves: Sequence[tuple[Tree, Path, Node]], value: Value) -> None:
-    """One simulation each: the policy is asked for ways on from all leaves together, across trees, and the value
-    function for all states that these lead to. What is backed up is the best of them: the way that would be taken."""
-    grown = await _expand([(tree, leaf) for tree, _, leaf in leaves])
-    await _judge(grown, value)
-    for tree, path, leaf in leaves:
-        known = [child.value for child in leaf.children if child is not None]
-        tree.back_up(path, leaf, max(known, default=leaf.value))
-
-
-async def _expand(leaves: Sequence[tuple[Tree, Node]]) -> list[tuple[Tree, Node]]:
-    """Asks the policy once for each node; returns those that it was asked for."""
-    groups: dict[int, tuple[Tree, dict[int, Node]]] = {}
-    for tree, leaf in leaves:
-        if leaf.wants:
-            groups.setdefault(id(tree), (tree, {}))[1][id(leaf)] = leaf
-    for tree, found in groups.values():
-        nodes = list(found.values())
-        offered = await tree.space.propose([one.state for one in nodes], tree.width, tree.rng)
-        for node, offers in zip(nodes, offered, strict=True):
-            tree.budget.spent += sum(one.tokens for one in offers)
-            tree.offer(node, offers)
-    return [(tree, node) for tree, found in groups.values() for node in found.values()]
-
-
-async def _judge(grown: Sequence[tuple[Tree, Node]], value: Value) -> None:
-    """The first value of every child that is new. What is settled is not asked for."""
-    fresh: dict[int, tuple[Tree, Node]] = {}
-    for tree, node in grown:
-        if not node.solved:
-            for child in node.children:
-                if child is not None and not (child.visits or child.solved or child.failed):
-                    fresh[id(child)] = (tree, child)
-    if fresh:
-        said = await value([child.state for _, child in fresh.values()])
-        for (tree, child), one in zip(fresh.values(), said, strict=True):
-            child.visits, child.total = 1, one
-            tree.budget.spent += value.tokens
+    if not node.lost:
+        return range(len(node.children))
+    return [place for place, child in enumerate(node.children) if not child.failed]
