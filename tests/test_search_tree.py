@@ -167,9 +167,9 @@ def test_a_way_that_leads_in_a_circle_comes_to_an_end(strategy: str) -> None:
 @pytest.mark.parametrize("strategy", STRATEGIES)
 @pytest.mark.parametrize("tokens", [0, 1, 7, 40, 333, 2000])
 def test_a_budget_is_never_passed_and_what_is_said_to_be_spent_was(strategy: str, tokens: int, kind: type) -> None:
-    for seed in range(5):
-        words = kind("9999", offer=1 + 3 * seed, price=seed)
-        found, budget = asyncio.run(find(words, strategy, tokens, seed))
+    for seed in range(6):
+        words = kind("9999", offer=1 + 3 * seed, price=2 * seed)
+        found, budget = asyncio.run(find(words, strategy, tokens, seed, batch=1 + seed % 3))
         assert words.paid == budget.spent == found.tokens <= tokens
 
 
@@ -238,6 +238,22 @@ def test_equally_good_ends_are_ranked_by_how_many_attempts_ended_there() -> None
     assert found.best is not None
     assert {one.state: one.score for one in found.ends} == {"2": 0.0, "3": 0.0}
     assert found.best.state == "2" and sum(one.support for one in found.ends) == 40
+
+
+def test_no_attempt_is_made_whose_end_could_not_be_judged() -> None:
+    class Uneven(Open):
+        """Words that end with a 1, whatever their length."""
+
+        async def propose(self, states: Sequence[str], n: int, seeds: Sequence[int]) -> list[list[Offer]]:
+            ways = zip(states, seeds, strict=True)
+            return [[] if state.endswith("1") else self._offers(n, Random(seed)) for state, seed in ways]
+
+    for batch in (1, 5):
+        for tokens in range(0, 300, 7):
+            words = Uneven("9999", offer=4, price=9)
+            found, budget = asyncio.run(find(words, "best-of-n", tokens, batch=batch))
+            assert sum(one.support for one in found.ends) == found.simulations
+            assert words.paid == budget.spent <= tokens
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)

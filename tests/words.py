@@ -84,8 +84,10 @@ class Open(Words):
         ]
 
 
-async def find(words: Words, strategy: str, tokens: float, seed: int = 0, **limits: Any) -> tuple[Found, Budget]:
+async def find(
+    words: Words, strategy: str, tokens: float, seed: int = 0, batch: int = 1, **limits: Any
+) -> tuple[Found, Budget]:
     budget = Budget(tokens, **limits)
-    problem = Problem(words, "", budget, Random(seed), words.price, isinstance(words, Open))
+    problem = Problem(words, "", budget, Random(seed), words.price, isinstance(words, Open), batch)
     (found,) = await drive(words, Letters(words), [(problem, STRATEGIES[strategy](problem))])
     return found, budget

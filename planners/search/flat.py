@@ -30,12 +30,10 @@ class Record:
         first, count = self.ends.get(key, (way, 0))
         self.ends[key] = (first, count + 1)
 
-    def values(self, states: Sequence[State]) -> Generator[Judge, Any, list[float] | None]:
-        """Values of states, each asked for once. None where they cannot all be paid for."""
+    def values(self, states: Sequence[State]) -> Generator[Judge, Any, list[float]]:
+        """Values of states, each asked for once. Who asked for what led to them has set aside what they cost."""
         keys = [self.problem.space.key(state) for state in states]
         fresh = {key: state for key, state in zip(keys, states, strict=True) if key not in self.said}
-        if self.problem.budget.room(self.problem.price, len(fresh)) < len(fresh):
-            return None
         if fresh:
             said = yield from judge(self.problem, list(fresh.values()))
             self.said.update(zip(fresh, said, strict=True))
@@ -82,7 +80,7 @@ def _attempts(problem: Problem, record: Record, ended: list[Way]) -> Generator[A
     kept = problem.price if problem.ranked else 0
     going: list[Way] = [((), problem.start)] * int(min(problem.batch, budget.simulations - budget.made))
     for _ in range(DEPTH):
-        going = going[: budget.room(space.tokens + kept, len(going))]
+        going = going[: budget.room(space.tokens + kept, len(going), kept * len(ended))]
         if not going:
             break
         offered = yield from ask(problem, [state for _, state in going], [1] * len(going))
@@ -143,7 +141,5 @@ def _beam(problem: Problem, record: Record, size: int, width: int) -> Generator[
                 return way
         open_ = [way for way in fresh.values() if not space.dead(way[1])]
         said = yield from record.values([state for _, state in open_])
-        if said is None:
-            return None
         level = [open_[place] for place in sorted(range(len(open_)), key=said.__getitem__, reverse=True)[:size]]
     return None
