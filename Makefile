@@ -63,7 +63,7 @@ $(VENV)/.ready: $(VENV)/.base
 	@command -v cc >/dev/null || command -v gcc >/dev/null || { \
 		echo "The tests need a C compiler: pycosat, which reasoning-gym needs, comes as source only." >&2; \
 		echo "Install one (Debian: apt install gcc python3-dev) and call make again." >&2; exit 1; }
-	$(INSTALL) --editable '.[local,train,postgres,test,dev]'
+	$(INSTALL) --editable '.[local,train,report,postgres,test,dev]'
 	@touch $@
 
 # Type checkers cannot see through the import hook of an editable install: they follow these links.

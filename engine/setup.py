@@ -175,6 +175,10 @@ def kit_for(
                 f"the planner {planner.name!r} is guided by {guide!r}, which would accept its result too: what is "
                 "searched for is found, right or not; give another verifier"
             )
+    forms = tuple(representations)
+    for form in forms:
+        if not isinstance(form, Representation):
+            raise SetupError(f"{form!r} is no representation: decorate the function with @representation(kind=...)")
     registry = Registry(tools)
     return Kit(
         models,
@@ -184,7 +188,7 @@ def kit_for(
         settings,
         {role: stated(models[role]) for role in ("plan", "act")},
         calibration or Calibration(),
-        tuple(representations),
+        forms,
         alternates or {},
         final=final,
     )

@@ -24,8 +24,8 @@ class Judged(Protocol):
 class Taught:
     """Counts of one run. Nothing in it grows with the number of steps, only with the kinds of them."""
 
-    samplings: dict[tuple[str, str], Sampling] = field(default_factory=dict)
-    """By class of step and source; the policy is filled in at the end."""
+    samplings: dict[tuple[str, str, str], Sampling] = field(default_factory=dict)
+    """By class of step, policy and source; a policy that is empty is filled in at the end."""
     checkings: dict[tuple[str, str, str, Origin], Checking] = field(default_factory=dict)
     tokens: int = 0
     """Spent on canaries."""
@@ -51,7 +51,7 @@ class Taught:
         self.checked(data["class"], data["verifier"], data["version"], "canary", data["good"], data["passed"])
 
     def sampled(self, one: Sampling) -> None:
-        place = (one.step_class, one.source)
+        place = (one.step_class, one.policy, one.source)
         self.samplings[place] = add(self.samplings[place], one) if place in self.samplings else one
 
     def checked(self, kind: str, verifier: str, version: str, origin: Origin, good: bool, passed: bool) -> None:
@@ -64,7 +64,8 @@ class Taught:
     def learned(self, policy: Callable[[str], str]) -> list[Learned]:
         """What the store is to add; `policy` names the policy behind a source."""
         found: list[Learned] = [
-            Sampling(one.step_class, policy(one.source), one.source, *_counts(one)) for one in self.samplings.values()
+            Sampling(one.step_class, one.policy or policy(one.source), one.source, *_counts(one))
+            for one in self.samplings.values()
         ]
         return found + list(self.checkings.values())
 

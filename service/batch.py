@@ -9,6 +9,7 @@ from collections.abc import AsyncGenerator, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from surefoot.engine.settle import settle
 from surefoot.service.report import as_json
 from surefoot.service.rows import Broken, TaskRow
 from surefoot.service.scoring import same
@@ -162,4 +163,5 @@ async def _one(engine: Engine, row: TaskRow, score: bool, verify: bool, source: 
         done.correct = same(result.output, row.answer)
         reward = Reward(0, "run", None, "answer", float(done.correct), source or "known answer")
         engine.store.reward(result.run_id, reward)
+        await asyncio.to_thread(settle, engine.store, result.run_id, done.correct)
     return done

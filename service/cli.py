@@ -9,10 +9,12 @@ from typing import Annotated
 
 import typer
 
+from surefoot.service.calibrate import calibrate
 from surefoot.service.demo import demo
 from surefoot.service.doctor import doctor
 from surefoot.service.export import export
 from surefoot.service.feedback import feedback
+from surefoot.service.reliability import report
 from surefoot.service.resume import resume
 from surefoot.service.run import run
 from surefoot.service.runs import list_runs
@@ -49,6 +51,8 @@ for name, function in (
     ("show", show),
     ("feedback", feedback),
     ("export", export),
+    ("calibrate", calibrate),
+    ("report", report),
     ("doctor", doctor),
     ("demo", demo),
 ):

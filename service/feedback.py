@@ -52,6 +52,10 @@ def feedback(
         seq = None if step is None else step_of(opened, run_id, step)
         said = Feedback(run_id, score, seq, key, comment, mended, annotator=by)
         opened.feedback(said)
+        if key == "correctness" and score in (0, 1):
+            from surefoot.engine.settle import settle
+
+            settle(opened, run_id, score == 1, seq)
     if json:
         emit(asdict(said))
         return OK

@@ -1,0 +1,117 @@
+"""Truth that comes late: a person's word, or a known answer, flows back to the samples that a run stood on.
+
+A result that was right settles every step and plan under it that votes had committed: what was committed was right, and
+samples that said otherwise were wrong. A result that was wrong settles a step only where it alone rested on votes.
+
+Only runs that were accepted come to be judged, and those whose samples disagreed most were not. So this truth tells how
+often samples are right, a little too kindly; it does not tell how alike errors are, and pairs are not counted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from surefoot.engine.taught import Taught
+from surefoot.reflection.calibration import step_class, tally
+from surefoot.storage.records import (
+    Attempt,
+    Event,
+    JournalRecord,
+    Learned,
+    ModelCall,
+    PlannedStep,
+    Policy,
+    Reward,
+    Sampling,
+    Step,
+)
+
+if TYPE_CHECKING:
+    from surefoot.storage.store import Store
+
+SETTLED = "settled"
+"""Name of the reward that says that a run, or a step of it, has been settled: nothing is counted twice."""
+
+
+@dataclass(slots=True)
+class _Voted:
+    """A step or plan that votes committed."""
+
+    step: Step
+    samples: list[tuple[str, str, int | None]] = field(default_factory=list)
+    """Key, source and policy of each sample."""
+    key: str | None = None
+    """Of the one that was committed; None where an exact check spoke for it."""
+
+
+def settle(store: Store, run_id: str, right: bool, step: int | None = None) -> list[Learned]:
+    """Adds to the store what a run's result, or the output of one of its steps (by seq), turned out to be worth.
+
+    Returns the counts; none where nothing rested on votes, or it was settled before.
+    """
+    rewards = (one for one in store.records(run_id, kinds=(Reward,)) if isinstance(one, Reward))
+    done = {one.target_seq for one in rewards if one.name == SETTLED}
+    if None in done or step in done:
+        return []
+    kinds = (PlannedStep, Attempt, ModelCall, Event)
+    learned = read(store.records(run_id, kinds=kinds), store.policies(), right, step)
+    if learned:
+        store.learn(learned)
+        target = "run" if step is None else "step"
+        store.reward(run_id, Reward(0, target, step, SETTLED, float(right), "settled"))  # type: ignore[arg-type]
+    return learned
+
+
+def read(
+    records: Iterable[JournalRecord], policies: Mapping[int, Policy], right: bool, step: int | None = None
+) -> list[Learned]:
+    """The counts that records give, once it is known whether their result was right."""
+    voted = {seq: one for seq, one in _voted(records).items() if one.key is not None and step in (None, seq)}
+    if not right and len(voted) != 1:
+        return []
+    taught = Taught()
+    found: list[Sampling] = []
+    for one in voted.values():
+        for (source, policy), known in _known(one, right).items():
+            label = policies.get(policy) if policy is not None else None
+            if label is not None:
+                name = f"{label.model}@{label.revision}"
+                counts = tally(step_class(one.step), name, source, known)
+                found.append(replace(counts, pairs=0.0, again=0.0, same=0.0, thrice=0.0))
+    for counts in found:
+        taught.sampled(counts)
+    return list(taught.samplings.values())
+
+
+def _known(one: _Voted, right: bool) -> dict[tuple[str, int | None], list[tuple[str, bool]]]:
+    """Samples whose truth follows, by source and policy. Where the committed one is wrong, no more is known."""
+    found: dict[tuple[str, int | None], list[tuple[str, bool]]] = {}
+    for key, source, policy in one.samples:
+        if right or key == one.key:
+            found.setdefault((source, policy), []).append((key, right and key == one.key))
+    return found
+
+
+def _voted(records: Iterable[JournalRecord]) -> dict[int, _Voted]:
+    steps: dict[int, _Voted] = {}
+    policies: dict[int, int | None] = {}
+    attempts: dict[int, tuple[int, str]] = {}
+    for record in records:
+        if isinstance(record, PlannedStep):
+            steps[record.seq] = _Voted(record.step)
+        elif isinstance(record, ModelCall):
+            policies[record.seq] = record.policy
+        elif isinstance(record, Attempt) and record.status == "proposed" and record.role in ("sample", "plan"):
+            policy = policies.get(record.call) if record.call is not None else None
+            steps[record.step].samples.append((record.key, record.source, policy))
+            attempts[record.seq] = (record.step, record.key)
+        elif isinstance(record, Event) and record.kind in ("committed", "planned") and record.attempt in attempts:
+            if (record.data or {}).get("basis") in ("prior", "measured"):
+                seq, key = attempts[record.attempt]
+                steps[seq].key = key
+        elif isinstance(record, Event) and record.kind == "rolled_back":
+            for seq in record.data["steps"]:
+                steps[seq].key = None
+    return steps

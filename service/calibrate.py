@@ -1,0 +1,208 @@
+"""`surefoot calibrate`: measures models and verifiers on steps whose answers are known."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from surefoot.service import options as o
+from surefoot.service.command import OK, command
+from surefoot.service.terminal import emit, stdout, tell
+
+if TYPE_CHECKING:
+    from surefoot.engine.calibrate import Labelled
+    from surefoot.storage.records import Checking, Learned
+
+File = Annotated[
+    Path,
+    typer.Option(
+        "--file",
+        help='Labelled steps, one JSON object a line: {"goal", "inputs", "answer", "kind", "gives"}; - is stdin.',
+    ),
+]
+Samples = Annotated[int, typer.Option("--samples", help="Samples of each step. Default: 8", min=2, show_default=False)]
+Check = Annotated[
+    list[str] | None,
+    typer.Option("--check", help="A verifier to measure too, as module:name. Repeatable.", show_default=False),
+]
+Form = Annotated[
+    list[str] | None,
+    typer.Option("--form", help="A representation to measure too, as module:name. Repeatable.", show_default=False),
+]
+
+
+class Row(BaseModel):
+    """One line of the file. Further keys are allowed and not read."""
+
+    model_config = ConfigDict(extra="ignore", strict=True)
+
+    answer: Any
+    goal: str = ""
+    inputs: dict[str, Any] = Field(default_factory=dict)
+    kind: str = ""
+    """Class of steps that it stands for; empty for steps that a model answers without a class of their own."""
+    gives: dict[str, Any] | None = None
+    """JSON Schema of the answer; default: that of its type, text excepted."""
+
+
+@command
+def calibrate(
+    file: File,
+    samples: Samples = 8,
+    check: Check = None,
+    form: Form = None,
+    model: o.Model = None,
+    act_model: o.ActModel = None,
+    judge_model: o.JudgeModel = None,
+    base_url: o.BaseUrl = None,
+    seed: o.Seed = 0,
+    store: o.StoreUrl = None,
+    json: o.AsJson = False,
+) -> int:
+    """Measure models and verifiers on labelled steps. What that shows stands behind every run from then on."""
+    from surefoot.engine import Engine
+    from surefoot.engine.calibrate import calibrate as measure
+    from surefoot.storage.errors import SetupError
+
+    cases = list(read(file))
+    if not cases:
+        raise SetupError(f"{file} holds no labelled step: give one JSON object a line, with an answer")
+    engine = Engine(
+        model or "pocket",
+        act_model=act_model,
+        judge_model=judge_model,
+        base_url=base_url,
+        checks=[_load(name) for name in check or ()],
+        representations=[_form(_load(name)) for name in form or ()],
+        store=store,
+    )
+    with engine:
+        found = measure(engine, cases, samples=samples, seed=seed)
+        if json:
+            for one in found:
+                emit(said(one))
+        else:
+            stdout().print(tables(found), soft_wrap=True)
+    tell(f"{len(cases)} labelled steps measured; the counts are in the store")
+    tell(f"next   surefoot report{o.where(store)}")
+    return OK
+
+
+def read(path: Path) -> Iterator[Labelled]:
+    """The labelled steps of a file. Raises SetupError, with the line's number, for one that is none."""
+    from surefoot.engine.calibrate import Labelled
+    from surefoot.storage.errors import SetupError
+
+    try:
+        with nullcontext(sys.stdin.buffer) if str(path) == "-" else path.open("rb") as stream:
+            for number, line in enumerate(stream, start=1):
+                if not line.strip(b"\xef\xbb\xbf \t\r\n"):
+                    continue
+                try:
+                    row = Row.model_validate(json.loads(line.decode("utf-8-sig")))
+                except ValidationError as error:
+                    wrong = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
+                    raise SetupError(f"{path}, line {number}: {wrong}") from None
+                except (ValueError, RecursionError) as error:
+                    raise SetupError(f"{path}, line {number}: it is no JSON: {error}") from None
+                gives = row.gives if row.gives is not None else schema_of(row.answer)
+                yield Labelled(row.answer, row.inputs, row.goal, row.kind, gives)
+    except OSError as error:
+        raise SetupError(
+            f"cannot read {path}: {error.strerror}; --file takes a file with a JSON object a line"
+        ) from None
+
+
+def schema_of(answer: Any) -> dict[str, Any] | None:
+    """JSON Schema of a value's type; None for text, which needs none."""
+    names = {bool: "boolean", int: "integer", float: "number", list: "array", dict: "object", type(None): "null"}
+    name = names.get(type(answer))
+    return None if name is None else {"type": name}
+
+
+def _load(place: str) -> Any:
+    """What `module:name` names; the current folder is looked through too. Raises SetupError."""
+    import importlib
+
+    from surefoot.storage.errors import SetupError
+
+    module, colon, name = place.partition(":")
+    if not colon:
+        raise SetupError(f"{place!r}: write module:name, as in checks:names_a_supplier")
+    if "" not in sys.path:
+        sys.path.insert(0, "")
+    try:
+        return getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise SetupError(f"{place!r} cannot be loaded: {error}") from None
+
+
+def _form(given: Any) -> Any:
+    """A representation, also of a bare function: then it is for every class of steps."""
+    from surefoot.models.representation import Representation
+
+    return given if isinstance(given, Representation) else Representation(given.__name__, "", given)
+
+
+def said(one: Learned) -> dict[str, Any]:
+    """A count with its rates, for programs."""
+    from dataclasses import asdict
+
+    from surefoot.reflection.calibration import belief_of
+    from surefoot.reflection.evidence import Belief
+    from surefoot.storage.records import Checking, Sampling
+
+    found = {"what": type(one).__name__.lower(), **asdict(one)}
+    if isinstance(one, Sampling):
+        belief = belief_of(one, Belief())
+        c = belief.concentration
+        found |= {"p": belief.p, "p_low": belief.low, "concentration": None if c == float("inf") else c}
+    if isinstance(one, Checking):
+        found |= rates_of(one)
+    return found
+
+
+def rates_of(one: Checking) -> dict[str, float | None]:
+    """Rates of true and false acceptance, and the evidence of one check in nats; None where nothing was tried."""
+    from surefoot.reflection.rates import Beta, Rates
+
+    accept, false_accept = Beta(one.good_passed, one.good_failed), Beta(one.bad_passed, one.bad_failed)
+    good, bad = one.good_passed + one.good_failed, one.bad_passed + one.bad_failed
+    return {
+        "accept": accept.mean if good else None,
+        "false_accept": false_accept.mean if bad else None,
+        "nats": Rates(accept, false_accept).drift() if good and bad else None,
+    }
+
+
+def figure_of(value: float | None, form: str = "{:.3f}") -> str:
+    """A figure for people; none is a dash."""
+    return "–" if value is None else form.format(value)
+
+
+def tables(found: list[Learned]) -> Any:
+    """What was measured, for people."""
+    from rich.console import Group
+    from rich.table import Table
+
+    from surefoot.storage.records import Checking, Sampling
+
+    samples = Table("step class", "model", "asked", "right", "at least", "errors alike", title="Samples")
+    checks = Table("step class", "verifier", "tried on", "passes right", "passes wrong", "nats", title="Verifiers")
+    for one in found:
+        row = said(one)
+        if isinstance(one, Sampling):
+            known = figure_of(row["p"]), figure_of(row["p_low"]), figure_of(row["concentration"], "c = {:.3g}")
+            samples.add_row(one.step_class, one.policy, one.source or "as it is", *known)
+        elif isinstance(one, Checking):
+            tried = "models' answers" if one.origin == "audit" else "mutants"
+            rates = figure_of(row["accept"]), figure_of(row["false_accept"]), figure_of(row["nats"], "{:.2f}")
+            checks.add_row(one.step_class, one.verifier, tried, *rates)
+    return Group(*(table for table in (samples, checks) if table.row_count))

@@ -1,0 +1,151 @@
+"""The report's pictures: predicted against observed, reliability against cost, verifiers' rates."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from surefoot.reflection.rates import Beta
+from surefoot.storage.errors import MissingExtra
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+INK, BLUE, ORANGE, GREY = "#22272e", "#2563a8", "#c2571a", "#9aa4b0"
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """An accepted run whose truth is known."""
+
+    predicted: float | None
+    right: bool
+    target: float | None
+    samples: int
+    tokens: int
+    usd: float
+
+
+@dataclass(frozen=True, slots=True)
+class Instrument:
+    """A verifier, as it was measured."""
+
+    name: str
+    accept: Beta
+    false_accept: Beta
+    nats: float
+
+
+def figure(runs: Sequence[Judged], instruments: Sequence[Instrument]) -> Figure:
+    """All pictures on one sheet. Raises MissingExtra without matplotlib."""
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise MissingExtra("report", "pictures") from error
+    height = 4.2 + 0.42 * max(len(instruments), 3)
+    made = Figure(figsize=(11, height), layout="constrained", facecolor="white")
+    ratios = [4.2, height - 4.2]
+    grid = made.add_gridspec(2, 2, height_ratios=ratios)
+    _predicted(made.add_subplot(grid[0, 0]), runs)
+    _cost(made.add_subplot(grid[0, 1]), runs)
+    _rates(made.add_subplot(grid[1, :]), instruments)
+    return made
+
+
+def png(drawn: Figure) -> bytes:
+    stream = io.BytesIO()
+    drawn.savefig(stream, format="png", dpi=130)
+    return stream.getvalue()
+
+
+def groups(runs: Sequence[Judged], most: int = 8) -> list[list[Judged]]:
+    """Runs of about the same prediction, as many groups as have ten runs each, at most `most`."""
+    known = sorted((one for one in runs if one.predicted is not None), key=lambda one: one.predicted or 0)
+    count = max(1, min(most, len(known) // 10))
+    size, rest = divmod(len(known), count)
+    found, start = [], 0
+    for place in range(count):
+        stop = start + size + (place < rest)
+        found.append(known[start:stop])
+        start = stop
+    return [one for one in found if one]
+
+
+def _predicted(axes: Axes, runs: Sequence[Judged]) -> None:
+    axes.set_title("Is what was predicted what came out?", loc="left", color=INK, fontsize=11)
+    axes.set_xlabel("predicted probability of being right")
+    axes.set_ylabel("share that was right")
+    found = groups(runs)
+    if not found:
+        _nothing(axes, "No accepted run has a known answer yet.\nsurefoot run --file ... --score, or surefoot feedback")
+        return
+    means = [sum(one.predicted or 0 for one in group) / len(group) for group in found]
+    least = min(0.9, *means)
+    for group, mean in zip(found, means, strict=True):
+        right = sum(one.right for one in group)
+        low, high = Beta(right, len(group) - right).interval()
+        least = min(least, low)
+        axes.plot([mean, mean], [low, high], color=BLUE, linewidth=1.5)
+        axes.plot(mean, right / len(group), "o", color=BLUE, markersize=6)
+        axes.annotate(f"{len(group)} runs", (mean, right / len(group)), xytext=(6, -12), textcoords="offset points",
+                      fontsize=8, color=INK)  # fmt: skip
+    axes.plot([0, 1], [0, 1], "--", color=GREY, linewidth=1, zorder=0)
+    axes.text(0.02, 0.98, "dashed: as predicted; bars: 95 % intervals", transform=axes.transAxes, fontsize=8, color=INK,
+              va="top")  # fmt: skip
+    least = max(0.0, least - 0.02)
+    axes.set_xlim(max(0.0, min(means) - 0.05), 1.005)
+    axes.set_ylim(least, 1.02)
+
+
+def _cost(axes: Axes, runs: Sequence[Judged]) -> None:
+    axes.set_title("What does reliability cost?", loc="left", color=INK, fontsize=11)
+    axes.set_ylabel("share that was right")
+    by_target: dict[float | None, list[Judged]] = {}
+    for one in runs:
+        by_target.setdefault(one.target, []).append(one)
+    if not by_target:
+        _nothing(axes, "Nothing to draw yet.")
+        return
+    paid = any(one.usd for one in runs)
+    axes.set_xlabel("dollars a run" if paid else "samples a run")
+    for target, group in sorted(by_target.items(), key=lambda item: item[0] or 0):
+        right = sum(one.right for one in group)
+        low, high = Beta(right, len(group) - right).interval()
+        cost = sum(one.usd if paid else one.samples for one in group) / len(group)
+        axes.plot([cost, cost], [low, high], color=ORANGE, linewidth=1.5)
+        axes.plot(cost, right / len(group), "o", color=ORANGE, markersize=6)
+        label = "no target" if target is None else f"target {target:g}"
+        axes.annotate(f"{label}, {len(group)} runs", (cost, right / len(group)), xytext=(7, -3),
+                      textcoords="offset points", fontsize=8, color=INK)  # fmt: skip
+        if target is not None:
+            axes.plot(cost, target, "_", color=INK, markersize=16)
+    axes.text(0.02, 0.02, "black dash: the target that was asked for", transform=axes.transAxes, fontsize=8, color=INK)
+    axes.margins(x=0.35, y=0.15)
+    axes.set_ylim(top=1.02)
+
+
+def _rates(axes: Axes, instruments: Sequence[Instrument]) -> None:
+    axes.set_title("How far can each verifier be trusted?", loc="left", color=INK, fontsize=11)
+    axes.set_xlabel("share of answers that it passes: right ones (blue) and wrong ones (orange), with 95 % intervals")
+    if not instruments:
+        _nothing(axes, "No verifier was measured yet.\nsurefoot calibrate --file labelled.jsonl --check module:name")
+        return
+    for place, one in enumerate(reversed(instruments)):
+        for rate, color, lift in ((one.accept, BLUE, 0.12), (one.false_accept, ORANGE, -0.12)):
+            low, high = rate.interval()
+            axes.plot([low, high], [place + lift] * 2, color=color, linewidth=2)
+            axes.plot(rate.mean, place + lift, "o", color=color, markersize=5)
+        axes.text(1.03, place, f"{one.nats:.2f} nats", va="center", fontsize=9, color=INK)
+    axes.set_yticks(range(len(instruments)), [one.name for one in reversed(instruments)], fontsize=9)
+    axes.set_xlim(-0.02, 1.16)
+    axes.set_ylim(-0.6, len(instruments) - 0.4)
+    axes.set_xticks([0, 0.25, 0.5, 0.75, 1])
+
+
+def _nothing(axes: Any, text: str) -> None:
+    axes.text(0.5, 0.5, text, ha="center", va="center", transform=axes.transAxes, color=INK, fontsize=9)
+    axes.set_xticks([])
+    axes.set_yticks([])

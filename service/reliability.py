@@ -1,0 +1,192 @@
+"""`surefoot report`: what was predicted and what came out, what it cost, and what verifiers are worth."""
+
+from __future__ import annotations
+
+import base64
+import html
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from surefoot.service import options as o
+from surefoot.service.calibrate import figure_of, said
+from surefoot.service.command import OK, command
+from surefoot.service.terminal import emit, put, tell
+
+if TYPE_CHECKING:
+    from surefoot.service.charts import Instrument, Judged
+    from surefoot.storage.records import Learned
+    from surefoot.storage.store import Store
+
+Out = Annotated[Path, typer.Option("--out", "-o", help="The page to write; the picture goes beside it, as .png.")]
+Limit = Annotated[int, typer.Option("--limit", help="Look at the newest runs only, so many.", min=1)]
+
+
+@command
+def report(
+    out: Out = Path("surefoot-report.html"), limit: Limit = 10_000, store: o.StoreUrl = None, json: o.AsJson = False
+) -> int:
+    """Draw predicted against observed, reliability against cost, and each verifier's rates (PNG and one HTML page)."""
+    from surefoot.service import charts
+    from surefoot.storage.errors import SetupError
+
+    with o.open_store(store) as opened:
+        runs, accepted = judged(opened, limit)
+        learned = opened.learned()
+    if json:
+        emit(summary(runs, accepted) | {"learned": [said(one) for one in learned]})
+        return OK
+    picture = charts.png(charts.figure(runs, instruments(learned)))
+    try:
+        out.with_suffix(".png").write_bytes(picture)
+        out.write_text(page(picture, runs, accepted, learned), encoding="utf-8")
+    except OSError as error:
+        raise SetupError(f"cannot write {out}: {error.strerror}; give another --out") from None
+    put(str(out))
+    tell(f"{len(runs)} accepted runs with a known answer, of {accepted}; the picture is {out.with_suffix('.png')}")
+    if not runs:
+        tell(f"next   surefoot run --file tasks.jsonl --score{o.where(store)}   (tasks with answers)")
+    return OK
+
+
+def judged(store: Store, limit: int) -> tuple[list[Judged], int]:
+    """Accepted runs whose truth is known, by a known answer or a person, and how many were accepted in all."""
+    from surefoot.service.charts import Judged
+
+    found, accepted = [], 0
+    for info in _runs(store, limit):
+        if info.outcome is None or info.outcome.value not in ("verified", "unverified"):
+            continue
+        accepted += 1
+        right = truth(store, info.run_id)
+        if right is not None:
+            usage, trust = info.usage, info.reliability
+            found.append(
+                Judged(
+                    trust.predicted if trust else None,
+                    right,
+                    info.target,
+                    usage.samples if usage else 0,
+                    usage.tokens if usage else 0,
+                    usage.usd if usage else 0.0,
+                )
+            )
+    return found, accepted
+
+
+def _runs(store: Store, limit: int) -> Iterator[Any]:
+    before = None
+    while limit > 0:
+        part = store.runs(min(limit, 500), before)
+        yield from part
+        if len(part) < 500:
+            return
+        limit -= len(part)
+        before = part[-1].run_id
+
+
+def truth(store: Store, run_id: str) -> bool | None:
+    """Whether a run's result was right: a person's last word, else a known answer; None where nobody knows."""
+    from surefoot.storage.records import Reward
+
+    words = [one.score for one in store.feedbacks(run_id) if one.step is None and one.key == "correctness"]
+    scores = [score for score in words if score is not None]
+    if scores:
+        return scores[-1] >= 0.5
+    known = [one for one in store.records(run_id, kinds=(Reward,)) if isinstance(one, Reward) and one.name == "answer"]
+    return known[-1].value >= 0.5 if known else None
+
+
+def instruments(learned: Sequence[Learned]) -> list[Instrument]:
+    """Verifiers that were measured, with how often they pass right and wrong answers."""
+    from surefoot.reflection.rates import Beta, Rates
+    from surefoot.service.charts import Instrument
+    from surefoot.storage.records import Checking
+
+    found = []
+    for one in learned:
+        if isinstance(one, Checking) and one.bad_passed + one.bad_failed and one.good_passed + one.good_failed:
+            rates = Rates(Beta(one.good_passed, one.good_failed), Beta(one.bad_passed, one.bad_failed))
+            tried = "models' answers" if one.origin == "audit" else "mutants"
+            name = f"{one.verifier} v{one.version} on {one.step_class}\n({tried})"
+            found.append(Instrument(name, rates.accept, rates.false_accept, rates.drift()))
+    return found
+
+
+def summary(runs: Sequence[Judged], accepted: int) -> dict[str, Any]:
+    """The figures of the first two pictures."""
+    from surefoot.reflection.rates import Beta
+
+    right = sum(one.right for one in runs)
+    low, high = Beta(right, len(runs) - right).interval() if runs else (None, None)
+    known = [one.predicted for one in runs if one.predicted is not None]
+    return {
+        "accepted": accepted,
+        "judged": len(runs),
+        "right": right,
+        "observed": right / len(runs) if runs else None,
+        "observed_low": low,
+        "observed_high": high,
+        "predicted": sum(known) / len(known) if known else None,
+        "samples_per_run": sum(one.samples for one in runs) / len(runs) if runs else None,
+    }
+
+
+STYLE = """
+body { font: 16px/1.5 system-ui, sans-serif; color: #22272e; max-width: 1100px; margin: 2rem auto; padding: 0 1rem }
+table { border-collapse: collapse; margin: .5rem 0 2rem } td, th { padding: .3rem .8rem; text-align: left;
+border-bottom: 1px solid #d8dde3 } td.n { text-align: right; font-variant-numeric: tabular-nums } img { width: 100% }
+p { max-width: 46rem }
+"""
+
+
+def page(picture: bytes, runs: Sequence[Judged], accepted: int, learned: Sequence[Learned]) -> str:
+    """One HTML file that needs nothing beside it."""
+    from surefoot.storage.records import Checking, Sampling
+
+    figures = summary(runs, accepted)
+    rows = [said(one) for one in learned]
+    samples = [
+        [row["step_class"], row["policy"], row["source"] or "as it is", figure_of(row["p"]), figure_of(row["p_low"]),
+         figure_of(row["concentration"], "{:.3g}"), figure_of(row["prompts"], "{:.0f}")]
+        for row, one in zip(rows, learned, strict=True) if isinstance(one, Sampling)
+    ]  # fmt: skip
+    checks = [
+        [row["step_class"], row["verifier"], row["version"], row["origin"], figure_of(row["accept"]), figure_of(row["false_accept"]),
+         figure_of(row["nats"], "{:.2f}"), figure_of(one.bad_passed + one.bad_failed, "{:.0f}")]
+        for row, one in zip(rows, learned, strict=True) if isinstance(one, Checking)
+    ]  # fmt: skip
+    told = (
+        f"<p>{figures['judged']} of {accepted} accepted runs have a known answer. "
+        f"{figures['right']} of them were right: {figure_of(figures['observed'])} "
+        f"(95&nbsp;% interval {figure_of(figures['observed_low'])} to {figure_of(figures['observed_high'])}). "
+        f"Predicted was {figure_of(figures['predicted'])}.</p>"
+        if runs
+        else "<p>No accepted run has a known answer yet.</p>"
+    )
+    return (
+        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>surefoot: report</title><style>{STYLE}</style>'
+        f"<h1>Reliability</h1>{told}"
+        f'<img alt="Predicted against observed; reliability against cost; rates of verifiers" '
+        f'src="data:image/png;base64,{base64.b64encode(picture).decode()}">'
+        "<h2>Samples</h2><p>How often one sample of a model is right on a class of steps. “Errors alike” is the "
+        "concentration c of the Beta mixture over prompts: the smaller it is, the more samples of one prompt err "
+        "together, and the less their agreement is worth.</p>"
+        + _table(["step class", "model", "asked", "right", "at least (95 %)", "errors alike, c", "prompts"], samples)
+        + "<h2>Verifiers</h2><p>How often a verifier passes right and wrong answers, and what its word is worth. "
+        "“audit” are answers of models whose truth came out, “canary” are known-bad mutants of right answers.</p>"
+        + _table(
+            ["step class", "verifier", "version", "on", "passes right", "passes wrong", "nats", "wrong ones"], checks
+        )
+        + "</html>\n"
+    )
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    if not rows:
+        return "<p>Nothing was measured yet: <code>surefoot calibrate --file labelled.jsonl</code></p>"
+    top = "".join(f"<th>{html.escape(name)}</th>" for name in head)
+    body = "".join("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
+    return f"<table><tr>{top}</tr>{body}</table>"

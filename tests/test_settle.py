@@ -1,0 +1,70 @@
+"""Truth that comes late flows back to the samples that a run stood on, once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from surefoot.engine import Engine
+from surefoot.engine.settle import settle
+from surefoot.models.scripted import ScriptedModel
+from surefoot.reflection.calibration import Calibration
+from surefoot.reflection.evidence import Belief
+from surefoot.storage.records import Contract, Plan, Sampling, Step, ref
+from surefoot.storage.store import Store
+
+NUMBER = Contract(gives={"type": "integer"})
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    with Store.open(tmp_path / "runs.db") as store:
+        yield store
+
+
+def run(store: Store, replies: Any, steps: int = 1) -> str:
+    plan = Plan(tuple(Step(f"s{i}", "Add.", contract=NUMBER, kind="sum") for i in range(steps)), ref("s0"))
+    result = Engine(ScriptedModel(replies), planner=plan, store=store, concurrency=1).run("add")
+    assert result
+    return result.run_id
+
+
+def test_a_right_result_settles_every_vote_under_it(store: Store) -> None:
+    (found,) = settle(store, run(store, ["6", "5", "5", "5"]), True)
+    assert isinstance(found, Sampling)
+    assert (found.step_class, found.policy) == ("sum", "scripted@script")
+    assert (found.prompts, found.right, found.wrong) == (1, 0, 1), "the first sample is free of when sampling stopped"
+    assert found.pairs == 0, "only accepted runs are judged, so pairs would look better than they are"
+    assert store.learned() == [found]
+
+
+def test_a_wrong_result_settles_a_step_only_where_it_alone_rested_on_votes(store: Store) -> None:
+    (found,) = settle(store, run(store, ["5", "5"]), False)
+    assert isinstance(found, Sampling)
+    assert (found.right, found.wrong) == (0, 1)
+    assert settle(store, run(store, ["5"] * 4, steps=2), False) == []
+
+
+def test_nothing_is_counted_twice(store: Store) -> None:
+    run_id = run(store, ["5", "5"])
+    assert settle(store, run_id, True)
+    assert settle(store, run_id, True) == []
+    assert settle(store, run_id, False) == []
+
+
+def test_one_step_can_be_settled_by_itself(store: Store) -> None:
+    run_id = run(store, ["5"] * 4, steps=2)
+    seq = next(one.seq for one in Engine(ScriptedModel([]), store=store).resume(run_id).steps if one.id == "s1")
+    (found,) = settle(store, run_id, False, seq)
+    assert isinstance(found, Sampling)
+    assert found.wrong == 1
+
+
+def test_how_alike_errors_are_stays_stated(store: Store) -> None:
+    counts = Sampling("sum", "m@1", "", 40, 36, 4)
+    found = Calibration([counts]).belief("sum", "m@1", "", Belief())
+    assert (found.basis, found.concentration) == ("prior", Belief().concentration)
+    assert found.p == pytest.approx(0.9, abs=0.01)
