@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from surefoot.engine.rules import FIRST, Rules, Rung, Source, most_votes, rounded
+from surefoot.engine.rules import FIRST, Rules, Rung, Source, estimate, most_votes
 from surefoot.engine.state import UNKNOWN, Candidate, RunState, StepState
-from surefoot.reflection.evidence import ROUNDING, Standing, more, pace, race, standing, wald
+from surefoot.reflection.evidence import ROUNDING, Standing, more, pace, standing, wald
 from surefoot.reflection.trust import EXACT, NOTHING, Support
 from surefoot.reflection.verifier import Verifier
 from surefoot.storage.records import Basis, Json, Verdict, record
@@ -193,7 +193,7 @@ def _support(state: RunState, step: StepState, best: Candidate, checks: tuple[Ve
     error = max(rules.error(state, step), 1e-12)
     abstain = 0.0
     if rules.votes is None:
-        abstain = race(belief, rounded(error), rules.cap(rules.source(step.source or ""), error)).undecided
+        abstain = estimate(belief, error, rules.cap(rules.source(step.source or ""), error)).undecided
     least = wald(belief.p, 1 - stands.p if rules.votes is not None else error)
     return Support(stands.p, stands.bound, _basis(step, best, rules), abstain, step.attempts, least, stands.doubt)
 

@@ -9,7 +9,7 @@ from math import ceil, exp, expm1, floor, inf, log, log2
 from typing import Literal
 
 from surefoot.engine.state import RunState, StepState
-from surefoot.reflection.evidence import Belief, more, race
+from surefoot.reflection.evidence import Belief, Race, coarse, more, race
 from surefoot.reflection.verifier import Verifier
 from surefoot.storage.records import record
 
@@ -127,6 +127,11 @@ def most_votes(belief: Belief) -> int:
     return MOST_VOTES if belief.basis == "measured" else STATED_VOTES
 
 
+def estimate(belief: Belief, error: float, most: int) -> Race:
+    """About what votes of a source come to; kept for whatever is near."""
+    return race(coarse(belief), rounded(error), most)
+
+
 def cap(belief: Belief, error: float) -> int:
     """Enough that hardly a race ends for want of samples, where its length is known; else a few more than it takes."""
     votes = needed(belief, error) or 1
@@ -143,7 +148,7 @@ def first(sources: tuple[Source, ...], error: float, doublings: int) -> Source:
     def price(one: Source) -> float:
         if needed(one.belief, error) is None:
             return inf
-        found = race(one.belief, error, cap(one.belief, error))
+        found = estimate(one.belief, error, cap(one.belief, error))
         decided: float = (1 - found.undecided) ** (2.0**doublings)
         return found.samples * one.belief.cost / max(decided, 1e-300)
 

@@ -63,7 +63,9 @@ def belief_of(counts: Sampling, stated: Belief) -> Belief:
     if counts.prompts < MEASURED:
         return stated
     p = Beta(counts.right, counts.wrong)
-    if counts.wrong and not counts.pairs:  # nothing says how alike errors are: that part is still only stated
+    if not counts.pairs:  # nothing says how alike errors are: that part is still only stated
+        if stated.basis == "measured" and p.upper() >= stated.p:
+            return stated
         return replace(stated, p=p.mean, low=p.lower(), basis="prior")
     alike = 1 / (1 + concentration(p.mean, (counts.again + 0.5) / (counts.pairs + 1)))
     # Pairs of one prompt share its difficulty: so many of them are worth as much as one each of other prompts.

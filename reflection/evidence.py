@@ -24,7 +24,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from math import exp, inf, lgamma, log, log1p
+from math import exp, inf, lgamma, log, log1p, log2
 from typing import Literal
 
 from surefoot.reflection.votes import logit, sigmoid
@@ -233,11 +233,36 @@ class Race:
     """Share of prompts on which a wrong form won."""
 
 
-PRUNED = 1e-9
+PRUNED = 1e-7
 """Chance below which a course of a race is not followed any further."""
 
-LIMIT = 400
+LIMIT = 150
 """Votes beyond which a race is not looked at."""
+
+
+def coarse(belief: Belief) -> Belief:
+    """A belief near this one, of few: estimates of races are kept for each, and beliefs change with every run."""
+
+    def odds(p: float | None) -> float | None:
+        return None if p is None else sigmoid(round(4 * logit(min(max(p, FEWEST), 1 - FEWEST))) / 4)
+
+    def alike(c: float | None) -> float | None:
+        return c if c is None or c == inf else 2.0 ** (round(2 * log2(c)) / 2)
+
+    def tenth(share: float | None) -> float | None:
+        return None if share is None else round(share, 1)
+
+    return Belief(
+        odds(belief.p) or 0.0,
+        belief.basis,
+        alike(belief.concentration) or 0.0,
+        tenth(belief.same) or 0.0,
+        odds(belief.low),
+        alike(belief.low_concentration),
+        tenth(belief.high_same),
+        ceiling=belief.ceiling,
+        ceiling_low=belief.ceiling_low,
+    )
 
 
 @lru_cache(maxsize=4096)

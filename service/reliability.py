@@ -154,8 +154,9 @@ def page(picture: bytes, runs: Sequence[Judged], accepted: int, learned: Sequenc
         for row, one in zip(rows, learned, strict=True) if isinstance(one, Sampling)
     ]  # fmt: skip
     checks = [
-        [row["step_class"], row["verifier"], row["version"], row["origin"], figure_of(row["accept"]), figure_of(row["false_accept"]),
-         figure_of(row["nats"], "{:.2f}"), figure_of(one.bad_passed + one.bad_failed, "{:.0f}")]
+        [row["step_class"], row["verifier"], row["version"], row["origin"], figure_of(row["accept"]),
+         figure_of(row["false_accept"]), figure_of(row["nats"], "{:.2f}"),
+         figure_of(one.bad_passed + one.bad_failed, "{:.0f}")]
         for row, one in zip(rows, learned, strict=True) if isinstance(one, Checking)
     ]  # fmt: skip
     told = (
