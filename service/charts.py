@@ -27,6 +27,7 @@ class Judged:
     samples: int
     tokens: int
     usd: float
+    verified: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,16 +63,30 @@ def png(drawn: Figure) -> bytes:
 
 
 def groups(runs: Sequence[Judged], most: int = 8) -> list[list[Judged]]:
-    """Runs of about the same prediction, as many groups as have ten runs each, at most `most`."""
+    """Runs of about the same prediction, as many groups as have ten runs each, at most `most`.
+
+    Groups whose predictions would lie on top of each other are one.
+    """
     known = sorted((one for one in runs if one.predicted is not None), key=lambda one: one.predicted or 0)
     count = max(1, min(most, len(known) // 10))
     size, rest = divmod(len(known), count)
     found, start = [], 0
     for place in range(count):
         stop = start + size + (place < rest)
-        found.append(known[start:stop])
+        if found and _mean(known[start:stop]) - _mean(found[-1]) < NEAR:
+            found[-1] += known[start:stop]
+        else:
+            found.append(known[start:stop])
         start = stop
     return [one for one in found if one]
+
+
+NEAR = 0.01
+"""Predictions that differ by less than this are one group."""
+
+
+def _mean(runs: Sequence[Judged]) -> float:
+    return sum(one.predicted or 0 for one in runs) / max(len(runs), 1)
 
 
 def _predicted(axes: Axes, runs: Sequence[Judged]) -> None:
@@ -82,7 +97,7 @@ def _predicted(axes: Axes, runs: Sequence[Judged]) -> None:
     if not found:
         _nothing(axes, "No accepted run has a known answer yet.\nsurefoot run --file ... --score, or surefoot feedback")
         return
-    means = [sum(one.predicted or 0 for one in group) / len(group) for group in found]
+    means = [_mean(group) for group in found]
     least = min(0.9, *means)
     for group, mean in zip(found, means, strict=True):
         right = sum(one.right for one in group)
@@ -103,27 +118,27 @@ def _predicted(axes: Axes, runs: Sequence[Judged]) -> None:
 def _cost(axes: Axes, runs: Sequence[Judged]) -> None:
     axes.set_title("What does reliability cost?", loc="left", color=INK, fontsize=11)
     axes.set_ylabel("share that was right")
-    by_target: dict[float | None, list[Judged]] = {}
+    by_target: dict[tuple[bool, float | None], list[Judged]] = {}
     for one in runs:
-        by_target.setdefault(one.target, []).append(one)
+        by_target.setdefault((one.verified, one.target), []).append(one)
     if not by_target:
         _nothing(axes, "Nothing to draw yet.")
         return
     paid = any(one.usd for one in runs)
     axes.set_xlabel("dollars a run" if paid else "samples a run")
-    for target, group in sorted(by_target.items(), key=lambda item: item[0] or 0):
+    for (verified, target), group in sorted(by_target.items(), key=lambda item: (item[0][0], item[0][1] or 0)):
         right = sum(one.right for one in group)
         low, high = Beta(right, len(group) - right).interval()
         cost = sum(one.usd if paid else one.samples for one in group) / len(group)
         axes.plot([cost, cost], [low, high], color=ORANGE, linewidth=1.5)
         axes.plot(cost, right / len(group), "o", color=ORANGE, markersize=6)
-        label = "no target" if target is None else f"target {target:g}"
-        axes.annotate(f"{label}, {len(group)} runs", (cost, right / len(group)), xytext=(7, -3),
-                      textcoords="offset points", fontsize=8, color=INK)  # fmt: skip
-        if target is not None:
+        label = ("no target" if target is None else f"target {target:g}") if verified else "unverified"
+        axes.annotate(f"{label}\n{len(group)} runs", (cost, low), xytext=(0, -6), textcoords="offset points",
+                      fontsize=8, color=INK, ha="center", va="top")  # fmt: skip
+        if verified and target is not None:
             axes.plot(cost, target, "_", color=INK, markersize=16)
-    axes.text(0.02, 0.02, "black dash: the target that was asked for", transform=axes.transAxes, fontsize=8, color=INK)
-    axes.margins(x=0.35, y=0.15)
+    axes.text(0.02, 0.96, "black dash: the target that was asked for", transform=axes.transAxes, fontsize=8, color=INK)
+    axes.margins(x=0.3, y=0.25)
     axes.set_ylim(top=1.02)
 
 

@@ -71,6 +71,7 @@ def judged(store: Store, limit: int) -> tuple[list[Judged], int]:
                     usage.samples if usage else 0,
                     usage.tokens if usage else 0,
                     usage.usd if usage else 0.0,
+                    info.outcome.value == "verified",
                 )
             )
     return found, accepted
