@@ -70,7 +70,8 @@ def groups(runs: Sequence[Judged], most: int = 8) -> list[list[Judged]]:
     known = sorted((one for one in runs if one.predicted is not None), key=lambda one: one.predicted or 0)
     count = max(1, min(most, len(known) // 10))
     size, rest = divmod(len(known), count)
-    found, start = [], 0
+    found: list[list[Judged]] = []
+    start = 0
     for place in range(count):
         stop = start + size + (place < rest)
         if found and _mean(known[start:stop]) - _mean(found[-1]) < NEAR:

@@ -126,11 +126,9 @@ def test_there_are_policies_of_four_accuracies_for_each_step() -> None:
 def asked(name: str, rng: Random) -> tuple[Question, Any]:
     """A fresh step and its right answer."""
     if name.startswith("running"):
-        total, add = rng.randrange(10 ** rng.randint(1, 6)), rng.randrange(min(1000, 10 ** rng.randint(1, 3)))
+        total, add = (rng.randrange(10 ** rng.randint(1, 6)) for _ in range(2))
         return Question("act", "Add.", inputs={"total": total, "add": add}, seed=rng.randrange(2**31)), total + add
-    disks = rng.randint(2, pegs.DISKS)
-    turn = rng.randrange(2**disks - 1)
-    before, after = pegs.path(disks, turn), pegs.path(disks, turn + 1)
+    before, after = hanoi_moves.turns(rng)
     inputs = {"move": before.move and list(before.move), "places": list(before.places)}
     answer = {"move": list(after.move or ()), "places": list(after.places)}
     return Question("act", "Move.", inputs=inputs, seed=rng.randrange(2**31)), answer

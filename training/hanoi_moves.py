@@ -23,11 +23,16 @@ def pair(rng: Random) -> Pair:
     The last move and the pegs decide the next move whatever the two pegs are; only the very first move does not know
     where the tower is going, so there it goes from the first peg to the last.
     """
+    before, after = turns(rng)
+    return pegs.prompt(before), pegs.said(after)
+
+
+def turns(rng: Random) -> tuple[pegs.Turn, pegs.Turn]:
+    """Two turns in a row."""
     disks = rng.randint(2, pegs.DISKS)
     turn = _turn(rng, disks)
     names = rng.sample(range(3), 3) if turn else [0, 1, 2]
-    before, after = (pegs.renamed(pegs.path(disks, at), names) for at in (turn, turn + 1))
-    return pegs.prompt(before), pegs.said(after)
+    return pegs.renamed(pegs.path(disks, turn), names), pegs.renamed(pegs.path(disks, turn + 1), names)
 
 
 def _turn(rng: Random, disks: int) -> int:
