@@ -1,6 +1,6 @@
 """A million verified steps: the Towers of Hanoi with 20 disks by a small network, killed twice on the way.
 
-    python -m benchmarks.million [--quick] [--json] [--disks 20] [--mode contract|votes] [--lead K] [--model full]
+    python -m benchmarks.million [--quick] [--disks 20] [--mode contract|votes] [--lead K] [--model full] [--json]
 
 `docs/benchmarks.md` says what is measured, and what is fair in it.
 """
@@ -8,44 +8,50 @@
 from __future__ import annotations
 
 import argparse
-import os
-import signal
+import resource
 import sqlite3
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from random import Random
 
 from benchmarks.harness import ROOT, Row, files_size, finish, machine, note, peak_mb, show
-from surefoot.reflection.votes import vote_error
 from surefoot.storage.store import Store
 
-KILLS = 2
-RECORDS = 7
-"""Records of a step, about: where in a run a kill falls is told by the last one's number."""
-POLL = 0.5
+MODES = ("contract", "votes")
+QUICK = {"contract": 11, "votes": 7}
+"""Disks of `--quick`."""
+LEAD = 3
+"""Votes ahead in the mode votes, as in MAKER (arXiv 2511.09030)."""
+POLL = 0.1
 """Seconds between two looks at how far a run has come."""
+SWITCH = 0.0005
+"""Seconds after which a thread that computes lets another one: the network's lets go of the interpreter at every
+operation, and waits this long to get it back."""
 
 
 # --- the process that does the work -----------------------------------------------------------------------------
 
 
-def work(folder: Path, mode: str, disks: int, model: str, lead: int | None, rows: int, seed: int) -> None:
-    """Runs the tower, or goes on with the run that the store holds; says what it needed."""
+def work(options: argparse.Namespace) -> int:
+    """Runs the tower, or goes on with the run that the store holds."""
     from benchmarks import hanoi
 
-    with Store.open(folder / "runs.db") as store:
-        left = store.runs(1)
-    with hanoi.engine(model, folder / "runs.db", mode, lead, rows) as engine:
-        if left:
+    sys.setswitchinterval(SWITCH)
+    database = options.work / "runs.db"
+    with Store.open(database) as store:
+        begun = bool(store.runs(1))
+    with hanoi.engine(options.model, database, options.mode, options.lead, options.rows, options.open) as engine:
+        if begun:
             result = engine.resume("last")
         else:
-            result = engine.run(f"Move a tower of {disks} disks.", inputs={"disks": disks}, seed=seed)
+            goal = f"Move a tower of {options.disks} disks."
+            result = engine.run(goal, inputs=hanoi.task(options.disks), seed=options.seed)
     note(f"{result.outcome.value} {result.reason[:300]}; peak {peak_mb():.0f} MiB")
-    if not result:
-        sys.exit(3)
+    return 0 if result else 3
 
 
 # --- the process that kills it ----------------------------------------------------------------------------------
@@ -53,40 +59,48 @@ def work(folder: Path, mode: str, disks: int, model: str, lead: int | None, rows
 
 def drive(folder: Path, options: argparse.Namespace) -> Row:
     """The run from its beginning to its end, with its kills."""
-    steps = 2**options.disks - 1
-    rng = Random(options.seed)
-    kills = sorted(rng.uniform(0.1, 0.9) for _ in range(options.kills))
-    marks = [int(share * steps * RECORDS) for share in kills]
     began = time.monotonic()
-    killed, peak = 0, 0.0
-    while True:
-        child = subprocess.Popen(_command(folder, options), cwd=ROOT, stdin=subprocess.DEVNULL)
-        mark = marks[killed] if killed < len(marks) else None
-        while child.poll() is None:
-            time.sleep(POLL)
-            peak = max(peak, _peak(child.pid))
-            if mark is not None and _reached(folder / "runs.db") >= mark:
-                os.kill(child.pid, signal.SIGKILL)
-                child.wait()
-                killed += 1
-                note(f"killed at {time.monotonic() - began:.0f} s, {_reached(folder / 'runs.db'):,} records durable")
-                break
-        else:
-            break
-    seconds = time.monotonic() - began
-    if child.returncode:
+    killed = sum(_killed(folder, options, mark, began) for mark in marks(options))
+    child = _start(folder, options)
+    if child.wait():
         note(f"the run ended with exit code {child.returncode}")
-    return _row(folder, options, killed, seconds, peak)
+    return _row(folder, options, killed, time.monotonic() - began)
 
 
-def _command(folder: Path, options: argparse.Namespace) -> list[str]:
-    command = [sys.executable, "-m", "benchmarks.million", "--work", str(folder), "--mode", options.mode]
-    command += ["--disks", str(options.disks), "--model", options.model, "--rows", str(options.rows)]
-    command += ["--seed", str(options.seed)]
-    return command + (["--lead", str(options.lead)] if options.lead else [])
+def marks(options: argparse.Namespace) -> Iterator[int]:
+    """After how many records to kill: one moment in each equal part of the run, none close to where parts meet."""
+    rng = Random(options.seed)
+    voted = options.lead or 0
+    records = 4 + 3 * voted if voted else 7
+    """Of a step: as planned, prompt, and commit; a call, its reply and a candidate for each sample; a verdict."""
+    for part in range(options.kills):
+        share = (part + rng.uniform(0.2, 0.8)) / options.kills
+        yield int(share * records * (2**options.disks - 1))
 
 
-def _reached(database: Path) -> int:
+def _start(folder: Path, options: argparse.Namespace) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "benchmarks.million", "--work", str(folder)]
+    for name in ("mode", "disks", "model", "lead", "rows", "open", "seed"):
+        if (value := getattr(options, name)) is not None:
+            command += [f"--{name}", str(value)]
+    return subprocess.Popen(command, cwd=ROOT, stdin=subprocess.DEVNULL)
+
+
+def _killed(folder: Path, options: argparse.Namespace, mark: int, began: float) -> bool:
+    """Starts the process and kills it once `mark` records are durable; False where it ended before."""
+    child = _start(folder, options)
+    while child.poll() is None:
+        time.sleep(POLL)
+        if _durable(folder / "runs.db") >= mark:
+            child.kill()
+            child.wait()
+            kept = _durable(folder / "runs.db")
+            note(f"killed at {time.monotonic() - began:.0f} s, {kept:,} records are durable")
+            return child.returncode < 0
+    return False
+
+
+def _durable(database: Path) -> int:
     """The number of the last durable event of the run."""
     if not database.exists():
         return 0
@@ -97,21 +111,15 @@ def _reached(database: Path) -> int:
         return 0
 
 
-def _peak(pid: int) -> float:
-    """The most memory that a process had resident so far, in MiB; 0 where it has ended."""
-    try:
-        return int(Path(f"/proc/{pid}/status").read_text().partition("VmHWM:")[2].split()[0]) / 1024
-    except (OSError, IndexError):
-        return 0.0
-
-
-def _row(folder: Path, options: argparse.Namespace, killed: int, seconds: float, peak: float) -> Row:
+def _row(folder: Path, options: argparse.Namespace, killed: int, seconds: float) -> Row:
     from benchmarks import hanoi
 
     steps = 2**options.disks - 1
+    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / (1024 * 1024 if sys.platform == "darwin" else 1024)
     with Store.open(folder / "runs.db") as store:
         info = store.runs(1)[0]
         found = hanoi.score(store, info.run_id, options.disks)
+        spent = info.usage
     return {
         "mode": options.mode,
         "model": options.model,
@@ -120,70 +128,92 @@ def _row(folder: Path, options: argparse.Namespace, killed: int, seconds: float,
         "steps": steps,
         "outcome": info.outcome.value if info.outcome else None,
         **found,
+        "calls": spent.samples if spent else None,
+        "tokens": spent.tokens if spent else None,
         "kills": killed,
         "seconds": round(seconds, 1),
         "us_per_step": round(seconds / steps * 1e6, 1),
-        "peak_mb": round(peak, 1),
+        "rss_mb": round(peak, 1),
         "bytes_per_step": round(files_size(folder) / steps, 1),
     }
 
 
-def prediction(model: str, lead: int) -> list[Row]:
-    """What votes come to over a whole tower, from the share of right samples and of states that samples get wrong.
+def sound(row: Row, kills: int) -> bool:
+    """Whether the run did all of its work, without an error and in spite of its kills."""
+    return bool(
+        row["outcome"] == "verified" and row["wrong"] == 0 and row["moves"] == row["steps"] and row["kills"] == kills
+    )
 
-    A state with p_i below one half is lost, however many votes there are; elsewhere a lead of k is wrong with
-    probability 1/(1 + (p/(1-p))^k). Both from the model's card, so for states drawn as the network was trained.
+
+# --- what votes promise -----------------------------------------------------------------------------------------
+
+
+def predictions(model: str, lead: int) -> list[Row]:
+    """What votes come to over whole towers, by MAKER's formula and with the share of steps that votes cannot mend.
+
+    A lead of k is wrong with probability 1 / (1 + (p / (1-p))^k) where samples err independently. A prompt that the
+    model gets wrong more often than right is lost, however many votes there are. Rates are those of the model's card:
+    of states drawn as in training, half of them by which disk is next, so harder ones than a tower has on average.
     """
     from surefoot.models.packaged import PocketModel
+    from surefoot.reflection.votes import vote_error
 
     card = PocketModel(f"hanoi-moves/{model}").card
-    p, hard = card["sample"]["low"], card["hard"]
+    p, hard = card["sample"]["p"], card["hard"]
+    if p == 1.0:
+        p = card["sample"]["low"]  # what was seen to be without an error is known no better than that
     rows = []
-    for disks in (10, 12, 13, 14, 20):
+    for disks in (*range(8, 15, 2), 20):
         steps = 2**disks - 1
-        right = (1 - vote_error(p, lead)) ** steps * (1 - hard) ** steps
-        rows.append({"disks": disks, "steps": steps, "lead": lead, "sample_low": p, "hard": hard, "predicted": right})
+        right = (1 - vote_error(p, lead)) ** steps
+        rows.append({
+            "model": model, "lead": lead, "disks": disks, "steps": steps, "p": p, "hard": hard,
+            "independent": right, "predicted": right * (1 - hard) ** steps,
+        })  # fmt: skip
     return rows
+
+
+# --- the command line -------------------------------------------------------------------------------------------
 
 
 def parser() -> argparse.ArgumentParser:
     said = argparse.ArgumentParser(prog="python -m benchmarks.million", description=(__doc__ or "").splitlines()[0])
-    said.add_argument("--quick", action="store_true", help="11 disks, under two minutes")
+    said.add_argument("--quick", action="store_true", help="a small tower, under two minutes")
     said.add_argument("--json", action="store_true", help="nothing but the JSON line on stdout")
     said.add_argument("--seed", type=int, default=0, help="of samples, and of the moments of the kills")
-    said.add_argument("--disks", type=int, default=20)
-    said.add_argument("--mode", choices=["contract", "votes"], default="contract")
-    said.add_argument("--lead", type=int, help="votes ahead in place of the rules' check; 3 in the mode votes")
+    said.add_argument("--disks", type=int, help="default: 20; in the mode votes 12")
+    said.add_argument("--mode", choices=MODES, default=MODES[0])
+    said.add_argument("--lead", type=int, help=f"votes ahead in place of the rules' check; {LEAD} in the mode votes")
     said.add_argument("--model", default="full", help="full, or an early checkpoint: p80, p90, p95, p99")
-    said.add_argument("--rows", type=int, default=1024, help="samples in one batch, and segments at once")
-    said.add_argument("--kills", type=int, default=KILLS)
+    said.add_argument("--rows", type=int, default=512, help="samples in a batch")
+    said.add_argument("--open", type=int, default=1024, help="moves under way at once")
+    said.add_argument("--kills", type=int, default=2)
     said.add_argument("--work", type=Path, help=argparse.SUPPRESS)
     return said
 
 
+def settle(options: argparse.Namespace) -> argparse.Namespace:
+    """What follows from the mode where it was not said."""
+    if options.disks is None:
+        options.disks = QUICK[options.mode] if options.quick else 20 if options.mode == "contract" else 12
+    if options.mode == "votes" and options.lead is None:
+        options.lead = LEAD
+    return options
+
+
 def main() -> int:
-    options = parser().parse_args()
-    if options.mode == "votes" and not options.lead:
-        options.lead = 3
+    options = settle(parser().parse_args())
     if options.work is not None:
-        work(options.work, options.mode, options.disks, options.model, options.lead, options.rows, options.seed)
-        return 0
-    if options.quick:
-        options.disks = min(options.disks, 11 if options.mode == "contract" else 8)
+        return work(options)
     note(machine())
     with tempfile.TemporaryDirectory() as folder:
         row = drive(Path(folder), options)
-    rows = [row]
-    if options.mode == "votes":
-        predicted = prediction(options.model, options.lead)
-        rows += predicted
-        if not options.json:
-            show(predicted, "Predicted for votes in a row")
+    foreseen = predictions(options.model, options.lead) if options.lead else []
     if not options.json:
         show([{"figure": name, "value": value} for name, value in row.items()], "A run of verified moves")
-    finish(rows)
-    sound = row["outcome"] == "verified" and row["wrong"] == 0 and row["moves"] == row["steps"]
-    return 0 if sound else 1
+        show(foreseen, "Predicted for votes")
+    finish([row, *foreseen])
+    return 0 if sound(row, options.kills) else 1
 
 
 if __name__ == "__main__":
