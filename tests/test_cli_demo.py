@@ -118,5 +118,6 @@ def test_verification_makes_the_pocket_model_dependable(shell: Shell) -> None:
     without, verified = said.json["without"], said.json["with"]
     assert said.code == 0 and without["tasks"] == verified["tasks"] == 50
     assert verified["precision"] >= 0.95 and verified["coverage"] >= 0.8
-    assert verified["samples"] > without["samples"] == 50
+    assert 50 <= without["samples"] <= 55, "one sample a problem, and another where one cannot be read"
+    assert verified["samples"] > without["samples"]
     assert verified["seconds"] + without["seconds"] < 85
