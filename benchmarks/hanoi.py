@@ -14,7 +14,8 @@ from typing import Any
 
 from surefoot.engine import Engine
 from surefoot.models.packaged import PocketModel
-from surefoot.models.pegs import PEGS, Turn, legal, path
+from surefoot.models.pegs import PEGS, Turn, legal, path, shortened
+from surefoot.models.representation import Representation
 from surefoot.planners.planner import Proposal, Request
 from surefoot.reflection.function import verifier
 from surefoot.storage.records import Attempt, Event, Json, Plan, PlannedStep, Step, Verdict, ref
@@ -138,7 +139,10 @@ def engine(model: str, store: Path, mode: str, lead: int | None = None, rows: in
     asked = PocketModel(f"hanoi-moves/{model}", max_batch=rows, prompt_logprobs=False)
     # Engines lend the calculator to what is called pocket, and ask it one sample at a time for the sake of its calls.
     asked.name = f"hanoi/{model}"
+    # Where the network is wrong again and again, the ladder asks it about the same turn with fewer disks.
+    forms = [Representation("shortened", KIND, shortened)]
     options: dict[str, Any] = {"store": store, "concurrency": open_, "votes": lead, "canaries": 0.0}
+    options["representations"] = forms
     if mode == "votes":
         return Engine(asked, planner=Row(), **options)
     towers = Towers(verifiers=() if lead else (allowed.name,))

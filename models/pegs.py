@@ -111,3 +111,24 @@ def relabelled(inputs: Mapping[str, Any], rng: Random) -> tuple[Mapping[str, Any
         return {"move": list(found.move or ()), "places": list(found.places)}
 
     return {**inputs, "move": list(turn.move or ()), "places": list(turn.places)}, back
+
+
+def shortened(inputs: Mapping[str, Any], rng: Random) -> tuple[Mapping[str, Any], Back]:
+    """The same turn without some of the largest disks, as many as chance says: a change of representation.
+
+    The smallest k disks decide the move as long as they do not all stand on one peg: then one of them is on top of
+    a peg that the smallest is not on, and the next move is among them. A turn without such a k is asked as it is.
+    """
+    places = list(inputs["places"])
+    least = inputs["move"][0] if inputs["move"] is not None else len(places)
+    able = [k for k in range(max(least, 2), len(places)) if len(set(places[:k])) > 1]
+    if not able:
+        return inputs, lambda answer: answer
+    kept = rng.choice(able)
+
+    def back(answer: Any) -> Any:
+        if len(answer["places"]) != kept:
+            raise ValueError(f"{len(answer['places'])} disks came back of {kept}")
+        return {"move": answer["move"], "places": [*answer["places"], *places[kept:]]}
+
+    return {**inputs, "places": places[:kept]}, back

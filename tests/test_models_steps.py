@@ -148,6 +148,43 @@ async def test_a_policy_is_as_accurate_as_its_card_says(name: str) -> None:
     assert abs(right / len(made) - p) < 4 * (p * (1 - p) / len(made)) ** 0.5 + 0.005
 
 
+@pytest.mark.parametrize("change", [pegs.relabelled, pegs.shortened])
+def test_a_turn_in_another_form_has_the_same_next_turn(change: Any) -> None:
+    """The right answer to the other question, turned back, is the right answer to the first; whichever turn it is."""
+    rng = Random(7)
+    for _ in range(400):
+        before, after = hanoi_moves.turns(rng)
+        inputs = {"move": before.move and list(before.move), "places": list(before.places)}
+        other, back = change(inputs, rng)
+        assert back(following(other)) == {"move": list(after.move or ()), "places": list(after.places)}
+
+
+def following(inputs: Any) -> Any:
+    """The next turn by the rule of the solution: the smallest disk every other move, always the same way round."""
+    places, move = list(inputs["places"]), inputs["move"]
+    if move is None:
+        disk, goal = 1, 2 if len(places) % 2 else 1
+    elif move[0] == 1:
+        tops = {peg: places.index(peg) + 1 for peg in range(3) if peg in places and peg != places[0]}
+        disk = min(tops.values())
+        goal = 3 - places[0] - places[disk - 1]
+    else:
+        # A tower of move[0] - 1 disks now goes from the third peg onto the one that was moved.
+        disk, goal = 1, move[2] if move[0] % 2 == 0 else move[1]
+    move = [disk, places[disk - 1], goal]
+    places[disk - 1] = goal
+    return {"move": move, "places": places}
+
+
+def test_a_sum_in_another_form_is_the_same_sum() -> None:
+    rng = Random(8)
+    for _ in range(400):
+        total, add = rng.randrange(10**6), rng.randrange(10**6)
+        other, back = digits.split({"total": total, "add": add}, rng)
+        assert 0 <= other["total"] <= digits.LONGEST and 0 <= other["add"] <= digits.LONGEST
+        assert back(other["total"] + other["add"]) == total + add
+
+
 def test_training_pairs_are_right() -> None:
     rng = Random(5)
     for _ in range(200):
