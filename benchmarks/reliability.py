@@ -117,10 +117,10 @@ async def _engine_runs(folder: Path, policy: str, tasks: Sequence[Chain], target
                 for place, one in enumerate(tasks)
             )
             found = await asyncio.gather(*asked)
-    return [_ended(result, task) for result, task in zip(found, tasks, strict=True)]
+    return [ended(result, task) for result, task in zip(found, tasks, strict=True)]
 
 
-def _ended(result: Result, task: Chain) -> Row:
+def ended(result: Result, task: Chain) -> Row:
     return {
         "accepted": bool(result),
         "right": result.output == task.answer,

@@ -18,6 +18,8 @@ from surefoot.models.digits import split
 from surefoot.models.packaged import PocketModel
 from surefoot.models.representation import Representation
 from surefoot.planners.planner import Proposal, Request
+from surefoot.reflection import verifier
+from surefoot.reflection.verifier import Verifier
 from surefoot.storage.records import Plan, Step, ref
 
 POLICIES = ("p80", "p90", "p95", "p99")
@@ -59,6 +61,20 @@ def labelled(seed: str, count: int, steps: Sequence[int]) -> Iterator[Labelled]:
         yield Labelled(total + add, {"total": total, "add": add}, GOAL, KIND)
 
 
+def casting_out(modulus: int, name: str = "") -> Verifier:
+    """A check that proves nothing: the sum leaves the same remainder as the numbers. No right sum fails it."""
+
+    @verifier(name=name or f"cast{modulus}", version="1", inline=True)
+    def cast(candidate: int, inputs: dict[str, Any]) -> bool:
+        return remainder_fits(modulus, inputs["total"], inputs["add"], candidate)
+
+    return cast
+
+
+def remainder_fits(modulus: int, total: int, add: int, said: int) -> bool:
+    return (total + add - said) % modulus == 0
+
+
 class ChainPlanner:
     """The plan of a chain: it is given, and nothing in it is the model's."""
 
@@ -66,11 +82,14 @@ class ChainPlanner:
     sampled = False
     checks = ()
 
+    def __init__(self, verifiers: Sequence[str] = ()) -> None:
+        self.verifiers = tuple(verifiers)
+
     async def propose(self, request: Request, n: int = 1) -> list[Proposal]:
         total: Any = request.inputs["first"]
         steps = []
         for place, add in enumerate(request.inputs["added"]):
-            steps.append(Step(f"s{place}", GOAL, None, {"total": total, "add": add}, kind=KIND))
+            steps.append(Step(f"s{place}", GOAL, args={"total": total, "add": add}, checks=self.verifiers, kind=KIND))
             total = ref(f"s{place}")
         return [Proposal(Plan(tuple(steps), total), "chain")]
 
@@ -79,7 +98,8 @@ def model(policy: str) -> PocketModel:
     return PocketModel(f"running-sums/{policy}", max_batch=ROWS, prompt_logprobs=False)
 
 
-def engine(policy: str, store: Path, *, spread: bool = True, **options: Any) -> Engine:
-    """An engine for chains; `spread` lets it ask each sum in other forms."""
+def engine(policy: str, store: Path, *, spread: bool = True, checks: Sequence[Verifier] = (), **options: Any) -> Engine:
+    """An engine for chains whose sums are put before `checks`; `spread` lets it ask each sum in other forms."""
+    planner = ChainPlanner([one.name for one in checks])
     forms = [SPLIT] if spread else []
-    return Engine(model(policy), planner=ChainPlanner(), store=store, representations=forms, **options)
+    return Engine(model(policy), planner=planner, store=store, representations=forms, checks=checks, **options)

@@ -12,7 +12,7 @@ from dataclasses import replace
 from surefoot.engine.budget import FREE, Account
 from surefoot.engine.desk import Desk
 from surefoot.engine.recorder import Conversation
-from surefoot.engine.state import StepState
+from surefoot.engine.state import Candidate, StepState
 from surefoot.models.answer import answer
 from surefoot.models.failures import charged
 from surefoot.models.question import ChatMessage, Model, Question, Reply, ToolRequest
@@ -275,7 +275,7 @@ def _followed(question: Question, more: Sequence[ChatMessage]) -> Question:
 
 
 async def check(
-    desk: Desk, attempt: int, verifiers: Sequence[Verifier], case: Case, soft: Collection[str] = ()
+    desk: Desk, candidate: Candidate, verifiers: Sequence[Verifier], case: Case, soft: Collection[str] = ()
 ) -> None:
     """Puts a candidate before verifiers in their order, and stops at the first that refutes it.
 
@@ -285,6 +285,7 @@ async def check(
         verdict = await verifier.verify(case)
         if verdict.ruling == "abstain" and desk.account.refused is not None:
             raise desk.account.refused  # it could not ask its model, which is no word on the candidate
+        nats, evidence = _weighed(desk, verifier, verdict, candidate, case.step, verifier.name in soft)
         desk.record(
             Verdict(  # `dataclasses.replace` takes seven times as long, twice a step
                 verifier.name,  # whatever it calls itself in the verdict: rules and statistics go by this name
@@ -295,25 +296,39 @@ async def check(
                 verdict.critique,
                 verdict.score,
                 verdict.blame,
-                verdict.evidence,
+                evidence,
                 desk.seq(),
-                attempt,
+                candidate.attempt,
                 verdict.usage,
-                _nats(desk, verifier, verdict, case.step, verifier.name in soft),
+                nats,
             )
         )
         if verdict.ruling == "fail" and verifier.name not in soft:
             return
 
 
-def _nats(desk: Desk, verifier: Verifier, verdict: Verdict, step: Step, soft: bool) -> float | None:
-    """What a measured verifier's word weighs; None for an exact one, one not measured, and a fail that refutes."""
+def _weighed(
+    desk: Desk, verifier: Verifier, verdict: Verdict, candidate: Candidate, step: Step, soft: bool
+) -> tuple[float | None, Json]:
+    """What a measured verifier's word weighs after those before it, and its evidence, which says what that rests on.
+
+    No weight for an exact one, one not measured, and a fail that refutes.
+    """
     if verdict.exact or verdict.ruling == "abstain" or (verdict.ruling == "fail" and not soft):
-        return None
-    known = desk.kit.calibration.rates(step_class(step), verifier.name, verifier.version)
-    if known is None:
-        return None
-    return known[0].passes() if verdict.ruling == "pass" else known[0].fails()
+        return None, verdict.evidence
+    heard = [one for one in candidate.verdicts.values() if one.nats is not None and one.verifier != verifier.name]
+    said = {one.verifier: one.ruling == "pass" for one in heard}
+    place = (step_class(step), verifier.name, verifier.version)
+    before = sum(one.nats or 0.0 for one in heard)
+    found = desk.kit.calibration.weight(*place, verdict.ruling == "pass", said, before)
+    if found is None:
+        return None, verdict.evidence
+    nats, basis = found
+    if basis != "prior":
+        return nats, verdict.evidence
+    given = verdict.evidence
+    kept = given if isinstance(given, dict) else {} if given is None else {"found": given}
+    return nats, {**kept, "basis": basis}
 
 
 def proposed(

@@ -21,9 +21,9 @@ from surefoot.models.question import Question, Reply
 from surefoot.reflection.calibration import Known, step_class, tally
 from surefoot.reflection.canonical import canonical
 from surefoot.reflection.mutants import mutants
-from surefoot.reflection.verifier import Case, Verifier
+from surefoot.reflection.verifier import Case
 from surefoot.storage.errors import SetupError
-from surefoot.storage.records import Contract, Json, Learned, Origin, Step
+from surefoot.storage.records import Contract, Json, Learned, Step
 
 if TYPE_CHECKING:
     from surefoot.engine.engine import Engine
@@ -93,9 +93,7 @@ async def _one(kit: Kit, taught: Taught, case: Labelled, samples: int, seed: int
             seen.setdefault(key, (output, reply))
         _count(taught, step_class(step), source.name, known)
     bad = {canonical(one): one for one in mutants(case.answer, Random(seed), MUTANTS)}
-    for verifier in kit.verifiers.values():
-        if not verifier.exact:
-            await _judge(kit, taught, verifier, case, right, seen, bad)
+    await _judge(kit, taught, case, right, seen, bad)
 
 
 def _count(taught: Taught, kind: str, source: str, known: Known) -> None:
@@ -139,7 +137,6 @@ def usable(reply: Reply) -> bool:
 async def _judge(
     kit: Kit,
     taught: Taught,
-    verifier: Verifier,
     case: Labelled,
     right: str,
     seen: Mapping[str, tuple[Json, Reply | None]],
@@ -150,11 +147,13 @@ async def _judge(
         *((key, output, reply, False) for key, (output, reply) in seen.items()),
         *((key, output, None, True) for key, output in bad.items() if key not in seen),
     ]
+    verifiers = [one for one in kit.verifiers.values() if not one.exact]
+    versions = {one.name: one.version for one in verifiers}
     for key, output, reply, mutant in cases:
-        verdict = await verifier.verify(
-            Case(step, output, case.inputs, case.goal, reply, kit.models.get("judge"), lambda model: model)
-        )
-        if verdict.ruling != "abstain":
-            origin: Origin = "canary" if mutant else "audit"
-            passed = verdict.ruling == "pass"
-            taught.checked(step_class(step), verifier.name, verifier.version, origin, key == right, passed)
+        put = Case(step, output, case.inputs, case.goal, reply, kit.models.get("judge"), lambda model: model)
+        said = {}
+        for verifier in verifiers:
+            verdict = await verifier.verify(put)
+            if verdict.ruling != "abstain":
+                said[verifier.name] = verdict.ruling == "pass"
+        taught.heard(step_class(step), versions, said, "canary" if mutant else "audit", key == right)

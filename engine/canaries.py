@@ -32,12 +32,21 @@ async def canaries(
     """
     rng = Random(desk.kit.settings.seed * 1_000_003 + step.seq)
     bad = list(mutants(case.candidate, rng, MUTANTS))
-    for verifier in verifiers:
-        for good, value in ((True, case.candidate), *((False, one) for one in bad)):
+    for good, value in ((True, case.candidate), *((False, one) for one in bad)):
+        before = desk.state.spent.usage.tokens
+        words: dict[str, Json] = {}
+        spent = 0
+        for verifier in verifiers:
             cost = said[verifier.name].usage.tokens if verifier.name in said else 0
-            if verifier.kind in COSTLY and not _affordable(desk, cost):
-                break
-            await _try(desk, step, verifier, replace(case, candidate=value), good)
+            if verifier.kind in COSTLY and not _affordable(desk, spent + cost):
+                continue
+            verdict = await _try(desk, verifier, replace(case, candidate=value))
+            spent = max(desk.state.spent.usage.tokens - before, spent + verdict.usage.tokens)
+            if verdict.ruling != "abstain":
+                words[verifier.name] = [verifier.version, verdict.ruling == "pass"]
+        if words:
+            data: dict[str, Json] = {"class": step_class(step.step), "good": good, "said": words, "tokens": spent}
+            desk.record(Event(desk.seq(), "canary", step.seq, data=data))
 
 
 def _affordable(desk: Desk, cost: int) -> bool:
@@ -50,19 +59,8 @@ def _affordable(desk: Desk, cost: int) -> bool:
     )
 
 
-async def _try(desk: Desk, step: StepState, verifier: Verifier, case: Case, good: bool) -> None:
-    before = desk.state.spent.usage.tokens
+async def _try(desk: Desk, verifier: Verifier, case: Case) -> Verdict:
     refused = desk.account.refused
     verdict = await verifier.verify(case)
     desk.account.refused = refused  # a canary that did not fit into the budget is no reason to end the run
-    if verdict.ruling == "abstain":
-        return
-    data: dict[str, Json] = {
-        "class": step_class(step.step),
-        "verifier": verifier.name,
-        "version": verifier.version,
-        "good": good,
-        "passed": verdict.ruling == "pass",
-        "tokens": max(desk.state.spent.usage.tokens - before, verdict.usage.tokens),
-    }
-    desk.record(Event(desk.seq(), "canary", step.seq, data=data))
+    return verdict

@@ -193,8 +193,9 @@ def _support(state: RunState, step: StepState, best: Candidate, checks: tuple[Ve
     error = max(rules.error(state, step), 1e-12)
     abstain = 0.0
     if rules.votes is None:
-        abstain = estimate(belief, error, rules.cap(rules.source(step.source or ""), error)).undecided
-    least = wald(belief.p, 1 - stands.p if rules.votes is not None else error)
+        cap = rules.cap(rules.source(step.source or ""), error)
+        abstain = estimate(belief, rules.eased(error), cap).undecided
+    least = wald(belief.p, 1 - stands.p if rules.votes is not None else rules.eased(error))
     return Support(stands.p, stands.bound, _basis(step, best, rules), abstain, step.attempts, least, stands.doubt)
 
 
@@ -243,7 +244,8 @@ def _wanted(step: StepState, rules: Rules, best: Candidate | None, source: Sourc
         return max(1, rules.votes - (step.lead(best) if best is not None else 0))
     key = best.key if best is not None else FIRST
     most = most_votes(source.belief)
-    votes = more(step.ballots(), rules.beliefs(), key, step.nats(), source.name, error, most) if error > 0 else None
+    said = step.nats() if best is not None or not rules.gain else {**(step.nats() or {}), FIRST: rules.gain}
+    votes = more(step.ballots(), rules.beliefs(), key, said, source.name, error, most) if error > 0 else None
     lead = step.lead(best) if best is not None else 0
     return None if votes is None else max(1, votes, _least(step, rules) - lead)
 

@@ -276,7 +276,7 @@ class Flow:
                 missed(self, step, "nothing was proposed: a model or planner gave an empty list")
         elif isinstance(action, Check):
             case = self.case(step, action.candidate)
-            await check(self, action.candidate.attempt, action.verifiers, case, rules.gauges)
+            await check(self, action.candidate, action.verifiers, case, rules.gauges)
         elif isinstance(action, Commit):
             watched = rules.watched and self.kit.settings.canaries and step.status != "expanded"
             seen = self.case(step, action.candidate) if watched else None

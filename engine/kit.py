@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import combinations
 from typing import TypeVar, get_args
 
 from surefoot.engine.rules import LADDER, PLAIN, Mode, Rules, Rung, Source
@@ -13,7 +14,7 @@ from surefoot.models.representation import Representation
 from surefoot.planners.planner import Planner
 from surefoot.planners.structure import StructureCheck, problems
 from surefoot.reflection.arithmetic import arithmetic
-from surefoot.reflection.calibration import Calibration, step_class
+from surefoot.reflection.calibration import USUAL_TEMPERATURE, Calibration, policy_of, step_class
 from surefoot.reflection.evidence import PRIOR, Belief, pace
 from surefoot.reflection.schema import SchemaCheck
 from surefoot.reflection.verifier import Verifier
@@ -156,6 +157,8 @@ class Kit:
         plan_checks: tuple[Verifier, ...] = ()
         if mode == "plan" and step.planner is not None and self.planners[step.planner].sampled:
             plan_checks = (StructureCheck(self.defects), *self.planners[step.planner].checks)
+        sampled = mode != "plan" and self.sampled(step)
+        gauges = self._gauges(step, checks) if sampled else {}
         return Rules(
             mode=mode,
             sampled=self.sampled(step),
@@ -170,8 +173,9 @@ class Kit:
             verify=settings.verify,
             planners=self._planners(step, mode),
             ladder=settings.ladder,
-            watched=self._watched(step, checks) if mode != "plan" and self.sampled(step) and settings.verify else (),
-            gauges=self._gauges(step, checks) if mode != "plan" and self.sampled(step) else {},
+            watched=self._watched(step, checks) if sampled and settings.verify else (),
+            gain=self._gain(step, checks, gauges) if sampled and settings.verify else 0.0,
+            gauges=gauges,
         )
 
     def weight(self, step: Step) -> float:
@@ -187,9 +191,13 @@ class Kit:
     # --- where samples come from ----------------------------------------------------------------------------
 
     def policy(self, source: str, role: Role = "act") -> str:
-        """The model and revision behind a source of samples."""
+        """The model, its revision and temperature behind a source of samples."""
         model = self.alternates[source] if source in self.alternates else self.models[role]
-        return f"{model.name}@{model.policy.revision}"
+        return policy_of(model.name, model.policy.revision, self._temperature(model))
+
+    def _temperature(self, model: Model) -> float | None:
+        own = getattr(model, "temperature", None) if self.settings.temperature is None else self.settings.temperature
+        return own if isinstance(own, int | float) else None
 
     def _sources(self, step: Step, mode: Mode) -> tuple[Source, ...]:
         role: Role = "plan" if mode == "plan" else "act"
@@ -198,6 +206,8 @@ class Kit:
         stated = self.stated.get(role, Belief())
         if self.settings.prior is not None:
             stated = Belief(self.settings.prior)
+        elif self._temperature(self.models[role]) not in (None, USUAL_TEMPERATURE):
+            stated = Belief(stated.p)  # its card was measured at another temperature
         kind = step_class(step)
 
         def believed(name: str, stated: Belief) -> Belief:
@@ -221,9 +231,30 @@ class Kit:
         return tuple((rung, rung) for rung in rungs if rung in self.planners)
 
     def _watched(self, step: Step, checks: Iterable[Verifier]) -> tuple[Verifier, ...]:
-        found = (one for one in checks if not one.exact and one.name not in (SCHEMA.name, "type"))
-        seen = {one: self.calibration.seen(step_class(step), one.name, one.version) for one in found}
-        return tuple(one for one, (good, bad) in seen.items() if min(2 * good, bad) < CANARIES)
+        found = [one for one in checks if not one.exact and one.name not in (SCHEMA.name, "type")]
+        kind = step_class(step)
+
+        def known(one: Verifier, other: str | None = None) -> bool:
+            good, bad = self.calibration.seen(kind, one.name, one.version, other)
+            return min(2 * good, bad) >= CANARIES
+
+        # Tried together where there are several, for one may be as good as a copy of another.
+        new = {one.name for one in found if not known(one)}
+        for one, other in combinations(found, 2):
+            new |= set() if known(one, other.name) else {one.name, other.name}
+        return tuple(one for one in found if one.name in new)
+
+    def _gain(self, step: Step, checks: Iterable[Verifier], gauges: Mapping[str, float]) -> float:
+        """Nats for a candidate that passes all of these, each after those before it."""
+        nats = 0.0
+        said: dict[str, bool] = {}
+        for check in checks:
+            if not check.exact and check.name not in gauges:
+                found = self.calibration.weight(step_class(step), check.name, check.version, True, said, nats)
+                if found is not None:
+                    nats += found[0]
+                    said[check.name] = True
+        return nats
 
     def _gauges(self, step: Step, checks: Iterable[Verifier]) -> dict[str, float]:
         """Nats for the tokens of one sample of the checks that are evidence only: judges whose rates were measured."""

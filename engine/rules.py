@@ -11,6 +11,7 @@ from typing import Literal
 from surefoot.engine.state import RunState, StepState
 from surefoot.reflection.evidence import Belief, Race, coarse, more, race
 from surefoot.reflection.verifier import Verifier
+from surefoot.reflection.votes import logit, sigmoid
 from surefoot.storage.records import record
 
 Mode = Literal["plan", "tool", "arguments", "answer"]
@@ -67,6 +68,8 @@ class Rules:
     ladder: tuple[Rung, ...] = LADDER
     watched: tuple[Verifier, ...] = ()
     """Verifiers whose rates are not known well enough yet: they are tried on canaries."""
+    gain: float = 0.0
+    """Nats that the checks which must pass, and prove nothing, give to a candidate that passes them all."""
     gauges: Mapping[str, float] = field(default_factory=dict)
     """Nats per unit of cost of the checks that are evidence only: those whose rates were measured."""
 
@@ -90,12 +93,16 @@ class Rules:
         mine = step.weight or 1.0
         return -expm1(-left * mine / max(state.weight, mine))
 
+    def eased(self, error: float) -> float:
+        """The error that votes are left with, where the checks bring what they bring."""
+        return error if not self.gain or error <= 0 else sigmoid(logit(min(error, 0.5)) + self.gain)
+
     def first(self, state: RunState, step: StepState, error: float) -> Source:
         """The source to begin with: as it is, unless asking in another form makes a run that ends well cheaper."""
         if len(self.sources) == 1 or error <= 0 or self.votes is not None or not self.verify:
             return self.sources[0]
         steps = max(state.weight / step.weight, 1.0) if step.weight else 1.0
-        return first(self.sources, rounded(error), ceil(log2(steps)))
+        return first(self.sources, rounded(self.eased(error)), ceil(log2(steps)))
 
     def cap(self, source: Source, error: float) -> int:
         """The most attempts of a source."""
@@ -103,7 +110,7 @@ class Rules:
             return self.samples
         if self.votes is not None:
             return max(LEAST_SAMPLES, 4 * self.votes)
-        return cap(source.belief, rounded(error))
+        return cap(source.belief, rounded(self.eased(error)))
 
 
 LEAST_SAMPLES = 12

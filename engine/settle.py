@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from surefoot.engine.taught import Taught
-from surefoot.reflection.calibration import step_class, tally
+from surefoot.reflection.calibration import policy_of, step_class, tally
 from surefoot.storage.records import (
     Attempt,
     Event,
@@ -35,12 +35,18 @@ SETTLED = "settled"
 """Name of the reward that says that a run, or a step of it, has been settled: nothing is counted twice."""
 
 
+Asked = tuple[int | None, float | None]
+"""Number of the policy of a sample, and its temperature."""
+
+NOBODY: Asked = (None, None)
+
+
 @dataclass(slots=True)
 class _Voted:
     """A step or plan that votes committed."""
 
     step: Step
-    samples: list[tuple[str, str, int | None]] = field(default_factory=list)
+    samples: list[tuple[str, str, Asked]] = field(default_factory=list)
     """Key, source and policy of each sample."""
     key: str | None = None
     """Of the one that was committed; None where an exact check spoke for it."""
@@ -74,10 +80,10 @@ def read(
     taught = Taught()
     found: list[Sampling] = []
     for one in voted.values():
-        for (source, policy), known in _known(one, right).items():
+        for (source, (policy, temperature)), known in _known(one, right).items():
             label = policies.get(policy) if policy is not None else None
             if label is not None:
-                name = f"{label.model}@{label.revision}"
+                name = policy_of(label.model, label.revision, temperature)
                 counts = tally(step_class(one.step), name, source, known)
                 found.append(replace(counts, pairs=0.0, again=0.0, same=0.0, thrice=0.0))
     for counts in found:
@@ -85,9 +91,9 @@ def read(
     return list(taught.samplings.values())
 
 
-def _known(one: _Voted, right: bool) -> dict[tuple[str, int | None], list[tuple[str, bool]]]:
+def _known(one: _Voted, right: bool) -> dict[tuple[str, Asked], list[tuple[str, bool]]]:
     """Samples whose truth follows, by source and policy. Where the committed one is wrong, no more is known."""
-    found: dict[tuple[str, int | None], list[tuple[str, bool]]] = {}
+    found: dict[tuple[str, Asked], list[tuple[str, bool]]] = {}
     for key, source, policy in one.samples:
         if right or key == one.key:
             found.setdefault((source, policy), []).append((key, right and key == one.key))
@@ -96,15 +102,15 @@ def _known(one: _Voted, right: bool) -> dict[tuple[str, int | None], list[tuple[
 
 def _voted(records: Iterable[JournalRecord]) -> dict[int, _Voted]:
     steps: dict[int, _Voted] = {}
-    policies: dict[int, int | None] = {}
+    policies: dict[int, Asked] = {}
     attempts: dict[int, tuple[int, str]] = {}
     for record in records:
         if isinstance(record, PlannedStep):
             steps[record.seq] = _Voted(record.step)
         elif isinstance(record, ModelCall):
-            policies[record.seq] = record.policy
+            policies[record.seq] = record.policy, (record.sampling or {}).get("temperature")
         elif isinstance(record, Attempt) and record.status == "proposed" and record.role in ("sample", "plan"):
-            policy = policies.get(record.call) if record.call is not None else None
+            policy = policies.get(record.call, NOBODY) if record.call is not None else NOBODY
             steps[record.step].samples.append((record.key, record.source, policy))
             attempts[record.seq] = (record.step, record.key)
         elif isinstance(record, Event) and record.kind in ("committed", "planned") and record.attempt in attempts:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from surefoot.reflection.calibration import step_class, tally
+from surefoot.reflection.calibration import step_class, subsets, tally
 from surefoot.storage.records import Checking, Json, Learned, Origin, Sampling, Step, Verdict
 
 
@@ -26,7 +26,7 @@ class Taught:
 
     samplings: dict[tuple[str, str, str], Sampling] = field(default_factory=dict)
     """By class of step, policy and source; a policy that is empty is filled in at the end."""
-    checkings: dict[tuple[str, str, str, Origin], Checking] = field(default_factory=dict)
+    checkings: dict[tuple[str, str, str, Origin, str], Checking] = field(default_factory=dict)
     tokens: int = 0
     """Spent on canaries."""
 
@@ -41,25 +41,39 @@ class Taught:
         for source, known in by_source.items():
             self.sampled(tally(kind, "", source, known))
         for key, right in truth.items():
-            for verdict in candidates[key].verdicts.values():
-                if not verdict.exact and verdict.ruling != "abstain":
-                    self.checked(kind, verdict.verifier, verdict.version, "audit", right, verdict.ruling == "pass")
+            said = [one for one in candidates[key].verdicts.values() if not one.exact and one.ruling != "abstain"]
+            versions = {one.verifier: one.version for one in said}
+            self.heard(kind, versions, {one.verifier: one.ruling == "pass" for one in said}, "audit", right)
 
     def canary(self, data: Json) -> None:
-        """What a verifier said of a value that is known to be right, or wrong."""
+        """What verifiers said of a value that is known to be right, or wrong."""
         self.tokens += data["tokens"]
-        self.checked(data["class"], data["verifier"], data["version"], "canary", data["good"], data["passed"])
+        versions = {name: version for name, (version, _) in data["said"].items()}
+        said = {name: passed for name, (_, passed) in data["said"].items()}
+        self.heard(data["class"], versions, said, "canary", data["good"])
 
     def sampled(self, one: Sampling) -> None:
         place = (one.step_class, one.policy, one.source)
         self.samplings[place] = add(self.samplings[place], one) if place in self.samplings else one
 
-    def checked(self, kind: str, verifier: str, version: str, origin: Origin, good: bool, passed: bool) -> None:
-        place = (kind, verifier, version, origin)
-        old = self.checkings.get(place) or Checking(kind, verifier, version, origin)
-        counts = [old.good_passed, old.good_failed, old.bad_passed, old.bad_failed]
-        counts[(0 if good else 2) + (0 if passed else 1)] += 1
-        self.checkings[place] = Checking(kind, verifier, version, origin, *counts)
+    def heard(
+        self, kind: str, versions: Mapping[str, str], said: Mapping[str, bool], origin: Origin, good: bool
+    ) -> None:
+        """What several verifiers said of one candidate: each counts alone, and after every choice of the others."""
+        for name, passed in said.items():
+            others = {other: word for other, word in said.items() if other != name}
+            for after in subsets(others):
+                self.checked(kind, name, versions[name], origin, good, passed, after)
+
+    def checked(
+        self, kind: str, verifier: str, version: str, origin: Origin, good: bool, passed: bool, after: str = ""
+    ) -> None:
+        place = (kind, verifier, version, origin, after)
+        old = self.checkings.get(place) or Checking(kind, verifier, version, origin, after=after)
+        good_passed, good_failed = old.good_passed + (good and passed), old.good_failed + (good and not passed)
+        bad_passed, bad_failed = old.bad_passed + (not good and passed), old.bad_failed + (not good and not passed)
+        counts = (good_passed, good_failed, bad_passed, bad_failed)
+        self.checkings[place] = Checking(kind, verifier, version, origin, *counts, after=after)
 
     def learned(self, policy: Callable[[str], str]) -> list[Learned]:
         """What the store is to add; `policy` names the policy behind a source."""

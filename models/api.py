@@ -78,7 +78,7 @@ class ApiModel:
         self._timeout = timeout
         self._deadline = deadline
         self._retries = retries
-        self._temperature = temperature
+        self.temperature = temperature
         self._max_tokens = max_tokens
         self._price = price
         self._structured = structured
@@ -208,7 +208,7 @@ class ApiModel:
     def _params(self, question: Question, index: int) -> dict[str, Any]:
         """Sampling parameters, less what the provider does not take. Each sample has a seed of its own."""
         wanted = {
-            "temperature": self._temperature if question.temperature is None else question.temperature,
+            "temperature": self.temperature if question.temperature is None else question.temperature,
             "max_tokens": question.max_tokens or self._max_tokens,
             "seed": None if question.seed is None else question.seed + index,
             "logprobs": True if self._logprobs else None,

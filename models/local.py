@@ -76,7 +76,7 @@ class LocalModel:
         self._weights = source if isinstance(source, Weights) else load_weights(source, device=device, dtype=dtype)
         self.name = name or f"local/{self._weights.folder.name if self._weights.folder else 'memory'}"
         self._dialect = _dialect(dialect) if isinstance(dialect, str) else dialect
-        self._temperature = temperature
+        self.temperature = temperature
         self._max_tokens = max_tokens
         self._max_batch = max_batch
         self._threads = threads
@@ -150,7 +150,7 @@ class LocalModel:
             job.fail(error)
             return None
         seed = secrets.randbits(31) if question.seed is None else question.seed
-        heat = self._temperature if question.temperature is None else question.temperature
+        heat = self.temperature if question.temperature is None else question.temperature
         return _Answering(job, prompt, ids, [None] * job.asked.n, seed, limit, heat)
 
     def _draw(self, wanted: Sequence[tuple[_Answering, int]], started: float) -> None:

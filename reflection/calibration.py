@@ -8,8 +8,9 @@ the stated prior stands.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
+from itertools import combinations
 from math import inf
 
 from surefoot.reflection.correlation import concentration
@@ -17,11 +18,23 @@ from surefoot.reflection.evidence import Belief
 from surefoot.reflection.rates import Beta, Rates
 from surefoot.storage.records import Basis, Checking, Json, Learned, Lesson, Sampling, Step
 
+DEEP = 3
+"""Words of other verifiers, at the most, after which a verifier is measured."""
+
 MEASURED = 20
 """Prompts, and candidates of either kind, from which on a rate counts as measured."""
 
+USUAL_TEMPERATURE = 1.0
+"""What a model samples at where nothing else is said, and what its card was measured at."""
+
 Known = Sequence[tuple[str, bool]]
 """Samples of one prompt in the order drawn: canonical form, and whether it is right."""
+
+
+def policy_of(model: str, revision: str, temperature: float | None) -> str:
+    """The policy that statistics are kept by: at another temperature a model is right at another rate."""
+    label = f"{model}@{revision}"
+    return label if temperature in (None, USUAL_TEMPERATURE) else f"{label} t={temperature:g}"
 
 
 def step_class(step: Step) -> str:
@@ -90,18 +103,30 @@ def belief_of(counts: Sampling, stated: Belief) -> Belief:
     )
 
 
+def words(said: Mapping[str, bool]) -> str:
+    """What verifiers said of a candidate, in one form whatever their order: what another's rates are taken after."""
+    return " ".join(f"{name}={'pass' if passed else 'fail'}" for name, passed in sorted(said.items()))
+
+
+def subsets(said: Mapping[str, bool]) -> Iterable[str]:
+    """Every selection of at most `DEEP` of them, for counting: which of them come first in a run is not known."""
+    for size in range(min(len(said), DEEP) + 1):
+        for chosen in combinations(sorted(said.items()), size):
+            yield words(dict(chosen))
+
+
 class Calibration:
     """Everything measured, by what it was measured on."""
 
     def __init__(self, learned: Iterable[Learned] = ()) -> None:
         self._samplings: dict[tuple[str, str, str], Sampling] = {}
-        self._checkings: dict[tuple[str, str, str], dict[str, Checking]] = {}
+        self._checkings: dict[tuple[str, str, str, str], dict[str, Checking]] = {}
         self._lessons: dict[str, list[Lesson]] = {}
         for one in learned:
             if isinstance(one, Sampling):
                 self._samplings[one.step_class, one.policy, one.source] = one
             elif isinstance(one, Checking):
-                self._checkings.setdefault((one.step_class, one.verifier, one.version), {})[one.origin] = one
+                self._checkings.setdefault((one.step_class, one.verifier, one.version, one.after), {})[one.origin] = one
             else:
                 self._lessons.setdefault(one.step_class, []).append(one)
 
@@ -110,13 +135,15 @@ class Calibration:
         counts = self._samplings.get((kind, policy, source))
         return stated if counts is None else belief_of(counts, stated)
 
-    def rates(self, kind: str, verifier: str, version: str) -> tuple[Rates, Basis] | None:
+    def rates(self, kind: str, verifier: str, version: str, after: str = "") -> tuple[Rates, Basis] | None:
         """A verifier's rates, and what they rest on; None where too little was seen.
+
+        after: `words` of others on the candidates that are meant; of all candidates where it is empty.
 
         Where enough wrong candidates of models were audited, these alone count, and the rates are measured. Mutants
         are wrong in ways of our making, so that what only they show is called a prior.
         """
-        by_origin = self._checkings.get((kind, verifier, version), {})
+        by_origin = self._checkings.get((kind, verifier, version, after), {})
         audit, canary = by_origin.get("audit"), by_origin.get("canary")
         if audit is not None and _enough(audit):
             return _rates(audit), "measured"
@@ -124,9 +151,28 @@ class Calibration:
         summed = _sum(both) if both else None
         return (_rates(summed), "prior") if summed is not None and _enough(summed) else None
 
-    def seen(self, kind: str, verifier: str, version: str) -> tuple[float, float]:
-        """Right and wrong candidates that a verifier was tried on."""
-        found = self._checkings.get((kind, verifier, version), {}).values()
+    def weight(
+        self, kind: str, verifier: str, version: str, passed: bool, said: Mapping[str, bool], nats: float
+    ) -> tuple[float, Basis] | None:
+        """Nats of a verifier's word, and what they rest on; None where it was not measured.
+
+        said, nats: what measured verifiers said of the candidate before, and what that came to. Its rates after these
+        words count, so that a copy of a verifier adds nothing. Where they were not measured, it adds what its word
+        alone is worth beyond what the others gave.
+        """
+        alone = self.rates(kind, verifier, version)
+        if alone is None:
+            return None
+        given = self.rates(kind, verifier, version, words(said)) if said else alone
+        if given is not None:
+            return _word(given[0], passed), given[1]
+        own = _word(alone[0], passed)
+        return (max(0.0, own - max(nats, 0.0)) if passed else min(0.0, own - min(nats, 0.0))), alone[1]
+
+    def seen(self, kind: str, verifier: str, version: str, other: str | None = None) -> tuple[float, float]:
+        """Right and wrong candidates that a verifier was tried on; with `other`, those that both were tried on."""
+        pairs = ("",) if other is None else (words({other: True}), words({other: False}))
+        found = [one for after in pairs for one in self._checkings.get((kind, verifier, version, after), {}).values()]
         return sum(one.good_passed + one.good_failed for one in found), sum(
             one.bad_passed + one.bad_failed for one in found
         )
@@ -147,6 +193,10 @@ class Calibration:
         saved = saved or {}
         samplings = [Sampling(**row) for row in saved.get("sampling", ())]
         return cls([*samplings, *(Checking(**row) for row in saved.get("checking", ()))])
+
+
+def _word(rates: Rates, passed: bool) -> float:
+    return rates.passes() if passed else rates.fails()
 
 
 def _enough(one: Checking) -> bool:

@@ -19,7 +19,7 @@ DISCOUNT = 0.9999
 
 TABLES: dict[type[Learned], tuple[Table, tuple[str, ...]]] = {
     Sampling: (SAMPLING, ("step_class", "policy", "source")),
-    Checking: (CHECKING, ("step_class", "verifier", "version", "origin")),
+    Checking: (CHECKING, ("step_class", "verifier", "version", "origin", "after")),
     Lesson: (LESSON, ("step_class", "text")),
 }
 """Each kind's table, and the columns that tell its rows apart; all others are counts."""

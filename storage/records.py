@@ -442,7 +442,7 @@ Origin = Literal["audit", "canary"]
 
 @record
 class Checking:
-    """How often a verifier passed right and wrong candidates."""
+    """How often a verifier passed right and wrong candidates: alone, or after what others had said of them."""
 
     step_class: str
     verifier: str
@@ -452,6 +452,8 @@ class Checking:
     good_failed: float = 0.0
     bad_passed: float = 0.0
     bad_failed: float = 0.0
+    after: str = ""
+    """Words of other verifiers on the same candidates, as `reflection.calibration.words` writes them."""
 
 
 @record

@@ -371,7 +371,7 @@ class CheckingRow(_Counts, table=True):
     """`Checking`."""
 
     __tablename__ = "checking"
-    __table_args__ = (UniqueConstraint("step_class", "verifier", "version", "origin"),)
+    __table_args__ = (UniqueConstraint("step_class", "verifier", "version", "origin", "after"),)
 
     verifier: str = Field(sa_type=Text)
     version: str = Field(sa_type=Text)
@@ -380,6 +380,7 @@ class CheckingRow(_Counts, table=True):
     good_failed: float = Field(sa_type=Double)
     bad_passed: float = Field(sa_type=Double)
     bad_failed: float = Field(sa_type=Double)
+    after: str = Field(sa_type=Text)
 
 
 class LessonRow(_Counts, table=True):

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from surefoot.reflection.allocation import Menu, allot, share, spacing
-from surefoot.reflection.calibration import Calibration, belief_of, tally
+from surefoot.reflection.calibration import Calibration, belief_of, subsets, tally, words
 from surefoot.reflection.canonical import canonical
 from surefoot.reflection.correlation import again, ceiling, concentration, hard
 from surefoot.reflection.evidence import Belief
@@ -190,6 +190,36 @@ def test_mutants_alone_make_no_measured_rate() -> None:
     both = Calibration([canary, audit]).rates("sum", "v", "1")
     assert both is not None and both[1] == "measured"
     assert both[0].false_accept.mean == pytest.approx(0.5), "where models' own errors were seen, they count"
+
+
+def test_a_verifier_is_worth_what_it_adds_to_those_before_it() -> None:
+    alone = [Checking("sum", name, "1", "audit", 200, 0, 20, 180) for name in ("one", "two")]
+    after = Checking("sum", "two", "1", "audit", 200, 0, 10, 10, after=words({"one": True}))
+    said = {"one": True}
+
+    def of(known: Calibration, passed: bool = True, nats: float = 2.0) -> float:
+        found = known.weight("sum", "two", "1", passed, said, nats)
+        assert found is not None
+        return found[0]
+
+    own = Calibration(alone).weight("sum", "two", "1", True, {}, 0.0)
+    assert own is not None and own[0] == pytest.approx(log(10), abs=0.4)
+    assert of(Calibration(alone)) == pytest.approx(max(0.0, own[0] - 2.0)), "unmeasured: only beyond what was given"
+    assert of(Calibration(alone), nats=0.0) == own[0]
+    assert of(Calibration([*alone, after])) == pytest.approx(log(2), abs=0.4)
+    copy = Checking("sum", "two", "1", "audit", 200, 0, 20, 0, after=words({"one": True}))
+    assert of(Calibration([*alone, copy])) == 0.0
+    assert Calibration(alone).weight("sum", "three", "1", True, said, 2.0) is None
+    both = Calibration([*alone, after])
+    assert both.seen("sum", "two", "1", "one") == (200, 20)
+    assert Calibration.from_json(both.to_json([])).rates("sum", "two", "1", words(said)) == both.rates(
+        "sum", "two", "1", words(said)
+    )
+
+
+def test_words_are_the_same_in_any_order() -> None:
+    assert words({"b": False, "a": True}) == words({"a": True, "b": False}) == "a=pass b=fail"
+    assert sorted(subsets({"a": True, "b": False})) == ["", "a=pass", "a=pass b=fail", "b=fail"]
 
 
 # --- mutants ----------------------------------------------------------------------------------------------------

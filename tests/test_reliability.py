@@ -266,6 +266,68 @@ def test_the_word_of_a_measured_judge_is_evidence_and_of_an_unmeasured_one_a_vet
     assert None not in after[1]
 
 
+@verifier(version="1")
+def digits(candidate: int, inputs: dict[str, Any]) -> bool:
+    """Casting out nines: passes every right sum, and one wrong one in nine."""
+    return (inputs["a"] + inputs["b"] - candidate) % 9 == 0
+
+
+@verifier(version="1")
+def digits_again(candidate: int, inputs: dict[str, Any]) -> bool:
+    return (inputs["a"] + inputs["b"] - candidate) % 9 == 0
+
+
+def nines(question: Question, index: int) -> Json:
+    """Right six times in ten; of the others, a third are off by nine."""
+    a, b = question.inputs["a"], question.inputs["b"]
+    chance = draw("nines", a, b, question.seed, index)
+    return str(a + b + (0 if chance < 0.6 else 9 if chance < 0.73 else 1 + int(chance * 1e6) % 7))
+
+
+def test_a_copy_of_a_check_adds_nothing(store: Store) -> None:
+    options: dict[str, Any] = {"checks": [digits, digits_again], "store": store}
+    calibrate(Engine(ScriptedModel(nines), planner=sums(1), **options), labelled(300), samples=4)
+    plan = sums(5, 8, ("digits", "digits_again"))
+    result = Engine(ScriptedModel(nines), planner=plan, **options).run("add", target=0.9)
+    said = [one for one in store.records(result.run_id, kinds=(Verdict,)) if one.ruling == "pass"]  # type: ignore[union-attr]
+    first = {one.nats for one in said if one.verifier == "digits"}  # type: ignore[union-attr]
+    again = {one.nats for one in said if one.verifier == "digits_again"}  # type: ignore[union-attr]
+    assert len(first) == 1 and 0.5 < first.pop() < 1.6  # type: ignore[operator]
+    assert again == {0.0}
+
+
+def test_a_check_that_only_mutants_tried_leaves_the_basis_a_prior(store: Store) -> None:
+    calibrate(Engine(adder(0.9), planner=sums(1), store=store), labelled(300))
+    canary = Checking("sum", "digits", "1", "canary", 60, 0, 2, 118)
+    store.learn([canary])
+    result = Engine(adder(0.9), planner=sums(1, 4, ("digits",)), checks=[digits], store=store).run("add", target=0.9)
+    assert result.reliability.basis == "prior"
+    said = [one for one in store.records(result.run_id, kinds=(Verdict,)) if one.verifier == "digits"]  # type: ignore[union-attr]
+    assert said and all(one.nats and one.evidence == {"basis": "prior"} for one in said)  # type: ignore[union-attr]
+    store.learn([Checking("sum", "digits", "1", "audit", 60, 0, 2, 118)])
+    after = Engine(adder(0.9), planner=sums(1, 4, ("digits",)), checks=[digits], store=store).run("add", target=0.9)
+    assert after.reliability.basis == "measured"
+
+
+def test_votes_are_not_drawn_for_what_a_check_will_say(store: Store) -> None:
+    calibrate(Engine(adder(0.9), planner=sums(1), checks=[digits], store=store), labelled(400))
+
+    def samples(*checks: str) -> float:
+        plan = sums(20, 5, checks)
+        run = Engine(adder(0.9), planner=plan, checks=[digits], store=store).run("add", target=0.99)
+        assert run.reliability.basis == "measured"
+        return run.usage.samples / 20
+
+    assert samples("digits") < samples() - 0.5
+
+
+def test_what_was_measured_at_one_temperature_says_nothing_of_another(store: Store) -> None:
+    calibrate(Engine(adder(0.95), planner=sums(1), store=store, temperature=0.3), labelled(100))
+    cold = Engine(adder(0.95), planner=sums(1), store=store, temperature=0.3).run("add")
+    warm = Engine(adder(0.95), planner=sums(1), store=store).run("add")
+    assert (cold.reliability.basis, warm.reliability.basis) == ("measured", "prior")
+
+
 # --- the ladder -------------------------------------------------------------------------------------------------
 
 

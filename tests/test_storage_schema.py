@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from steps import TASK, Open, add_step
 import surefoot.storage.migrations
 from surefoot.storage import schema
 from surefoot.storage.errors import SchemaTooNew, StoreError
+from surefoot.storage.records import Checking
 from surefoot.storage.rows import EDGES, KINDS
 from surefoot.storage.store import Store
 from surefoot.storage.tables import AttemptRow, MessageRow, RunRow, TaskRow
@@ -44,6 +46,25 @@ def test_the_head_is_the_newest_revision() -> None:
     assert scripts.get_heads() == [schema.HEAD]
     revisions = [script.revision for script in scripts.walk_revisions()]
     assert revisions == sorted(revisions, reverse=True)
+
+
+def test_what_was_learned_before_verifiers_were_measured_together_is_kept(open_store: Open) -> None:
+    alone = Checking("sum", "v", "1", "canary", 4, 1, 2, 9)
+    with open_store() as store:
+        store.learn([alone])
+        with store._writer._engine.connect() as connection, connection.begin():
+            for line in (
+                "CREATE TABLE old AS SELECT id, step_class, verifier, version, origin, good_passed, good_failed, "
+                "bad_passed, bad_failed, updated_at FROM checking",
+                "DROP TABLE checking",
+                "ALTER TABLE old RENAME TO checking",
+                "UPDATE alembic_version SET version_num = '0002'",
+            ):
+                connection.execute(text(line))
+    with open_store() as store:
+        after = replace(alone, after="other=pass")
+        store.learn([after])
+        assert store.learned() == [alone, after]
 
 
 def test_rows_are_in_the_order_of_the_tables_columns() -> None:

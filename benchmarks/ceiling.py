@@ -1,0 +1,317 @@
+"""Where reliability ends: checks that let errors pass, samples that err together, and copies of one check.
+
+    python -m benchmarks.ceiling [--quick] [--json] [--seed S] [--jobs N] [--parts checks,votes,copies]
+
+`docs/benchmarks.md` says what is measured, and what is fair in it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from itertools import product
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from benchmarks import sums
+from benchmarks.harness import Row, finish, fresh, machine, note, show
+from benchmarks.reliability import ended, words
+from benchmarks.sums import Chain, chain, remainder_fits
+from surefoot.engine.calibrate import calibrate
+from surefoot.models.local import LocalModel
+from surefoot.models.question import Question
+from surefoot.reflection.calibration import belief_of, tally
+from surefoot.reflection.correlation import again, ceiling
+from surefoot.reflection.evidence import Belief
+from surefoot.reflection.rates import Beta, Retried, common_cause, shared_cause
+from surefoot.reflection.votes import ahead, vote_reliability
+from surefoot.storage.records import Sampling
+
+PARTS = ("checks", "votes", "copies")
+POLICIES = ("p80", "p95")
+STEPS = (10, 100)
+TARGET = 0.99
+MODULI = (9, 99, 999)
+TEMPERATURES = (1.0, 0.6, 0.3, 0.0)
+COPIES = ((9, 9), (9, 99), (9, 11))
+"""A check and itself under another name; one that implies the other; two that have nothing in common."""
+LEAD, MOST = 6, 60
+"""Of the vote that is to show what many samples can do: the lead, and the samples after which the plurality counts."""
+PATIENCE = 50
+"""Attempts after which a retry gives up."""
+SAMPLES = 8
+"""Of each labelled step."""
+
+
+def runs(steps: int, quick: bool) -> int:
+    return (60 if steps <= 10 else 0) if quick else 300
+
+
+# --- what is measured on labelled steps, by counting ------------------------------------------------------------------
+
+
+async def drawn(model: LocalModel, asked: Iterable[tuple[int, int, int]], n: int, heat: float) -> list[list[int]]:
+    """The well-formed sums of n samples for each of (total, add, seed)."""
+    questions = [
+        Question("act", sums.GOAL, inputs={"total": total, "add": add}, seed=seed, temperature=heat)
+        for total, add, seed in asked
+    ]
+    replies = await asyncio.gather(*(model.ask(one, n) for one in questions))
+    return [[one.parsed for one in found if one.parsed is not None] for found in replies]
+
+
+def sampled(policy: str, seed: int, prompts: int, heat: float) -> list[tuple[int, int, list[int]]]:
+    """Labelled steps (total, add) with what the policy says of them."""
+    known = [one.inputs for one in sums.labelled(f"{seed} ceiling", prompts, STEPS)]
+    asked = [(one["total"], one["add"], seed * 1_000_003 + place) for place, one in enumerate(known)]
+    found = asyncio.run(drawn(sums.model(policy), asked, SAMPLES, heat))
+    return [(total, add, said) for (total, add, _), said in zip(asked, found, strict=True)]
+
+
+def accuracy(found: Iterable[tuple[int, int, list[int]]]) -> float:
+    right = wrong = 0
+    for total, add, said in found:
+        right += said.count(total + add)
+        wrong += len(said) - said.count(total + add)
+    return right / (right + wrong)
+
+
+def false_accept(found: Iterable[tuple[int, int, list[int]]], moduli: Sequence[int]) -> Beta:
+    """How often a wrong sample passes all of these checks."""
+    passed = failed = 0
+    for total, add, said in found:
+        for one in said:
+            if one != total + add:
+                fits = all(remainder_fits(modulus, total, add, one) for modulus in moduli)
+                passed, failed = passed + fits, failed + (not fits)
+    return Beta(passed, failed)
+
+
+# --- cells, each in a process of its own ------------------------------------------------------------------------------
+
+
+def checks(policy: str, modulus: int, steps: int, count: int, seed: int, prompts: int) -> list[Row]:
+    """One imperfect check: retried until it accepts, and as evidence of the engine."""
+    found = sampled(policy, seed, prompts, 1.0)
+    p, rate = accuracy(found), false_accept(found, [modulus])
+    theory = Retried(p, 1.0, rate.mean)
+    low, high = rate.interval()
+    told = {
+        "part": "checks", "policy": policy, "p": round(p, 4), "check": f"cast{modulus}", "steps": steps,
+        "false_accept": round(rate.mean, 5), "false_accept_low": round(low, 5), "false_accept_high": round(high, 5),
+        "ceiling": round(theory.right**steps, 5),
+    }  # fmt: skip
+    tasks = [chain(f"{seed} ceiling {place}", steps) for place in range(count)]
+    retried = asyncio.run(_lockstep(sums.model(policy), tasks, partial(_retry, modulus), seed))
+    return [
+        {**told, "method": "retry", "target": None, **scored(retried)},
+        {**told, "method": "surefoot", "target": TARGET, **scored(_engine(policy, tasks, seed, prompts, [modulus]))},
+    ]
+
+
+def votes(policy: str, temperature: float, steps: int, count: int, seed: int, prompts: int) -> list[Row]:
+    """Samples that err together, the more the colder they are drawn; asked in one form only."""
+    found = sampled(policy, seed, prompts, temperature)
+    counts = Sampling("", "")
+    for total, add, said in found:
+        known = [(str(one), one == total + add) for one in said]
+        counts = _sum(counts, tally("", "", "", known, complete=True))
+    belief = belief_of(counts, Belief())
+    told = {
+        "part": "votes", "policy": policy, "temperature": temperature, "p": round(belief.p, 4), "steps": steps,
+        "wrong_again": round(again(belief.p, belief.concentration), 4),
+        "concentration": round(min(belief.concentration, 1e6), 3), "same": round(belief.same, 3),
+        "promise": round(vote_reliability(belief.p, LEAD) ** steps, 5),
+        "ceiling": round(ceiling(belief.p, belief.concentration, steps), 5),
+    }  # fmt: skip
+    tasks = [chain(f"{seed} ceiling {place}", steps) for place in range(count)]
+    voted = asyncio.run(_lockstep(sums.model(policy), tasks, partial(_plurality, temperature), seed))
+    ours = _engine(policy, tasks, seed, prompts, (), spread=False, temperature=temperature)
+    return [
+        {**told, "method": "votes", "target": None, **scored(voted)},
+        {**told, "method": "surefoot", "target": TARGET, **scored(ours)},
+    ]
+
+
+def copies(policy: str, moduli: Sequence[int], steps: int, count: int, seed: int, prompts: int) -> list[Row]:
+    """Two checks of one step: what multiplying their rates claims, what the engine takes, and what is so."""
+    found = sampled(policy, seed, prompts, 1.0)
+    one, other, both = false_accept(found, moduli[:1]), false_accept(found, moduli[1:]), false_accept(found, moduli)
+    least = min(one.mean, other.mean)
+    shared = shared_cause(both.mean, (one.mean * other.mean) ** 0.5)
+    told = {
+        "part": "copies", "policy": policy, "check": "+".join(map(str, moduli)), "steps": steps,
+        "false_accept": round(one.mean, 5), "other": round(other.mean, 5),
+        "multiplied": round(one.mean * other.mean, 5), "together": round(both.mean, 5),
+        "shared_cause": round(shared, 3),
+        "common_cause": round(common_cause((one.mean * other.mean) ** 0.5, shared, 2), 5),
+        "least": round(least, 5),
+    }  # fmt: skip
+    tasks = [chain(f"{seed} ceiling {place}", steps) for place in range(count)]
+    return [{**told, "method": "surefoot", "target": TARGET, **scored(_engine(policy, tasks, seed, prompts, moduli))}]
+
+
+def _sum(one: Sampling, other: Sampling) -> Sampling:
+    from surefoot.engine.taught import add
+
+    return add(one, other)
+
+
+def _engine(
+    policy: str, tasks: Sequence[Chain], seed: int, prompts: int, moduli: Sequence[int], **options: Any
+) -> list[Row]:
+    """Every chain is a run of an engine that was calibrated on labelled steps, its checks too."""
+    names = [f"cast{modulus}" + "-again" * (modulus in moduli[:place]) for place, modulus in enumerate(moduli)]
+    verifiers = [sums.casting_out(modulus, name) for modulus, name in zip(moduli, names, strict=True)]
+    with tempfile.TemporaryDirectory() as folder:
+        made = sums.engine(policy, Path(folder) / "runs.db", checks=verifiers, target=TARGET, **options)
+        with made as engine:
+            calibrate(engine, sums.labelled(str(seed), prompts, STEPS), seed=seed)
+
+            async def every() -> list[Any]:
+                asked = (
+                    engine.arun(
+                        "add", inputs={"first": one.first, "added": list(one.added)}, seed=seed * 100_003 + place
+                    )
+                    for place, one in enumerate(tasks)
+                )
+                return await asyncio.gather(*asked)
+
+            found = asyncio.run(every())
+    return [ended(result, task) for result, task in zip(found, tasks, strict=True)]
+
+
+def scored(ends: Sequence[Row]) -> Row:
+    """What came out, against the truth."""
+    accepted = [one for one in ends if one["accepted"]]
+    right = sum(one["right"] for one in accepted)
+    low, high = Beta(right, len(accepted) - right).interval()
+    predicted = [one["predicted"] for one in accepted if one["predicted"] is not None]
+    return {
+        "runs": len(ends),
+        "accepted": len(accepted),
+        "predicted": round(sum(predicted) / len(predicted), 5) if predicted else None,
+        "observed": round(right / len(accepted), 5) if accepted else None,
+        "observed_low": round(low, 5) if accepted else None,
+        "observed_high": round(high, 5) if accepted else None,
+        "samples_per_step": round(sum(one["samples"] for one in ends) / sum(one["steps"] for one in ends), 3),
+        "basis": " ".join(sorted({one["basis"] for one in accepted})) or None,
+    }
+
+
+# --- other rules on the same network ----------------------------------------------------------------------------------
+
+
+async def _lockstep(model: LocalModel, tasks: Sequence[Chain], rule: Any, seed: int) -> list[Row]:
+    """All chains side by side, each step decided by `rule`; a chain that took a wrong sum is not carried on."""
+    rows: list[Row] = [
+        {"accepted": True, "right": True, "predicted": None, "samples": 0, "steps": 0, "basis": "none"} for _ in tasks
+    ]
+    totals = [one.first for one in tasks]
+    for place in range(len(tasks[0].added)):
+        open_ = [run for run, row in enumerate(rows) if row["accepted"] and row["right"]]
+        asked = [(totals[run], tasks[run].added[place]) for run in open_]
+        seeds = [Random(f"{seed} {run} {place}").randrange(2**31) for run in open_]
+        for run, (said, samples) in zip(open_, await rule(model, asked, seeds), strict=True):
+            rows[run]["steps"] += 1
+            rows[run]["samples"] += samples
+            rows[run]["accepted"] = said is not None
+            rows[run]["right"] = said == totals[run] + tasks[run].added[place]
+            totals[run] = said or 0
+    return rows
+
+
+Decided = list[tuple[int | None, int]]
+"""For each step the sum that was taken, None where none was, and the samples that it took."""
+
+
+async def _retry(modulus: int, model: LocalModel, asked: Sequence[tuple[int, int]], seeds: Sequence[int]) -> Decided:
+    """The first sample that the check accepts."""
+    found: Decided = [(None, 0)] * len(asked)
+    open_ = list(range(len(asked)))
+    for attempt in range(PATIENCE):
+        said = await drawn(model, [(*asked[one], (seeds[one] + attempt) % 2**31) for one in open_], 1, 1.0)
+        for one, sums_ in zip(open_, said, strict=True):
+            fits = [each for each in sums_ if remainder_fits(modulus, *asked[one], each)]
+            found[one] = (fits[0] if fits else None, attempt + 1)
+        open_ = [one for one in open_ if found[one][0] is None]
+    return found
+
+
+async def _plurality(heat: float, model: LocalModel, asked: Sequence[tuple[int, int]], seeds: Sequence[int]) -> Decided:
+    """The first form that is so many votes ahead, else the plurality."""
+    ballots: list[Counter[str]] = [Counter() for _ in asked]
+    taken = [0] * len(asked)
+    open_ = list(range(len(asked)))
+    while open_ := [one for one in open_ if taken[one] < MOST and ahead(ballots[one])[1] < LEAD]:
+        said = await drawn(model, [(*asked[one], (seeds[one] + taken[one]) % 2**31) for one in open_], LEAD, heat)
+        for one, sums_ in zip(open_, said, strict=True):
+            ballots[one].update(map(str, sums_))
+            taken[one] += LEAD
+    return [
+        (int(ballot.most_common(1)[0][0]) if ballot else None, size)
+        for ballot, size in zip(ballots, taken, strict=True)
+    ]
+
+
+# --- the whole --------------------------------------------------------------------------------------------------------
+
+
+def parser() -> argparse.ArgumentParser:
+    said = argparse.ArgumentParser(prog="python -m benchmarks.ceiling", description=(__doc__ or "").splitlines()[0])
+    said.add_argument("--quick", action="store_true", help="few short chains, under two minutes")
+    said.add_argument("--json", action="store_true", help="nothing but the JSON line on stdout")
+    said.add_argument("--seed", type=int, default=0, help="of tasks and samples")
+    said.add_argument("--jobs", type=int, default=2, help="cells measured at once")
+    said.add_argument("--parts", type=words, default=list(PARTS), help="parted by commas")
+    said.add_argument("--policies", type=words, default=list(POLICIES))
+    said.add_argument("--steps", type=words, default=[str(one) for one in STEPS])
+    said.add_argument("--prompts", type=int, help="labelled steps to measure on")
+    return said
+
+
+def cells(options: argparse.Namespace) -> list[tuple[str, Row]]:
+    found: list[tuple[str, Row]] = []
+    for policy, steps in product(options.policies, map(int, options.steps)):
+        said = {"policy": policy, "steps": steps, "count": runs(steps, options.quick)}
+        found += [("checks", {**said, "modulus": one}) for one in (MODULI[:1] if options.quick else MODULI)]
+        found += [
+            ("votes", {**said, "temperature": one}) for one in (TEMPERATURES[::2] if options.quick else TEMPERATURES)
+        ]
+        found += [("copies", {**said, "moduli": one}) for one in (COPIES[:1] if options.quick else COPIES)]
+    return [(part, cell) for part, cell in found if part in options.parts and cell["count"]]
+
+
+def main() -> int:
+    options = parser().parse_args()
+    if options.quick:
+        options.policies, options.steps = ["p80"], ["10"]
+    note(machine())
+    prompts = options.prompts or (500 if options.quick else 6_000)
+
+    def one(wanted: tuple[str, Row]) -> list[Row]:
+        part, arguments = wanted
+        rows: list[Row] = fresh(f"benchmarks.ceiling:{part}", seed=options.seed, prompts=prompts, **arguments)
+        for row in rows:
+            note(json.dumps(row))
+        return rows
+
+    with ThreadPoolExecutor(options.jobs) as pool:
+        rows = [row for found in pool.map(one, cells(options)) for row in found]
+    if not options.json:
+        for part in options.parts:
+            show([row for row in rows if row["part"] == part], part)
+    finish(rows)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
