@@ -316,7 +316,8 @@ def _finish_plan(state: RunState, step: StepState, rules: Rules) -> Action | Non
     """An expanded step: wait, deliver its output, or mend its plan."""
     if step.broken is not None:
         broken = state.steps[step.broken]
-        reason = f"step {broken.step.id} failed: {broken.reason}"
+        # Where the child failed for one of its own, that one's reason says it all.
+        reason = broken.reason if broken.broken is not None else f"step {broken.step.id} failed: {broken.reason}"
         return _mend(step, rules, reason, broken)
     if step.open_children:
         return None

@@ -314,7 +314,7 @@ def _roll_back(state: RunState, step: StepState, event: Event) -> None:
         _discredit(state, child)
         child.status, child.pending, child.feeds, child.support = "waiting", 0, [], None
         child.attempts, child.inputs, child.critique, child.adopted = 0, None, step.critique, False
-        child.climbed, child.told = [], None
+        child.climbed, child.told, child.undone = [], None, child.undone + 1
         _hold(state, child, ahead_of(child))
     for child in undone:
         _place(state, child)

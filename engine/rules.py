@@ -73,6 +73,12 @@ class Rules:
     gauges: Mapping[str, float] = field(default_factory=dict)
     """Nats per unit of cost of the checks that are evidence only: those whose rates were measured."""
 
+    @property
+    def others(self) -> tuple[Source, ...]:
+        """Sources on the rungs of the ladder, in its order."""
+        found = (one for one in self.sources if one.rung is not None and one.rung in self.ladder)
+        return tuple(sorted(found, key=lambda one: self.ladder.index(one.rung)))
+
     def source(self, name: str) -> Source:
         return next(one for one in self.sources if one.name == name)
 
@@ -98,7 +104,12 @@ class Rules:
         return error if not self.gain or error <= 0 else sigmoid(logit(min(error, 0.5)) + self.gain)
 
     def first(self, state: RunState, step: StepState, error: float) -> Source:
-        """The source to begin with: as it is, unless asking in another form makes a run that ends well cheaper."""
+        """The source to begin with: as it is, unless asking in another form makes a run that ends well cheaper.
+
+        A step whose output was taken back begins with another form or model: the first is likely to err again.
+        """
+        if step.undone and (others := self.others):
+            return others[(step.undone - 1) % len(others)]
         if len(self.sources) == 1 or error <= 0 or self.votes is not None or not self.verify:
             return self.sources[0]
         steps = max(state.weight / step.weight, 1.0) if step.weight else 1.0

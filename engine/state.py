@@ -80,6 +80,8 @@ class StepState:
     """Sources and planners that it was handed to because the one before was not enough."""
     excused: int = 0
     """Refuted candidates from before that."""
+    undone: int = 0
+    """Times that its output was taken back: what it reads or it itself was wrong, and no check of its own saw it."""
     told: dict[str, Json] | None = None
     """A person's answer to the step itself."""
     weight: float = 0.0

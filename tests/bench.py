@@ -198,7 +198,7 @@ class Bench:
                 self.propose(step, self.rules(step))
         elif isinstance(action, Check):
             case = Case(step.step, action.candidate.output, {}, done=self.known(step))
-            now(check(self, action.candidate.attempt, action.verifiers, case))  # type: ignore[arg-type]
+            now(check(self, action.candidate, action.verifiers, case))  # type: ignore[arg-type]
         elif isinstance(action, Commit):
             self.commit(step, action.candidate, action.support)
         elif isinstance(action, Expand):

@@ -356,6 +356,38 @@ def test_an_abstention_says_what_was_missing(store: Store) -> None:
     assert "missing: 2 more votes" in result.reason
 
 
+@verifier(exact=True)
+def five(candidate: int) -> bool:
+    return candidate == 5
+
+
+def test_a_step_that_was_taken_back_is_asked_in_another_form(store: Store) -> None:
+    """Asked as it is, the model says six each time, and no check of the step sees it."""
+    model = ScriptedModel(lambda q, i: "6" if (q.inputs["a"], q.inputs["b"]) == (2, 3) else "5")
+    options: dict[str, Any] = {"planner": one_step(), "verifiers": [five], "store": store}
+    result = Engine(model, representations=[shifted], **options).run("add")
+    assert (result.outcome, result.output) == (Outcome.VERIFIED, 5)
+    samples = [one.source for one in store.records(result.run_id, kinds=(Attempt,)) if one.role == "sample"]  # type: ignore[union-attr]
+    assert samples == [""] * samples.count("") + ["shifted"] * samples.count("shifted")
+    assert len(events(store, result.run_id, "rolled_back")) == 1
+    without = Engine(model, **options).run("add")
+    assert without.outcome is Outcome.ABSTAINED
+
+
+def test_a_reason_names_the_step_that_failed_and_no_plan_above_it(store: Store) -> None:
+    inner = Plan((Step("deep", "Add.", None, {"a": 2, "b": 3}, checks=("five",), contract=NUMBER),), ref("deep"))
+
+    @planner
+    def nested() -> Plan:
+        return inner
+
+    plan = Plan((Step("outer", "Do it.", planner="nested"),), ref("outer"))
+    engine = Engine(ScriptedModel(lambda q, i: "7"), planner=plan, planners=[nested], checks=[five], store=store)
+    result = engine.run("add")
+    assert result.outcome is Outcome.ABSTAINED
+    assert result.reason.count("failed") == 1 and "step deep failed" in result.reason
+
+
 def test_another_model_is_asked_where_the_first_does_not_get_there(store: Store) -> None:
     engine = Engine(
         ScriptedModel(undecided),

@@ -37,14 +37,15 @@ def turns(rng: Random) -> tuple[pegs.Turn, pegs.Turn]:
 
 def _turn(rng: Random, disks: int) -> int:
     """Moves made so far. On the way itself disk d moves once in 2^d moves, so that half of these turns are drawn by the
-    disk that comes next: each as often; and some are the very first."""
+    disk that comes next, or by the one that came last: each as often; and some are the very first."""
     chance = rng.random()
     if chance < 0.5:
         return rng.randrange(2**disks - 1)
     if chance < 0.53:
         return 0
     disk = rng.randrange(disks)
-    return (1 << disk) * (2 * rng.randrange(1 << (disks - 1 - disk)) + 1) - 1
+    moved = (1 << disk) * (2 * rng.randrange(1 << (disks - 1 - disk)) + 1)
+    return moved - 1 if chance < 0.77 else moved if moved < 2**disks - 1 else 0
 
 
 COURSE = Pairs("pegs", pegs.SYMBOLS, pair)

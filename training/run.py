@@ -39,6 +39,8 @@ class Recipe:
     save_seconds: float = 60.0
     export_seconds: float = 300.0
     threads: int = 2
+    start: Path | None = None
+    """Folder of an exported network to go on from; None starts from scratch."""
     shape: pocket.Shape = field(default_factory=pocket.Shape)
     weights: pocket.Weights = field(default_factory=pocket.Weights)
 
@@ -79,7 +81,7 @@ class Run:
         torch.set_num_threads(recipe.threads)
         torch.manual_seed(recipe.seed)
         self.tokenizer = self._tokenizer()
-        self.model: LlamaForCausalLM = pocket.network(recipe.shape, self.tokenizer)
+        self.model = self._network()
         self.optimizer = torch.optim.AdamW(self._groups(), lr=recipe.rate, betas=(0.9, 0.98))
         self.progress = Progress()
         self._resume()
@@ -92,6 +94,11 @@ class Run:
         tokenizer = self.course.tokenizer(self.recipe)
         tokenizer.save(str(path))
         return tokenizer
+
+    def _network(self) -> LlamaForCausalLM:
+        if self.recipe.start is None:
+            return pocket.network(self.recipe.shape, self.tokenizer)
+        return LlamaForCausalLM.from_pretrained(self.recipe.start, dtype=torch.float32, local_files_only=True)
 
     def _groups(self) -> list[dict[str, Any]]:
         """Weight decay for matrices only."""
@@ -186,6 +193,9 @@ def from_command_line(description: str, minutes: float, shape: pocket.Shape) -> 
     parser.add_argument("--layers", type=int, default=shape.layers)
     parser.add_argument("--width", type=int, default=shape.width)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--start", type=Path, help="folder of an exported network to go on from")
     given = parser.parse_args()
     wanted = replace(shape, width=given.width, layers=given.layers, inner=3 * given.width)
-    return Recipe(given.minutes, given.out, given.seed, given.rate, threads=given.threads, shape=wanted)
+    return Recipe(
+        given.minutes, given.out, given.seed, given.rate, threads=given.threads, start=given.start, shape=wanted
+    )
