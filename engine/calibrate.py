@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from surefoot.engine.kit import Kit
 from surefoot.engine.loop import run_sync
+from surefoot.engine.propose import LESSON
 from surefoot.engine.rules import Source
 from surefoot.engine.taught import Taught
 from surefoot.models.answer import answer
@@ -114,7 +115,8 @@ async def _samples(
         return Question("act", case.goal, inputs=inputs, output_schema=case.gives, temperature=heat, seed=number)
 
     if other is None:
-        for reply, *_ in await answer(model, question(case.inputs, 0), samples, reasks=0):
+        inputs = {**case.inputs, LESSON: source.lesson} if source.lesson else case.inputs
+        for reply, *_ in await answer(model, question(inputs, 0), samples, reasks=0):
             if usable(reply):
                 yield reply.parsed, reply
         return

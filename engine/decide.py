@@ -224,6 +224,8 @@ def _again(
         return GiveUp("a check could not decide: " + _undecided(best))
     error = rules.error(state, step)
     source = rules.first(state, step, error) if step.source is None else rules.source(step.source)
+    if source.lesson and rules.proved and step.attempts:
+        source = rules.sources[0]  # it did not help, and a critique of its own attempt is at hand now
     left = rules.cap(source, error) - step.drawn(source.name)
     if left <= 0:
         weighed = _unchecked(best, checks) if best is not None else ()

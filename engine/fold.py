@@ -79,6 +79,8 @@ def _attempt(state: RunState, record: Attempt) -> None:
         step.errors += 1
         step.fault = record.status == "error"
         step.critique = record.error or ""
+        if record.status == "invalid":
+            _hear(step)
 
 
 def _verdict(state: RunState, record: Verdict) -> None:
@@ -93,6 +95,15 @@ def _verdict(state: RunState, record: Verdict) -> None:
             candidate.refuted = candidate.refuted or (record.ruling == "fail" and not weighs(record))
             if record.ruling != "pass" and record.critique:
                 step.critique = record.critique
+                if candidate.refuted:
+                    _hear(step)
+
+
+def _hear(step: StepState) -> None:
+    """Keeps the critique for those that come after, if the step turns out right with it."""
+    step.heard = step.heard or []
+    if step.critique and step.critique not in step.heard and len(step.heard) < 8:
+        step.heard.append(step.critique)
 
 
 def weighs(verdict: Verdict) -> bool:
@@ -103,7 +114,7 @@ def weighs(verdict: Verdict) -> bool:
 def clear(state: RunState, step: StepState) -> None:
     for candidate in step.candidates.values():
         state.judged.pop(candidate.attempt, None)
-    step.candidates, step.samples, step.others, step.source = {}, None, None, None
+    step.candidates, step.samples, step.others, step.source, step.heard = {}, None, None, None, None
     step.excused = 0
 
 
@@ -226,6 +237,7 @@ def _commit(state: RunState, step: StepState, event: Event) -> None:
     step.output, step.status = candidate.output, "committed"
     if step.samples and not event.data:
         state.taught.settled(step.step, step.samples, step.candidates)
+        state.taught.told(step.step, step.heard or ())
     clear(state, step)
     _hold(state, step, 0.0)
     state.committed += 1

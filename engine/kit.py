@@ -14,7 +14,7 @@ from surefoot.models.representation import Representation
 from surefoot.planners.planner import Planner
 from surefoot.planners.structure import StructureCheck, problems
 from surefoot.reflection.arithmetic import arithmetic
-from surefoot.reflection.calibration import USUAL_TEMPERATURE, Calibration, policy_of, step_class
+from surefoot.reflection.calibration import USUAL_TEMPERATURE, Calibration, policy_of, source_of, step_class
 from surefoot.reflection.evidence import PRIOR, Belief, pace
 from surefoot.reflection.schema import SchemaCheck
 from surefoot.reflection.verifier import Verifier
@@ -170,6 +170,7 @@ class Kit:
             tries=1 if mode in ("tool", "arguments") and self._harmful(step, mode) else settings.tries,
             samples=settings.samples,
             replans=settings.replans,
+            seed=settings.seed,
             verify=settings.verify,
             planners=self._planners(step, mode),
             ladder=settings.ladder,
@@ -213,8 +214,14 @@ class Kit:
         def believed(name: str, stated: Belief) -> Belief:
             return self.calibration.belief(kind, self.policy(name, role), name, stated)
 
-        found = [Source("", believed("", stated))]
+        policy = self.policy("", role)
+        found = [Source("", believed("", stated), tried=self.calibration.counts(kind, policy, ""))]
         if mode == "answer":
+            if "critique" in self.settings.ladder:
+                for lesson in self.calibration.lessons(kind, policy):
+                    name = source_of(lesson.text)
+                    tried = self.calibration.counts(kind, policy, name)
+                    found.append(Source(name, believed(name, Belief(stated.p)), lesson=lesson.text, tried=tried))
             # A source that is asked in another form is not what the card measured.
             unmeasured = Belief(stated.p)
             for one in self.representations:

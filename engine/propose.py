@@ -10,7 +10,7 @@ from surefoot.engine.act import Metered, Sampler, message_from, missed, proposed
 from surefoot.engine.desk import Desk
 from surefoot.engine.expand import carried, expand
 from surefoot.engine.recorder import Conversation
-from surefoot.engine.rules import Rules
+from surefoot.engine.rules import Rules, Source
 from surefoot.engine.state import StepState
 from surefoot.models.question import Question, Reply
 from surefoot.models.representation import Back, Representation
@@ -20,6 +20,8 @@ from surefoot.planners.refs import copied
 from surefoot.reflection.canonical import canonical
 from surefoot.storage.errors import ModelError, Retry, ToolError
 from surefoot.storage.records import Json
+
+LESSON = "what went wrong with earlier attempts at other steps like this"
 
 
 async def propose(desk: Desk, step: StepState, rules: Rules, n: int, source: str = "") -> None:
@@ -31,7 +33,7 @@ async def propose(desk: Desk, step: StepState, rules: Rules, n: int, source: str
     elif rules.mode == "plan":
         await _plan(desk, step, rules, n)
     else:
-        await _sample_answer(desk, step, n, source)
+        await _sample_answer(desk, step, n, rules.source(source))
 
 
 async def _call_tool(desk: Desk, step: StepState) -> None:
@@ -57,14 +59,14 @@ async def _sample_arguments(desk: Desk, step: StepState, rules: Rules, n: int) -
         _propose(desk, step, result, sampler, reply)
 
 
-async def _sample_answer(desk: Desk, step: StepState, n: int, source: str) -> None:
+async def _sample_answer(desk: Desk, step: StepState, n: int, source: Source) -> None:
     """Samples of one question together; one by one where each has tools to call, or is asked in a form of its own."""
     names = tuple(desk.kit.tools)
-    other = next((one for one in desk.kit.representations if one.name == source), None)
+    other = next((one for one in desk.kit.representations if one.name == source.name), None)
     if not names and other is None:
-        sampler = _sampler(desk, step, source)
-        for reply in await sampler.replies(_question(desk, step, desk.inputs(step)), n):
-            _answered(desk, step, sampler, reply, source)
+        sampler = _sampler(desk, step, source.name)
+        for reply in await sampler.replies(_question(desk, step, desk.inputs(step), lesson=source.lesson), n):
+            _answered(desk, step, sampler, reply, source.name)
         return
     draws = [_draw(desk, step, names, index, source, other) for index in range(n)]
     # All end before the step goes on: one that ran on by itself would propose to a step already decided.
@@ -74,20 +76,20 @@ async def _sample_answer(desk: Desk, step: StepState, n: int, source: str) -> No
 
 
 async def _draw(
-    desk: Desk, step: StepState, names: tuple[str, ...], index: int, source: str, other: Representation | None
+    desk: Desk, step: StepState, names: tuple[str, ...], index: int, source: Source, other: Representation | None
 ) -> None:
-    sampler = _sampler(desk, step, source)
+    sampler = _sampler(desk, step, source.name)
     inputs: Mapping[str, Json] = desk.inputs(step)
     back = None
     if other is not None:
         inputs, back = other.change(inputs, Random(_seed(desk, step, index)))
-    question = _question(desk, step, inputs, tools=names, index=index)
+    question = _question(desk, step, inputs, tools=names, index=index, lesson=source.lesson)
     if names:
         stopped = [message_from(one) for one in step.stopped or ()] if index == 0 else []
         reply = await sampler.draw(question, stopped)
     else:
         (reply,) = await sampler.replies(question, 1)
-    _answered(desk, step, sampler, reply, source, back)
+    _answered(desk, step, sampler, reply, source.name, back)
 
 
 def _answered(
@@ -181,7 +183,10 @@ def _question(
     tools: tuple[str, ...] = (),
     choice: str = "auto",
     index: int = 0,
+    lesson: str = "",
 ) -> Question:
+    if lesson:
+        inputs = {**inputs, LESSON: lesson}
     if step.critique:
         inputs = dict(inputs)
         inputs["what was wrong with the last attempt"] = step.critique

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import field
 from functools import lru_cache
 from math import ceil, exp, expm1, floor, inf, log, log2
+from random import Random
 from typing import Literal
 
 from surefoot.engine.state import RunState, StepState
@@ -38,6 +39,10 @@ class Source:
     belief: Belief = Belief()
     rung: Rung | None = None
     """The rung of the ladder that it is on; None for the first."""
+    lesson: str = ""
+    """What its questions say of earlier attempts at other steps."""
+    tried: tuple[float, float] = (0.0, 0.0)
+    """First samples that were right, and wrong, as far as truth came out."""
 
 
 PLAIN = (Source(),)
@@ -63,6 +68,7 @@ class Rules:
     """Attempts in all from each source; None derives them from what the evidence takes."""
     replans: int = 2
     verify: bool = True
+    seed: int = 0
     planners: tuple[tuple[Rung, str], ...] = ()
     """Rungs that hand the step to a planner, by that planner's name."""
     ladder: tuple[Rung, ...] = LADDER
@@ -72,6 +78,21 @@ class Rules:
     """Nats that the checks which must pass, and prove nothing, give to a candidate that passes them all."""
     gauges: Mapping[str, float] = field(default_factory=dict)
     """Nats per unit of cost of the checks that are evidence only: those whose rates were measured."""
+
+    @property
+    def lessons(self) -> tuple[Source, ...]:
+        return tuple(one for one in self.sources if one.lesson)
+
+    @property
+    def proved(self) -> bool:
+        """Whether an exact check speaks for candidates, so that one is enough, and the truth of each comes out."""
+        return self.votes is None and any(one.exact for one in self.checks)
+
+    def _drawn(self, step: StepState) -> Source:
+        """With a lesson or without: each as often as it is likely to be the best (Thompson, Biometrika 1933)."""
+        rng = Random(f"{self.seed} {step.seq}")
+        ways = (self.sources[0], *self.lessons)
+        return max(ways, key=lambda one: rng.betavariate(one.tried[0] + 0.5, one.tried[1] + 0.5))
 
     @property
     def others(self) -> tuple[Source, ...]:
@@ -110,6 +131,8 @@ class Rules:
         """
         if step.undone and (others := self.others):
             return others[(step.undone - 1) % len(others)]
+        if self.lessons and self.proved and self.verify:
+            return self._drawn(step)
         if len(self.sources) == 1 or error <= 0 or self.votes is not None or not self.verify:
             return self.sources[0]
         steps = max(state.weight / step.weight, 1.0) if step.weight else 1.0
@@ -170,7 +193,7 @@ def first(sources: tuple[Source, ...], error: float, doublings: int) -> Source:
         decided: float = (1 - found.undecided) ** (2.0**doublings)
         return found.samples * one.belief.cost / max(decided, 1e-300)
 
-    able = [one for one in sources if one.rung is None or (one.rung == "representation" and measured(one))]
+    able = [one for one in sources if one is sources[0] or (one.rung in (None, "representation") and measured(one))]
     return min(able, key=price)
 
 

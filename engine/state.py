@@ -89,6 +89,8 @@ class StepState:
     held: float = 0.0
     """What of the budget is kept for it and for steps that are yet to be planned under it."""
     critique: str = ""
+    heard: list[str] | None = None
+    """Every critique since the step was opened."""
     reason: str = ""
     """Why it failed."""
     beyond: bool = False

@@ -5,12 +5,15 @@ Truth is an exact check's word, a known-good replay, or a known-bad mutant. Agre
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from surefoot.reflection.calibration import step_class, subsets, tally
-from surefoot.storage.records import Checking, Json, Learned, Origin, Sampling, Step, Verdict
+from surefoot.storage.records import Checking, Json, Learned, Lesson, Origin, Sampling, Step, Verdict
+
+LESSONS, LONGEST = 20, 400
+"""Critiques kept of a run for each class of steps, and their characters."""
 
 
 class Judged(Protocol):
@@ -27,6 +30,8 @@ class Taught:
     samplings: dict[tuple[str, str, str], Sampling] = field(default_factory=dict)
     """By class of step, policy and source; a policy that is empty is filled in at the end."""
     checkings: dict[tuple[str, str, str, Origin, str], Checking] = field(default_factory=dict)
+    lessons: dict[tuple[str, str], float] = field(default_factory=dict)
+    """Steps by class and critique: told it, and right afterwards."""
     tokens: int = 0
     """Spent on canaries."""
 
@@ -44,6 +49,13 @@ class Taught:
             said = [one for one in candidates[key].verdicts.values() if not one.exact and one.ruling != "abstain"]
             versions = {one.verifier: one.version for one in said}
             self.heard(kind, versions, {one.verifier: one.ruling == "pass" for one in said}, "audit", right)
+
+    def told(self, step: Step, critiques: Iterable[str]) -> None:
+        """A step whose output an exact check proved, after these critiques of other attempts at it."""
+        kind = step_class(step)
+        for text in (one[:LONGEST] for one in critiques):
+            if (kind, text) in self.lessons or sum(one == kind for one, _ in self.lessons) < LESSONS:
+                self.lessons[kind, text] = self.lessons.get((kind, text), 0.0) + 1
 
     def canary(self, data: Json) -> None:
         """What verifiers said of a value that is known to be right, or wrong."""
@@ -81,7 +93,8 @@ class Taught:
             Sampling(one.step_class, one.policy or policy(one.source), one.source, *_counts(one))
             for one in self.samplings.values()
         ]
-        return found + list(self.checkings.values())
+        lessons = [Lesson(kind, text, seen) for (kind, text), seen in self.lessons.items()]
+        return [*found, *self.checkings.values(), *lessons]
 
 
 def _exactly(candidate: Judged) -> bool:

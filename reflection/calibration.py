@@ -7,6 +7,7 @@ the stated prior stands.
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
@@ -24,6 +25,12 @@ DEEP = 3
 MEASURED = 20
 """Prompts, and candidates of either kind, from which on a rate counts as measured."""
 
+OFTEN = 2.0 - 0.1
+"""Steps that must have been told a text before it is offered to others; counts fade a little."""
+
+LESSONS = 2
+"""Texts on trial at a class of steps."""
+
 USUAL_TEMPERATURE = 1.0
 """What a model samples at where nothing else is said, and what its card was measured at."""
 
@@ -35,6 +42,11 @@ def policy_of(model: str, revision: str, temperature: float | None) -> str:
     """The policy that statistics are kept by: at another temperature a model is right at another rate."""
     label = f"{model}@{revision}"
     return label if temperature in (None, USUAL_TEMPERATURE) else f"{label} t={temperature:g}"
+
+
+def source_of(lesson: str) -> str:
+    """The name by which samples that were given a lesson are counted."""
+    return f"lesson-{hashlib.sha256(lesson.encode('utf-8', 'surrogatepass')).hexdigest()[:8]}"
 
 
 def step_class(step: Step) -> str:
@@ -177,22 +189,36 @@ class Calibration:
             one.bad_passed + one.bad_failed for one in found
         )
 
-    def lessons(self, kind: str) -> Sequence[Lesson]:
-        return self._lessons.get(kind, ())
+    def lessons(self, kind: str, policy: str) -> list[Lesson]:
+        """Texts that may help at steps of a class: those most often told, one that was found not to help left out."""
+        often = sorted((one for one in self._lessons.get(kind, ()) if one.seen >= OFTEN), key=lambda one: -one.seen)
+        plain = Beta(*self.counts(kind, policy, ""))
+        return [one for one in often if self._may_help(one, policy, plain)][:LESSONS]
+
+    def _may_help(self, lesson: Lesson, policy: str, plain: Beta) -> bool:
+        right, wrong = self.counts(lesson.step_class, policy, source_of(lesson.text))
+        return right + wrong < MEASURED or Beta(right, wrong).upper() > plain.mean
+
+    def counts(self, kind: str, policy: str, source: str) -> tuple[float, float]:
+        """First samples of a source that were right, and wrong."""
+        one = self._samplings.get((kind, policy, source))
+        return (one.right, one.wrong) if one is not None else (0.0, 0.0)
 
     def to_json(self, policies: Iterable[str]) -> Json:
         """What concerns these policies, for the record of a run: its decisions can then be made again."""
         wanted = set(policies)
         samplings = [asdict(one) for one in self._samplings.values() if one.policy in wanted]
         checkings = [asdict(one) for found in self._checkings.values() for one in found.values()]
-        found = {"sampling": samplings, "checking": checkings}
+        lessons = [asdict(one) for found in self._lessons.values() for one in found if one.seen >= OFTEN]
+        found = {"sampling": samplings, "checking": checkings, "lesson": lessons}
         return {name: rows for name, rows in found.items() if rows}
 
     @classmethod
     def from_json(cls, saved: Json) -> Calibration:
         saved = saved or {}
         samplings = [Sampling(**row) for row in saved.get("sampling", ())]
-        return cls([*samplings, *(Checking(**row) for row in saved.get("checking", ()))])
+        checkings = [Checking(**row) for row in saved.get("checking", ())]
+        return cls([*samplings, *checkings, *(Lesson(**row) for row in saved.get("lesson", ()))])
 
 
 def _word(rates: Rates, passed: bool) -> float:

@@ -155,9 +155,9 @@ def said(one: Learned) -> dict[str, Any]:
     """A count with its rates, for programs."""
     from dataclasses import asdict
 
-    from surefoot.reflection.calibration import belief_of
+    from surefoot.reflection.calibration import belief_of, source_of
     from surefoot.reflection.evidence import Belief
-    from surefoot.storage.records import Checking, Sampling
+    from surefoot.storage.records import Checking, Lesson, Sampling
 
     found = {"what": type(one).__name__.lower(), **asdict(one)}
     if isinstance(one, Sampling):
@@ -166,6 +166,8 @@ def said(one: Learned) -> dict[str, Any]:
         found |= {"p": belief.p, "p_low": belief.low, "concentration": None if c == float("inf") else c}
     if isinstance(one, Checking):
         found |= rates_of(one)
+    if isinstance(one, Lesson):
+        found["source"] = source_of(one.text)
     return found
 
 
@@ -192,10 +194,12 @@ def tables(found: list[Learned]) -> Any:
     from rich.console import Group
     from rich.table import Table
 
-    from surefoot.storage.records import Checking, Sampling
+    from surefoot.storage.records import Checking, Lesson, Sampling
 
+    lessons = Table("step class", "lesson", "told to steps", "asked as", title="Lessons")
     samples = Table("step class", "model", "asked", "right", "at least", "errors alike", title="Samples")
-    checks = Table("step class", "verifier", "tried on", "passes right", "passes wrong", "nats", title="Verifiers")
+    head = ("step class", "verifier", "after", "tried on", "passes right", "passes wrong", "nats")
+    checks = Table(*head, title="Verifiers")
     for one in found:
         row = said(one)
         if isinstance(one, Sampling):
@@ -204,5 +208,7 @@ def tables(found: list[Learned]) -> Any:
         elif isinstance(one, Checking):
             tried = "models' answers" if one.origin == "audit" else "mutants"
             rates = figure_of(row["accept"]), figure_of(row["false_accept"]), figure_of(row["nats"], "{:.2f}")
-            checks.add_row(one.step_class, one.verifier, tried, *rates)
-    return Group(*(table for table in (samples, checks) if table.row_count))
+            checks.add_row(one.step_class, one.verifier, one.after, tried, *rates)
+        elif isinstance(one, Lesson):
+            lessons.add_row(one.step_class, one.text, figure_of(one.seen, "{:.0f}"), row["source"])
+    return Group(*(table for table in (samples, checks, lessons) if table.row_count))

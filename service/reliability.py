@@ -108,7 +108,9 @@ def instruments(learned: Sequence[Learned]) -> list[Instrument]:
 
     found = []
     for one in learned:
-        if isinstance(one, Checking) and one.bad_passed + one.bad_failed and one.good_passed + one.good_failed:
+        if not isinstance(one, Checking) or one.after:
+            continue
+        if one.bad_passed + one.bad_failed and one.good_passed + one.good_failed:
             rates = Rates(Beta(one.good_passed, one.good_failed), Beta(one.bad_passed, one.bad_failed))
             tried = "models' answers" if one.origin == "audit" else "mutants"
             name = f"{one.verifier} v{one.version} on {one.step_class}\n({tried})"
@@ -145,7 +147,7 @@ p { max-width: 46rem }
 
 def page(picture: bytes, runs: Sequence[Judged], accepted: int, learned: Sequence[Learned]) -> str:
     """One HTML file that needs nothing beside it."""
-    from surefoot.storage.records import Checking, Sampling
+    from surefoot.storage.records import Checking, Lesson, Sampling
 
     figures = summary(runs, accepted)
     rows = [said(one) for one in learned]
@@ -155,10 +157,14 @@ def page(picture: bytes, runs: Sequence[Judged], accepted: int, learned: Sequenc
         for row, one in zip(rows, learned, strict=True) if isinstance(one, Sampling)
     ]  # fmt: skip
     checks = [
-        [row["step_class"], row["verifier"], row["version"], row["origin"], figure_of(row["accept"]),
-         figure_of(row["false_accept"]), figure_of(row["nats"], "{:.2f}"),
+        [row["step_class"], row["verifier"], row["version"], row["after"] or "–", row["origin"],
+         figure_of(row["accept"]), figure_of(row["false_accept"]), figure_of(row["nats"], "{:.2f}"),
          figure_of(one.bad_passed + one.bad_failed, "{:.0f}")]
         for row, one in zip(rows, learned, strict=True) if isinstance(one, Checking)
+    ]  # fmt: skip
+    lessons = [
+        [row["step_class"], one.text, figure_of(one.seen, "{:.0f}"), row["source"]]
+        for row, one in zip(rows, learned, strict=True) if isinstance(one, Lesson)
     ]  # fmt: skip
     told = (
         f"<p>{figures['judged']} of {accepted} accepted runs have a known answer. "
@@ -178,9 +184,19 @@ def page(picture: bytes, runs: Sequence[Judged], accepted: int, learned: Sequenc
         "together, and the less their agreement is worth.</p>"
         + _table(["step class", "model", "asked", "right", "at least (95 %)", "errors alike, c", "prompts"], samples)
         + "<h2>Verifiers</h2><p>How often a verifier passes right and wrong answers, and what its word is worth. "
-        "“audit” are answers of models whose truth came out, “canary” are known-bad mutants of right answers.</p>"
+        "“audit” are answers of models whose truth came out, “canary” are known-bad mutants of right answers. “After” "
+        "counts only answers of which other verifiers had said so before: a copy of one of them is worth nothing "
+        "there.</p>"
         + _table(
-            ["step class", "verifier", "version", "on", "passes right", "passes wrong", "nats", "wrong ones"], checks
+            ["step class", "verifier", "version", "after", "on", "passes right", "passes wrong", "nats", "wrong ones"],
+            checks,
+        )
+        + (
+            "<h2>Lessons</h2><p>What attempts were told before they came out right. One that was told twice is tried "
+            "at other steps of its class; what it is worth stands under “Samples”.</p>"
+            + _table(["step class", "lesson", "told to steps", "asked as"], lessons)
+            if lessons
+            else ""
         )
         + "</html>\n"
     )

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import asdict
 from typing import Any
 
-from sqlalchemy import Connection, Table
+from sqlalchemy import Connection, Table, delete, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from surefoot.storage.jsonable import from_text, to_text
@@ -16,6 +16,9 @@ from surefoot.storage.tables import CHECKING, LESSON, SAMPLING
 
 DISCOUNT = 0.9999
 """Weight that older counts keep with every new observation: what was seen 7,000 observations ago counts half."""
+
+LESSONS = 50
+"""Texts kept for a class of steps."""
 
 TABLES: dict[type[Learned], tuple[Table, tuple[str, ...]]] = {
     Sampling: (SAMPLING, ("step_class", "policy", "source")),
@@ -41,6 +44,15 @@ def add(connection: Connection, learned: Iterable[Learned]) -> None:
                 index_elements=list(key), set_={**added, "updated_at": statement.excluded.updated_at}
             )
         )
+        if isinstance(one, Lesson):
+            _forget(connection, words["step_class"])
+
+
+def _forget(connection: Connection, kind: str) -> None:
+    """Keeps the lessons of a class that were seen most, the newest first where they are equal."""
+    mine = LESSON.c.step_class == kind
+    kept = select(LESSON.c.id).where(mine).order_by(LESSON.c.seen.desc(), LESSON.c.updated_at.desc()).limit(LESSONS)
+    connection.execute(delete(LESSON).where(mine, LESSON.c.id.not_in(kept)))
 
 
 def learned(connection: Connection) -> list[Learned]:

@@ -458,16 +458,15 @@ class Checking:
 
 @record
 class Lesson:
-    """What an attempt was told went wrong, kept for later attempts; and whether having been told helped."""
+    """What failed attempts were told went wrong: a text for later attempts at steps of the class.
+
+    What it is worth is kept as for any other way to ask: a `Sampling` whose source is `source_of(text)`.
+    """
 
     step_class: str
     text: str
-    right: float = 0.0
-    """First samples that were given it, and were right."""
-    wrong: float = 0.0
-    plain_right: float = 0.0
-    """First samples of the same class that were not given it, and were right."""
-    plain_wrong: float = 0.0
+    seen: float = 0.0
+    """Steps that were told this, and came out right afterwards."""
 
 
 Learned = Sampling | Checking | Lesson

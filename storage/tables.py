@@ -390,10 +390,7 @@ class LessonRow(_Counts, table=True):
     __table_args__ = (UniqueConstraint("step_class", "text"),)
 
     text: str = Field(sa_type=Text)
-    right: float = Field(sa_type=Double)
-    wrong: float = Field(sa_type=Double)
-    plain_right: float = Field(sa_type=Double)
-    plain_wrong: float = Field(sa_type=Double)
+    seen: float = Field(sa_type=Double)
 
 
 def _table(model: type[SQLModel]) -> Table:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -19,10 +20,22 @@ from surefoot.models.scripted import ScriptedModel
 from surefoot.planners import planner
 from surefoot.reflection import Case, verifier
 from surefoot.reflection.base import VerifierBase
-from surefoot.reflection.calibration import Calibration, belief_of
+from surefoot.reflection.calibration import Calibration, belief_of, source_of
 from surefoot.reflection.evidence import Belief
 from surefoot.storage.errors import SetupError
-from surefoot.storage.records import Attempt, Checking, Contract, Event, Json, Plan, Sampling, Step, Verdict, ref
+from surefoot.storage.records import (
+    Attempt,
+    Checking,
+    Contract,
+    Event,
+    Json,
+    Lesson,
+    Plan,
+    Sampling,
+    Step,
+    Verdict,
+    ref,
+)
 from surefoot.storage.store import Store
 
 NUMBER = Contract(gives={"type": "integer"})
@@ -326,6 +339,77 @@ def test_what_was_measured_at_one_temperature_says_nothing_of_another(store: Sto
     cold = Engine(adder(0.95), planner=sums(1), store=store, temperature=0.3).run("add")
     warm = Engine(adder(0.95), planner=sums(1), store=store).run("add")
     assert (cold.reliability.basis, warm.reliability.basis) == ("measured", "prior")
+
+
+# --- lessons ----------------------------------------------------------------------------------------------------
+
+
+@verifier(exact=True)
+def in_cents(candidate: int, inputs: dict[str, Any]) -> bool | str:
+    return True if candidate == 100 * inputs["euros"] else "give the price in cents"
+
+
+def prices(count: int, seed: int) -> Plan:
+    rng = Random(seed)
+    made = [
+        Step(f"s{i}", "What is the price?", args={"euros": rng.randrange(1, 90)}, checks=("in_cents",), contract=NUMBER)
+        for i in range(count)
+    ]
+    return Plan(tuple(replace(one, kind="price") for one in made), ref("s0"))
+
+
+def teachable(question: Question, index: int) -> Json:
+    """Gives cents only where it is told to."""
+    told = "cents" in str({name: value for name, value in question.inputs.items() if name != "euros"})
+    return str(question.inputs["euros"] * (100 if told else 1))
+
+
+def misled(question: Question, index: int) -> Json:
+    """Right six times in ten, and with a lesson of others only twice."""
+    told = any(name.startswith("what went wrong with earlier attempts") for name in question.inputs)
+    chance = draw(question.seed, index, question.inputs["euros"])
+    return str(question.inputs["euros"] * (100 if chance < (0.2 if told else 0.6) else 1))
+
+
+def test_a_lesson_of_some_steps_is_told_to_others_and_saves_their_first_attempts(store: Store) -> None:
+    def samples(seed: int, **options: Any) -> int:
+        plan = prices(20, seed)
+        engine = Engine(ScriptedModel(teachable), planner=plan, checks=[in_cents], store=store, seed=seed, **options)
+        result = engine.run("price")
+        assert result.outcome is Outcome.VERIFIED
+        assert engine.replay(result.run_id)
+        return result.usage.samples
+
+    assert samples(0) == 40, "each step is wrong once, and right once it was told so"
+    lesson = next(one for one in store.learned() if isinstance(one, Lesson))
+    assert (lesson.step_class, lesson.text, lesson.seen) == ("price", "give the price in cents", 20)
+    assert samples(1) <= 23
+    assert samples(2) <= 21
+    assert samples(3, ladder=["critique"]) <= 21
+
+
+def test_a_lesson_that_does_not_help_is_hardly_told_and_then_expires(store: Store) -> None:
+    policy, name = "scripted@script", source_of("give the price in cents")
+    for seed in range(20):
+        plan = prices(20, seed)
+        Engine(ScriptedModel(misled), planner=plan, checks=[in_cents], store=store, seed=seed).run("price")
+    right, wrong = Calibration(store.learned()).counts("price", policy, name)
+    assert 3 <= right + wrong <= 40, "of 400 steps"
+    store.learn([Sampling("price", policy, name, 20, 4, 16)])
+    assert Calibration(store.learned()).lessons("price", policy) == []
+
+
+def test_what_is_told_only_once_is_no_lesson(store: Store) -> None:
+    @verifier(exact=True)
+    def in_cents(candidate: int, inputs: dict[str, Any]) -> bool | str:
+        return True if candidate == 100 * inputs["euros"] else f"{inputs['euros']} euros are not {candidate} cents"
+
+    for seed in range(3):
+        plan = prices(30, seed)
+        Engine(ScriptedModel(teachable), planner=plan, checks=[in_cents], store=store, seed=seed).run("price")
+    assert len([one for one in store.learned() if isinstance(one, Lesson)]) <= 50
+    store.learn([Lesson("price", f"text {i}", 1) for i in range(80)])
+    assert len([one for one in store.learned() if isinstance(one, Lesson)]) == 50
 
 
 # --- the ladder -------------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Verifiers are also measured after what others said of the same candidates."""
+"""Verifiers are also measured after what others said of the same candidates; lessons are measured as ways to ask."""
 
 from __future__ import annotations
 
@@ -27,3 +27,14 @@ def upgrade() -> None:
     kept = ", ".join((*KEY[:-1], *COUNTS))
     op.execute(f"INSERT INTO checking ({kept}, after, updated_at) SELECT {kept}, '', updated_at FROM checking_alone")
     op.drop_table("checking_alone")
+    op.drop_table("lesson")  # nothing was ever written to it
+    op.create_table(
+        "lesson",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("step_class", sa.Text(), nullable=False),
+        sa.Column("text", sa.Text(), nullable=False),
+        sa.Column("seen", sa.Double(), nullable=False),
+        sa.Column("updated_at", sa.Double(), nullable=False),
+        sa.PrimaryKeyConstraint("id"),
+        sa.UniqueConstraint("step_class", "text"),
+    )
