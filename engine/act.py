@@ -208,7 +208,7 @@ class Sampler:
         self.talk = talk
         self.call: int | None = None
 
-    async def draw(self, question: Question, stopped: Sequence[ChatMessage] = ()) -> Reply:
+    async def draw(self, question: Question, stopped: Sequence[ChatMessage] = (), strict: bool = False) -> Reply:
         """The reply that answers, after any rounds of tool calls.
 
         `stopped` is a conversation that waited for a person; it goes on from its last message, which holds the
@@ -218,16 +218,16 @@ class Sampler:
             question = _followed(question, stopped[:-1])
             question = _followed(question, (stopped[-1], *await self._results(question, stopped[-1])))
         for _ in range(TURNS):
-            reply = (await self.replies(question, 1))[0]
+            reply = (await self.replies(question, 1, strict))[0]
             if not reply.tool_calls or reply.error is not None:
                 return reply
             said = ChatMessage("assistant", reply.text, reply.tool_calls)
             question = _followed(question, (said, *await self._results(question, said)))
         raise ToolError(f"the model called tools {TURNS} times without answering")
 
-    async def replies(self, question: Question, n: int) -> list[Reply]:
+    async def replies(self, question: Question, n: int, strict: bool = False) -> list[Reply]:
         """`n` samples, the last of its re-asks each; all are recorded."""
-        samples = await answer(self.model, question, n)
+        samples = await answer(self.model, question, n, strict=strict)
         for replies in samples:
             for reply in replies:
                 self.call = self.desk.recorder.reply(self.step.seq, question.role, reply, self.model.policy, self.talk)

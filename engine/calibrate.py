@@ -116,12 +116,12 @@ async def _samples(
 
     if other is None:
         inputs = {**case.inputs, LESSON: source.lesson} if source.lesson else case.inputs
-        for reply, *_ in await answer(model, question(inputs, 0), samples, reasks=0):
+        for reply, *_ in await answer(model, question(inputs, 0), samples, strict=True):
             if usable(reply):
                 yield reply.parsed, reply
         return
     forms = [other.change(case.inputs, Random(seed * 7_919 + index)) for index in range(samples)]
-    asked = (answer(model, question(inputs, index), 1, reasks=0) for index, (inputs, _) in enumerate(forms))
+    asked = (answer(model, question(inputs, index), 1, strict=True) for index, (inputs, _) in enumerate(forms))
     for (_, back), replies in zip(forms, await asyncio.gather(*asked), strict=True):
         reply = replies[0][0]
         if usable(reply):
@@ -132,8 +132,8 @@ async def _samples(
 
 
 def usable(reply: Reply) -> bool:
-    """Whether it is a vote: what had to be mended is not."""
-    return reply.error is None and not reply.unknown and not reply.repaired
+    """Whether it is a vote."""
+    return reply.error is None and not reply.unknown
 
 
 async def _judge(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from surefoot.engine.kit import Kit
+from surefoot.engine.shortfall import shortfall
 from surefoot.engine.state import RunState
 from surefoot.storage.errors import OutOfBudget, RunError
 from surefoot.storage.records import Json, Outcome, Reliability, Task
@@ -26,7 +27,8 @@ def ending(state: RunState, kit: Kit, task: Task, halt: RunError | None) -> Endi
         return _accepted(root.output, trust, kit.settings.verify)
     nothing = Reliability(task.target, None, None, "none")
     if isinstance(halt, OutOfBudget):
-        return Ending(Outcome.OUT_OF_BUDGET, None, str(halt), nothing)
+        missing = shortfall(state, kit, task)
+        return Ending(Outcome.OUT_OF_BUDGET, None, f"{halt}{missing}", nothing)
     if halt is not None:
         return Ending(Outcome.CANCELED, None, str(halt), nothing)
     if root.status == "failed":

@@ -33,7 +33,7 @@ async def propose(desk: Desk, step: StepState, rules: Rules, n: int, source: str
     elif rules.mode == "plan":
         await _plan(desk, step, rules, n)
     else:
-        await _sample_answer(desk, step, n, rules.source(source))
+        await _sample_answer(desk, step, n, rules.source(source), rules.voted)
 
 
 async def _call_tool(desk: Desk, step: StepState) -> None:
@@ -59,16 +59,17 @@ async def _sample_arguments(desk: Desk, step: StepState, rules: Rules, n: int) -
         _propose(desk, step, result, sampler, reply)
 
 
-async def _sample_answer(desk: Desk, step: StepState, n: int, source: Source) -> None:
+async def _sample_answer(desk: Desk, step: StepState, n: int, source: Source, voted: bool) -> None:
     """Samples of one question together; one by one where each has tools to call, or is asked in a form of its own."""
     names = tuple(desk.kit.tools)
     other = next((one for one in desk.kit.representations if one.name == source.name), None)
     if not names and other is None:
         sampler = _sampler(desk, step, source.name)
-        for reply in await sampler.replies(_question(desk, step, desk.inputs(step), lesson=source.lesson), n):
+        question = _question(desk, step, desk.inputs(step), lesson=source.lesson)
+        for reply in await sampler.replies(question, n, voted):
             _answered(desk, step, sampler, reply, source.name)
         return
-    draws = [_draw(desk, step, names, index, source, other) for index in range(n)]
+    draws = [_draw(desk, step, names, index, source, other, voted) for index in range(n)]
     # All end before the step goes on: one that ran on by itself would propose to a step already decided.
     errors = [one for one in await asyncio.gather(*draws, return_exceptions=True) if one is not None]
     for error in sorted(errors, key=lambda one: isinstance(one, (ModelError, ToolError))):
@@ -76,7 +77,13 @@ async def _sample_answer(desk: Desk, step: StepState, n: int, source: Source) ->
 
 
 async def _draw(
-    desk: Desk, step: StepState, names: tuple[str, ...], index: int, source: Source, other: Representation | None
+    desk: Desk,
+    step: StepState,
+    names: tuple[str, ...],
+    index: int,
+    source: Source,
+    other: Representation | None,
+    voted: bool,
 ) -> None:
     sampler = _sampler(desk, step, source.name)
     inputs: Mapping[str, Json] = desk.inputs(step)
@@ -86,9 +93,9 @@ async def _draw(
     question = _question(desk, step, inputs, tools=names, index=index, lesson=source.lesson)
     if names:
         stopped = [message_from(one) for one in step.stopped or ()] if index == 0 else []
-        reply = await sampler.draw(question, stopped)
+        reply = await sampler.draw(question, stopped, voted)
     else:
-        (reply,) = await sampler.replies(question, 1)
+        (reply,) = await sampler.replies(question, 1, voted)
     _answered(desk, step, sampler, reply, source.name, back)
 
 

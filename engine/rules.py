@@ -88,6 +88,11 @@ class Rules:
         """Whether an exact check speaks for candidates, so that one is enough, and the truth of each comes out."""
         return self.votes is None and any(one.exact for one in self.checks)
 
+    @property
+    def voted(self) -> bool:
+        """Whether samples are votes: then what is malformed is dropped, not mended."""
+        return self.verify and self.sampled and not self.proved and self.votes != 1
+
     def _drawn(self, step: StepState) -> Source:
         """With a lesson or without: each as often as it is likely to be the best (Thompson, Biometrika 1933)."""
         rng = Random(f"{self.seed} {step.seq}")

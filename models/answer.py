@@ -23,19 +23,24 @@ _STARTS_TRIED = 64
 _SEED_STEP = 1_000_003
 
 
-async def answer(model: Model, question: Question, n: int = 1, *, reasks: int = 1) -> list[list[Reply]]:
+async def answer(
+    model: Model, question: Question, n: int = 1, *, reasks: int = 1, strict: bool = False
+) -> list[list[Reply]]:
     """`n` samples; for each the replies made, oldest first: one, and one more for each time it was asked again.
 
     The last reply of a sample has `parsed`, or `error` where it is no answer of the wanted type; a reply that
     wants tools has neither. `repaired` marks text that broke JSON syntax. A reply that the model has read
     itself (`parsed`, `error` or `unknown` set) is left as it is.
 
+    strict: for samples that are to be votes. Nothing is asked again, and JSON whose syntax is broken is an error, not
+    mended: replies of a wrong form are wrong more often (MAKER, arXiv 2511.09030). A fence around it is no such flaw.
+
     Raises ModelError where the first request fails. Where asking again fails, the sample keeps its first
     reply and error, so that what was paid for is recorded.
     """
     replies = await model.ask(question, n)
-    samples = [[read(question, reply)] for reply in replies]
-    for _ in range(reasks):
+    samples = [[read(question, reply, strict)] for reply in replies]
+    for _ in range(0 if strict else reasks):
         wrong = [index for index, sample in enumerate(samples) if _worth_asking(replies[index], sample)]
         if not wrong:
             break
@@ -45,7 +50,7 @@ async def answer(model: Model, question: Question, n: int = 1, *, reasks: int = 
     return samples
 
 
-def read(question: Question, reply: Reply) -> Reply:
+def read(question: Question, reply: Reply, strict: bool = False) -> Reply:
     """The reply with `parsed` or `error`, and `repaired`, filled in."""
     if reply.parsed is not None or reply.error is not None or reply.unknown:
         return reply
@@ -58,7 +63,7 @@ def read(question: Question, reply: Reply) -> Reply:
         return replace(reply, error=_nothing(reply))
     if question.output_schema is None:
         return replace(reply, parsed=reply.text)
-    return _read_json(question, reply, check(question.output_schema))
+    return _read_json(question, reply, check(question.output_schema), strict)
 
 
 def _names(question: Question) -> str:
@@ -89,12 +94,12 @@ def _finite(text: str) -> float:
 _decoder = json.JSONDecoder(parse_constant=_refuse, parse_float=_finite)
 
 
-def _read_json(question: Question, reply: Reply, check: Check) -> Reply:
+def _read_json(question: Question, reply: Reply, check: Check, strict: bool) -> Reply:
     schema = question.output_schema
     try:
         value = _decoder.decode(reply.text)
     except (ValueError, RecursionError) as error:
-        return _mend(schema, reply, check, f"the reply is no JSON: {error}")
+        return _mend(schema, reply, check, f"the reply is no JSON: {error}", strict)
     value, problem = _fit(schema, value, check)
     if problem is None:
         return replace(reply, parsed=value)
@@ -118,7 +123,7 @@ def _misfit(problem: str) -> str:
     return f"the JSON does not fit the schema, at {problem}"
 
 
-def _mend(schema: Json, reply: Reply, check: Check, broken: str) -> Reply:
+def _mend(schema: Json, reply: Reply, check: Check, broken: str, strict: bool) -> Reply:
     """Text that is no JSON: a fence or prose around it, or slips of syntax. Never a reply that was cut off."""
     if reply.finish_reason == "length":
         return replace(reply, error="the reply was cut off: its tokens ran out inside the JSON; answer more briefly")
@@ -134,7 +139,7 @@ def _mend(schema: Json, reply: Reply, check: Check, broken: str) -> Reply:
         return replace(reply, error="the reply holds several different JSON values; reply with exactly one")
     if fitting:
         return replace(reply, parsed=fitting.popitem()[1], repaired=True)
-    return _mend_syntax(schema, reply, check, problem)
+    return replace(reply, error=problem) if strict else _mend_syntax(schema, reply, check, problem)
 
 
 def _values(text: str) -> Iterator[Json]:

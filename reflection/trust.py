@@ -97,6 +97,11 @@ class Trust:
         return next((basis for basis in _WEAKEST_FIRST if self._counts[basis]), "none")
 
     @property
+    def weighed(self) -> int:
+        """Steps that rest on samples."""
+        return self._counts["prior"] + self._counts["measured"]
+
+    @property
     def spent(self) -> float:
         """Of the error budget, in nats; infinite where a step has no support."""
         return inf if self._lost else max(self._spent, 0.0)

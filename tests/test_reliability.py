@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -25,6 +26,7 @@ from surefoot.reflection.evidence import Belief
 from surefoot.storage.errors import SetupError
 from surefoot.storage.records import (
     Attempt,
+    Budget,
     Checking,
     Contract,
     Event,
@@ -121,6 +123,22 @@ def test_with_nothing_measured_ten_steps_cost_at_most_two_and_a_half_times_their
         drawn.append(result.usage.samples)
         assert result.reliability.basis == "prior"
     assert sum(drawn) / len(drawn) <= 2.5 * 10
+
+
+def test_a_run_out_of_its_budget_says_what_the_rest_costs_and_what_the_budget_buys(store: Store) -> None:
+    engine = Engine(adder(1.0), planner=sums(10), store=store, concurrency=1)
+    result = engine.run("add", target=0.99, budget=Budget(steps=20))
+    assert result.outcome is Outcome.OUT_OF_BUDGET
+    found = re.search(r"the (\d+) planned steps still open take about (\d+) more samples, 0 tokens", result.reason)
+    assert found is not None, result.reason
+    open_, samples = map(int, found.groups())
+    assert 1 <= open_ < 10 and samples >= 2 * open_
+    bought = re.search(r"for 10 steps, the whole budget buys about (0\.\d+) of the wanted 0.99", result.reason)
+    assert bought is not None and 0.5 < float(bought[1]) < 0.99
+    again = engine.run("add", target=float(bought[1]) - 0.01, budget=Budget(steps=20 + 2))
+    assert again.outcome is Outcome.VERIFIED
+    small = engine.run("add", target=0.99, budget=Budget(steps=5))
+    assert "does not buy one sample for each of 10 steps" in small.reason
 
 
 def test_the_prior_is_shown_and_can_be_overridden(store: Store) -> None:
