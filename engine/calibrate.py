@@ -16,14 +16,14 @@ from surefoot.engine.kit import Kit
 from surefoot.engine.loop import run_sync
 from surefoot.engine.propose import LESSON
 from surefoot.engine.rules import Source
-from surefoot.engine.taught import Taught
+from surefoot.engine.taught import Taught, summed
 from surefoot.models.answer import answer
 from surefoot.models.question import Question, Reply
 from surefoot.reflection.calibration import Known, step_class, tally
 from surefoot.reflection.canonical import canonical
 from surefoot.reflection.mutants import mutants
 from surefoot.reflection.verifier import Case
-from surefoot.storage.errors import SetupError
+from surefoot.storage.errors import ModelError, SetupError
 from surefoot.storage.records import Contract, Json, Learned, Step
 
 if TYPE_CHECKING:
@@ -58,8 +58,8 @@ class Labelled:
 def calibrate(engine: Engine, cases: Iterable[Labelled], *, samples: int = SAMPLES, seed: int = 0) -> list[Learned]:
     """Measures the engine on labelled steps and adds the counts to its store; returns these counts.
 
-    samples: of each source for each step. Raises SetupError where there is no labelled step, or a model cannot be asked
-    at all.
+    samples: of each source for each step. Raises SetupError where there is no labelled step, and ModelError where some
+    could not be asked; what the others showed is in the store by then.
     """
     return run_sync(acalibrate, engine, cases, samples=samples, seed=seed)
 
@@ -72,14 +72,32 @@ async def acalibrate(
     if not known:
         raise SetupError("there is no labelled step: give at least one, and better some hundreds")
     kit = engine.kit()
-    taught = Taught()
+    learned: list[Learned] = []
+    failed: list[ModelError] = []
     for start in range(0, len(known), TOGETHER):
         part = known[start : start + TOGETHER]
+        taught = Taught()
         asked = [_one(kit, taught, case, samples, seed + start + place) for place, case in enumerate(part)]
-        await asyncio.gather(*asked)
-    learned = taught.learned(kit.policy)
-    await asyncio.to_thread(engine.store.learn, learned)
-    return learned
+        errors = [one for one in await asyncio.gather(*asked, return_exceptions=True) if one is not None]
+        for error in errors:
+            if not isinstance(error, ModelError):
+                raise error
+            failed.append(error)
+        counts = taught.learned(kit.policy)
+        await asyncio.to_thread(engine.store.learn, counts)  # what was paid for is kept, whatever comes next
+        learned += counts
+        if len(errors) == len(part):
+            break
+    if failed:
+        raise _unmeasured(len(known), failed, bool(learned))
+    return summed(learned)
+
+
+def _unmeasured(known: int, failed: list[ModelError], some: bool) -> ModelError:
+    if not some:
+        return failed[0]
+    kept = "what the others showed is in the store"
+    return ModelError(f"{len(failed)} of {known} labelled steps could not be asked, {kept}; the first: {failed[0]}")
 
 
 async def _one(kit: Kit, taught: Taught, case: Labelled, samples: int, seed: int) -> None:

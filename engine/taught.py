@@ -6,7 +6,7 @@ Truth is an exact check's word, a known-good replay, or a known-bad mutant. Agre
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Protocol
 
 from surefoot.reflection.calibration import step_class, subsets, tally
@@ -110,3 +110,16 @@ def add(one: Sampling, other: Sampling) -> Sampling:
     """The counts of both."""
     counts = (mine + theirs for mine, theirs in zip(_counts(one), _counts(other), strict=True))
     return Sampling(one.step_class, one.policy, one.source, *counts)
+
+
+def summed(found: Iterable[Learned]) -> list[Learned]:
+    """The counts of several parts, each kind of row once."""
+    sums: dict[tuple[str, ...], Learned] = {}
+    for one in found:
+        words = {name: value for name, value in asdict(one).items() if isinstance(value, str)}
+        key = (type(one).__name__, *words.values())
+        if (old := sums.get(key)) is not None:
+            mine = asdict(old)
+            one = replace(one, **{name: value + mine[name] for name, value in asdict(one).items() if name not in words})
+        sums[key] = one
+    return list(sums.values())

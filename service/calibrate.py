@@ -140,8 +140,8 @@ def _load(place: str) -> Any:
         sys.path.insert(0, "")
     try:
         return getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError) as error:
-        raise SetupError(f"{place!r} cannot be loaded: {error}") from None
+    except Exception as error:  # a module of the user's may fail in any way
+        raise SetupError(f"{place!r} cannot be loaded: {type(error).__name__}: {error}") from None
 
 
 def _form(given: Any) -> Any:
