@@ -7,7 +7,7 @@ came out, and before mutants of the answer. What that shows goes into the store,
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import dataclass, field
 from random import Random
 from typing import TYPE_CHECKING
@@ -24,7 +24,7 @@ from surefoot.reflection.canonical import canonical
 from surefoot.reflection.mutants import mutants
 from surefoot.reflection.verifier import Case
 from surefoot.storage.errors import ModelError, SetupError
-from surefoot.storage.records import Contract, Json, Learned, Step
+from surefoot.storage.records import Contract, Json, Learned, Origin, Step
 
 if TYPE_CHECKING:
     from surefoot.engine.engine import Engine
@@ -78,11 +78,13 @@ async def acalibrate(
         part = known[start : start + TOGETHER]
         taught = Taught()
         asked = [_one(kit, taught, case, samples, seed + start + place) for place, case in enumerate(part)]
-        errors = [one for one in await asyncio.gather(*asked, return_exceptions=True) if one is not None]
+        found = await asyncio.gather(*asked, return_exceptions=True)
+        errors = [one for one in found if isinstance(one, BaseException)]
         for error in errors:
             if not isinstance(error, ModelError):
                 raise error
             failed.append(error)
+        _weigh(taught, [one for one in found if not isinstance(one, BaseException)])
         counts = taught.learned(kit.policy)
         await asyncio.to_thread(engine.store.learn, counts)  # what was paid for is kept, whatever comes next
         learned += counts
@@ -100,19 +102,54 @@ def _unmeasured(known: int, failed: list[ModelError], some: bool) -> ModelError:
     return ModelError(f"{len(failed)} of {known} labelled steps could not be asked, {kept}; the first: {failed[0]}")
 
 
-async def _one(kit: Kit, taught: Taught, case: Labelled, samples: int, seed: int) -> None:
+@dataclass(slots=True)
+class _Seen:
+    """A form of answer that came out, or was made, for a labelled step."""
+
+    output: Json
+    good: bool
+    origin: Origin = "audit"
+    reply: Reply | None = None
+    times: int = 0
+    """Samples that gave it."""
+    said: dict[str, bool] = field(default_factory=dict)
+    """Whether each verifier passed it."""
+
+
+@dataclass(slots=True)
+class _Words:
+    """What verifiers said of the forms of one step."""
+
+    step: Step
+    versions: dict[str, str]
+    forms: list[_Seen]
+
+
+def _weigh(taught: Taught, words: list[_Words]) -> None:
+    """Counts what verifiers said. Wrong forms weigh by how often they are sampled, all together as many as they are."""
+    wrong = [one.times for word in words for one in word.forms if one.origin == "audit" and not one.good]
+    each = len(wrong) / sum(wrong) if wrong else 1.0
+    for word in words:
+        kind = step_class(word.step)
+        for one in word.forms:
+            weight = one.times * each if one.origin == "audit" and not one.good else 1.0
+            taught.heard(kind, word.versions, one.said, one.origin, one.good, weight)
+
+
+async def _one(kit: Kit, taught: Taught, case: Labelled, samples: int, seed: int) -> _Words:
     step = case.step
     right = canonical(case.answer)
-    seen: dict[str, tuple[Json, Reply | None]] = {right: (case.answer, None)}
+    seen = {right: _Seen(case.answer, True)}
     for source in kit.rules(step).sources:
         known: list[tuple[str, bool]] = []
         async for output, reply in _samples(kit, case, source, samples, seed):
             key = canonical(output)
             known.append((key, key == right))
-            seen.setdefault(key, (output, reply))
+            seen.setdefault(key, _Seen(output, False, reply=reply)).times += 1
         _count(taught, step_class(step), source.name, known)
-    bad = {canonical(one): one for one in mutants(case.answer, Random(seed), MUTANTS)}
-    await _judge(kit, taught, case, right, seen, bad)
+    for mutant in mutants(case.answer, Random(seed), MUTANTS):
+        seen.setdefault(canonical(mutant), _Seen(mutant, False, "canary"))
+    return await _judge(kit, case, list(seen.values()))
 
 
 def _count(taught: Taught, kind: str, source: str, known: Known) -> None:
@@ -154,26 +191,14 @@ def usable(reply: Reply) -> bool:
     return reply.error is None and not reply.unknown
 
 
-async def _judge(
-    kit: Kit,
-    taught: Taught,
-    case: Labelled,
-    right: str,
-    seen: Mapping[str, tuple[Json, Reply | None]],
-    bad: Mapping[str, Json],
-) -> None:
+async def _judge(kit: Kit, case: Labelled, forms: list[_Seen]) -> _Words:
     step = case.step
-    cases: Sequence[tuple[str, Json, Reply | None, bool]] = [
-        *((key, output, reply, False) for key, (output, reply) in seen.items()),
-        *((key, output, None, True) for key, output in bad.items() if key not in seen),
-    ]
     verifiers = [one for one in kit.verifiers.values() if not one.exact]
-    versions = {one.name: one.version for one in verifiers}
-    for key, output, reply, mutant in cases:
-        put = Case(step, output, case.inputs, case.goal, reply, kit.models.get("judge"), lambda model: model)
-        said = {}
+    for one in forms:
+        judge = kit.models.get("judge")
+        put = Case(step, one.output, case.inputs, case.goal, one.reply, judge, lambda model: model)
         for verifier in verifiers:
             verdict = await verifier.verify(put)
             if verdict.ruling != "abstain":
-                said[verifier.name] = verdict.ruling == "pass"
-        taught.heard(step_class(step), versions, said, "canary" if mutant else "audit", key == right)
+                one.said[verifier.name] = verdict.ruling == "pass"
+    return _Words(step, {one.name: one.version for one in verifiers}, forms)

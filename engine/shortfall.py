@@ -28,7 +28,8 @@ def shortfall(state: RunState, kit: Kit, task: Task) -> str:
     dollars = f" ({samples * spent.usd / spent.samples:.2g} dollars)" if spent.usd else ""
     tokens = ceil(samples * spent.tokens / spent.samples)
     steps = f"{len(open_)} planned step{'s' if len(open_) > 1 else ''}"
-    said = f"; the {steps} still open take about {samples} more samples, {tokens:,} tokens{dollars}"
+    size = f", {tokens:,} tokens" if tokens else ""
+    said = f"; the {steps} still open take about {samples} more samples{size}{dollars}"
     return said + _reach(state, task, [rules for _, rules in open_])
 
 

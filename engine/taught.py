@@ -69,23 +69,22 @@ class Taught:
         self.samplings[place] = add(self.samplings[place], one) if place in self.samplings else one
 
     def heard(
-        self, kind: str, versions: Mapping[str, str], said: Mapping[str, bool], origin: Origin, good: bool
+        self,
+        kind: str,
+        versions: Mapping[str, str],
+        said: Mapping[str, bool],
+        origin: Origin,
+        good: bool,
+        weight: float = 1.0,
     ) -> None:
         """What several verifiers said of one candidate: each counts alone, and after every choice of the others."""
         for name, passed in said.items():
             others = {other: word for other, word in said.items() if other != name}
             for after in subsets(others):
-                self.checked(kind, name, versions[name], origin, good, passed, after)
-
-    def checked(
-        self, kind: str, verifier: str, version: str, origin: Origin, good: bool, passed: bool, after: str = ""
-    ) -> None:
-        place = (kind, verifier, version, origin, after)
-        old = self.checkings.get(place) or Checking(kind, verifier, version, origin, after=after)
-        good_passed, good_failed = old.good_passed + (good and passed), old.good_failed + (good and not passed)
-        bad_passed, bad_failed = old.bad_passed + (not good and passed), old.bad_failed + (not good and not passed)
-        counts = (good_passed, good_failed, bad_passed, bad_failed)
-        self.checkings[place] = Checking(kind, verifier, version, origin, *counts, after=after)
+                place = (kind, name, versions[name], origin, after)
+                old = self.checkings.get(place) or Checking(kind, name, versions[name], origin, after=after)
+                count = ("good" if good else "bad") + ("_passed" if passed else "_failed")
+                self.checkings[place] = replace(old, **{count: getattr(old, count) + weight})
 
     def learned(self, policy: Callable[[str], str]) -> list[Learned]:
         """What the store is to add; `policy` names the policy behind a source."""

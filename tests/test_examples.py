@@ -38,6 +38,17 @@ def test_hanoi_verifies_every_move(tmp_path: Path) -> None:
     assert re.search(r"[0-9.]+ s for 94 durable steps, [0-9]+ us a step", text)
 
 
+def test_the_dial_costs_more_and_keeps_its_word(tmp_path: Path) -> None:
+    head, *rows = shown(tmp_path, "reliability_dial.py", "--runs", "6", "--seed", "8").splitlines()
+    assert head.split() == ["target", "predicted", "right", "samples", "a", "step"]
+    found = [re.fullmatch(r" *(as it is|[.\d]+) +(–|[.\d]+) +(\d+) of +(\d+) +([.\d]+)", row) for row in rows]
+    assert [one[1] for one in found if one] == ["as it is", "0.9", "0.99", "0.999"]
+    costs = [float(one[5]) for one in found if one]
+    assert costs[0] == 1 and costs == sorted(costs)
+    assert all(one and float(one[2]) >= float(one[1]) for one in found[1:])
+    assert all(one and one[4] == "6" for one in found)
+
+
 def test_the_rules_of_hanoi_are_checked_twice_and_apart() -> None:
     """By the tool from the pegs, and by the verifier from the two states alone."""
     script = """
