@@ -171,6 +171,12 @@ def said(one: Learned) -> dict[str, Any]:
     return found
 
 
+def telling(one: Checking) -> bool:
+    """Whether people are shown it: a verifier alone, and after another one passed the same right and wrong answers."""
+    alone, pair = not one.after, one.after.endswith("=pass") and one.after.count("=") == 1
+    return alone or (pair and one.good_passed + one.good_failed > 0)
+
+
 def rates_of(one: Checking) -> dict[str, float | None]:
     """Rates of true and false acceptance, and the evidence of one check in nats; None where nothing was tried."""
     from surefoot.reflection.rates import Beta, Rates
@@ -205,7 +211,7 @@ def tables(found: list[Learned]) -> Any:
         if isinstance(one, Sampling):
             known = figure_of(row["p"]), figure_of(row["p_low"]), figure_of(row["concentration"], "c = {:.3g}")
             samples.add_row(one.step_class, one.policy, one.source or "as it is", *known)
-        elif isinstance(one, Checking):
+        elif isinstance(one, Checking) and telling(one):
             tried = "models' answers" if one.origin == "audit" else "mutants"
             rates = figure_of(row["accept"]), figure_of(row["false_accept"]), figure_of(row["nats"], "{:.2f}")
             checks.add_row(one.step_class, one.verifier, one.after, tried, *rates)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from surefoot.service import options as o
-from surefoot.service.calibrate import figure_of, said
+from surefoot.service.calibrate import figure_of, said, telling
 from surefoot.service.command import OK, command
 from surefoot.service.terminal import emit, put, tell
 
@@ -160,7 +160,7 @@ def page(picture: bytes, runs: Sequence[Judged], accepted: int, learned: Sequenc
         [row["step_class"], row["verifier"], row["version"], row["after"] or "–", row["origin"],
          figure_of(row["accept"]), figure_of(row["false_accept"]), figure_of(row["nats"], "{:.2f}"),
          figure_of(one.bad_passed + one.bad_failed, "{:.0f}")]
-        for row, one in zip(rows, learned, strict=True) if isinstance(one, Checking)
+        for row, one in zip(rows, learned, strict=True) if isinstance(one, Checking) and telling(one)
     ]  # fmt: skip
     lessons = [
         [row["step_class"], one.text, figure_of(one.seen, "{:.0f}"), row["source"]]
