@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import html
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,6 +18,7 @@ from surefoot.service.terminal import emit, put, tell
 
 if TYPE_CHECKING:
     from surefoot.service.charts import Instrument, Judged
+    from surefoot.storage.learned import Ruled
     from surefoot.storage.records import Learned
     from surefoot.storage.store import Store
 
@@ -35,13 +37,14 @@ def report(
     with o.open_store(store) as opened:
         runs, accepted = judged(opened, limit)
         learned = opened.learned()
+        shares = estimates(learned, opened.ruled())
     if json:
-        emit(summary(runs, accepted) | {"learned": [said(one) for one in learned]})
+        emit(summary(runs, accepted) | {"learned": [said(one) for one in learned], "estimates": shares})
         return OK
     picture = charts.png(charts.figure(runs, instruments(learned)))
     try:
         out.with_suffix(".png").write_bytes(picture)
-        out.write_text(page(picture, runs, accepted, learned), encoding="utf-8")
+        out.write_text(page(picture, runs, accepted, learned, shares), encoding="utf-8")
     except OSError as error:
         raise SetupError(f"cannot write {out}: {error.strerror}; give another --out") from None
     put(str(out))
@@ -118,6 +121,24 @@ def instruments(learned: Sequence[Learned]) -> list[Instrument]:
     return found
 
 
+def estimates(learned: Sequence[Learned], ruled: Sequence[Ruled]) -> list[dict[str, Any]]:
+    """How many candidates of runs were right, where nobody but a measured verifier has looked (Rogan and Gladen)."""
+    from surefoot.reflection.calibration import Calibration
+    from surefoot.reflection.rates import Beta, rogan_gladen
+
+    known = Calibration(learned)
+    found = []
+    for one in ruled:
+        rates = known.rates(one.step_class, one.verifier, one.version)
+        if rates is not None and (a := rates[0].accept.mean) > (b := rates[0].false_accept.mean):
+            seen = Beta(one.passed, one.failed)
+            low, high = seen.interval()
+            figures = {"right": seen.mean, "right_low": low, "right_high": high}
+            right = {name: rogan_gladen(share, a, b) for name, share in figures.items()}
+            found.append(asdict(one) | right | {"basis": rates[1]})
+    return found
+
+
 def summary(runs: Sequence[Judged], accepted: int) -> dict[str, Any]:
     """The figures of the first two pictures."""
     from surefoot.reflection.rates import Beta
@@ -145,7 +166,13 @@ p { max-width: 46rem }
 """
 
 
-def page(picture: bytes, runs: Sequence[Judged], accepted: int, learned: Sequence[Learned]) -> str:
+def page(
+    picture: bytes,
+    runs: Sequence[Judged],
+    accepted: int,
+    learned: Sequence[Learned],
+    shares: Sequence[dict[str, Any]],
+) -> str:
     """One HTML file that needs nothing beside it."""
     from surefoot.storage.records import Checking, Lesson, Sampling
 
@@ -165,6 +192,11 @@ def page(picture: bytes, runs: Sequence[Judged], accepted: int, learned: Sequenc
     lessons = [
         [row["step_class"], one.text, figure_of(one.seen, "{:.0f}"), row["source"]]
         for row, one in zip(rows, learned, strict=True) if isinstance(one, Lesson)
+    ]  # fmt: skip
+    candidates = [
+        [row["step_class"], row["verifier"], str(row["passed"]), str(row["failed"]), figure_of(row["right"]),
+         f"{figure_of(row['right_low'])} to {figure_of(row['right_high'])}"]
+        for row in shares
     ]  # fmt: skip
     told = (
         f"<p>{figures['judged']} of {accepted} accepted runs have a known answer. "
@@ -190,6 +222,13 @@ def page(picture: bytes, runs: Sequence[Judged], accepted: int, learned: Sequenc
         + _table(
             ["step class", "verifier", "version", "after", "on", "passes right", "passes wrong", "nats", "wrong ones"],
             checks,
+        )
+        + (
+            "<h2>Candidates that nobody else judged</h2><p>Of what was put before a measured verifier in runs, about "
+            "so much was right: the share that it passed, corrected for what it passes and fails wrongly.</p>"
+            + _table(["step class", "verifier", "passed", "failed", "right, about", "95 %"], candidates)
+            if candidates
+            else ""
         )
         + (
             "<h2>Lessons</h2><p>What attempts were told before they came out right. One that was told twice is tried "

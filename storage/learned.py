@@ -7,12 +7,12 @@ from collections.abc import Iterable
 from dataclasses import asdict
 from typing import Any
 
-from sqlalchemy import Connection, Table, delete, select
+from sqlalchemy import Connection, Table, case, delete, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from surefoot.storage.jsonable import from_text, to_text
-from surefoot.storage.records import Checking, Learned, Lesson, Sampling
-from surefoot.storage.tables import CHECKING, LESSON, SAMPLING
+from surefoot.storage.records import Checking, Learned, Lesson, Sampling, record
+from surefoot.storage.tables import ATTEMPTS, CHECKING, LESSON, SAMPLING, STEPS, VERDICTS
 
 DISCOUNT = 0.9999
 """Weight that older counts keep with every new observation: what was seen 7,000 observations ago counts half."""
@@ -64,3 +64,34 @@ def learned(connection: Connection) -> list[Learned]:
             values |= {name: from_text(values[name]) for name in key}
             found.append(kind(**values))
     return found
+
+
+@record
+class Ruled:
+    """How many candidates of a class of steps a verifier passed in runs, and how many it failed: truth is not in it."""
+
+    step_class: str
+    verifier: str
+    version: str
+    passed: int
+    failed: int
+
+
+def ruled(connection: Connection) -> list[Ruled]:
+    """The rulings of verifiers that prove nothing, over all runs."""
+    step, attempt, verdict = STEPS.c, ATTEMPTS.c, VERDICTS.c
+    kind = func.coalesce(step.kind, step.tool, step.planner, "answer")
+    passed = func.sum(case((verdict.ruling == "pass", 1), else_=0))
+    joined = VERDICTS.join(ATTEMPTS, (attempt.run == verdict.run) & (attempt.seq == verdict.attempt)).join(
+        STEPS, (step.run == attempt.run) & (step.seq == attempt.step)
+    )
+    names = (kind, verdict.verifier, func.coalesce(verdict.version, "1"))
+    query = (
+        select(*names, passed, func.count())
+        .select_from(joined)
+        .where(verdict.ruling != "abstain", verdict.exact.is_not(True))
+        .group_by(*names)
+        .order_by(*names)
+    )
+    rows = connection.execute(query)
+    return [Ruled(kind, name, version, good, seen - good) for kind, name, version, good, seen in rows]

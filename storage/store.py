@@ -21,7 +21,7 @@ from surefoot.storage.errors import StoreError
 from surefoot.storage.ids import run_id as new_run_id
 from surefoot.storage.journal import Journal
 from surefoot.storage.jsonable import to_json
-from surefoot.storage.learned import add, learned
+from surefoot.storage.learned import Ruled, add, learned, ruled
 from surefoot.storage.reader import UNREADABLE, Reader, last
 from surefoot.storage.records import Feedback, JournalRecord, Json, Learned, Outcome, Policy, Reward, Task
 from surefoot.storage.run import RunInfo, info, task, task_row
@@ -255,6 +255,11 @@ class Store:
         """The counts of all runs, calibrations included."""
         with explained(UNREADABLE), self._engine.connect() as connection, connection.begin():
             return learned(connection)
+
+    def ruled(self) -> list[Ruled]:
+        """What verifiers said in all runs, by class of step."""
+        with explained(UNREADABLE), self._engine.connect() as connection, connection.begin():
+            return ruled(connection)
 
     # --- plumbing -------------------------------------------------------------------------------------------
 

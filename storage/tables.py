@@ -400,3 +400,4 @@ def _table(model: type[SQLModel]) -> Table:
 TASK, POLICY, RUN = _table(TaskRow), _table(PolicyRow), _table(RunRow)
 REWARD, FEEDBACK = _table(RewardRow), _table(FeedbackRow)
 SAMPLING, CHECKING, LESSON = _table(SamplingRow), _table(CheckingRow), _table(LessonRow)
+STEPS, ATTEMPTS, VERDICTS = _table(PlanStepRow), _table(AttemptRow), _table(VerdictRow)

@@ -33,6 +33,7 @@ from surefoot.storage.records import (
     Json,
     Lesson,
     Plan,
+    PlannedStep,
     Sampling,
     Step,
     Verdict,
@@ -325,6 +326,32 @@ def test_a_copy_of_a_check_adds_nothing(store: Store) -> None:
     again = {one.nats for one in said if one.verifier == "digits_again"}  # type: ignore[union-attr]
     assert len(first) == 1 and 0.5 < first.pop() < 1.6  # type: ignore[operator]
     assert again == {0.0}
+
+
+def test_where_only_a_verifiers_word_is_known_the_share_of_right_candidates_is_estimated(store: Store) -> None:
+    from surefoot.service.reliability import estimates
+
+    def engine(plan: Plan, seed: int = 0) -> Engine:
+        return Engine(ScriptedModel(nines), planner=plan, checks=[digits], store=store, seed=seed, canaries=0)
+
+    calibrate(engine(sums(1)), labelled(300), samples=4)
+    assert store.ruled() == []
+    truth: list[bool] = []
+    for seed in range(15):
+        result = engine(sums(10, 40 + seed, ("digits",)), seed).run("add", target=0.9)
+        wanted, outputs = {}, {}
+        for one in store.records(result.run_id, kinds=(PlannedStep, Attempt, Verdict)):
+            if isinstance(one, PlannedStep) and one.step.args and "a" in one.step.args:
+                wanted[one.seq] = one.step.args["a"] + one.step.args["b"]
+            elif isinstance(one, Attempt) and one.step in wanted:
+                outputs[one.seq] = one.output == wanted[one.step]
+            elif isinstance(one, Verdict) and one.verifier == "digits":
+                truth.append(outputs[one.attempt])
+    (found,) = estimates(store.learned(), store.ruled())
+    assert found["passed"] + found["failed"] == len(truth) > 150
+    assert found["right_low"] < found["right"] < found["right_high"]
+    assert found["right"] == pytest.approx(sum(truth) / len(truth), abs=0.08)
+    assert found["basis"] == "measured"
 
 
 def test_a_check_that_only_mutants_tried_leaves_the_basis_a_prior(store: Store) -> None:
