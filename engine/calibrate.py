@@ -175,7 +175,7 @@ async def _samples(
             if usable(reply):
                 yield reply.parsed, reply
         return
-    forms = [other.change(case.inputs, Random(seed * 7_919 + index)) for index in range(samples)]
+    forms = [other.ask(case.inputs, Random(seed * 7_919 + index)) for index in range(samples)]
     asked = (answer(model, question(inputs, index), 1, strict=True) for index, (inputs, _) in enumerate(forms))
     for (_, back), replies in zip(forms, await asyncio.gather(*asked), strict=True):
         reply = replies[0][0]

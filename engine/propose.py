@@ -89,7 +89,7 @@ async def _draw(
     inputs: Mapping[str, Json] = desk.inputs(step)
     back = None
     if other is not None:
-        inputs, back = other.change(inputs, Random(_seed(desk, step, index)))
+        inputs, back = other.ask(inputs, Random(_seed(desk, step, index)))
     question = _question(desk, step, inputs, tools=names, index=index, lesson=source.lesson)
     if names:
         stopped = [message_from(one) for one in step.stopped or ()] if index == 0 else []

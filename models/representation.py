@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from random import Random
 
+from surefoot.storage.errors import SetupError
 from surefoot.storage.records import Json
 
 Back = Callable[[Json], Json]
@@ -30,6 +31,22 @@ class Representation:
     """Class of the steps that it is for; empty for all that a model answers."""
     change: Change
     """From the step's inputs, and a source of chance, to the inputs to ask with and the way back."""
+
+    def ask(self, inputs: Mapping[str, Json], rng: Random) -> tuple[Mapping[str, Json], Back]:
+        """The inputs to ask with, and the way back. Raises SetupError where the function fails, or returns neither."""
+        try:
+            other, back = self.change(inputs, rng)
+        except Exception as error:
+            raise self._wrong(f"{type(error).__name__}: {error}") from error
+        if not isinstance(other, Mapping) or not callable(back):
+            raise self._wrong(f"it returned {type(other).__name__} and {type(back).__name__}")
+        return other, back
+
+    def _wrong(self, why: str) -> SetupError:
+        return SetupError(
+            f"the representation {self.name!r} failed ({why}): from a step's inputs and a Random it must make other "
+            "inputs and a function from their answer to that of the step"
+        )
 
 
 def representation(kind: str = "", name: str = "") -> Callable[[Change], Representation]:

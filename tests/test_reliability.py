@@ -16,7 +16,7 @@ import pytest
 from surefoot.engine import Engine, Outcome
 from surefoot.engine.calibrate import Labelled, calibrate
 from surefoot.models.question import Question
-from surefoot.models.representation import representation
+from surefoot.models.representation import Representation, representation
 from surefoot.models.scripted import ScriptedModel
 from surefoot.planners import planner
 from surefoot.reflection import Case, verifier
@@ -515,6 +515,24 @@ def test_a_reason_names_the_step_that_failed_and_no_plan_above_it(store: Store) 
     result = engine.run("add")
     assert result.outcome is Outcome.ABSTAINED
     assert result.reason.count("failed") == 1 and "step deep failed" in result.reason
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        (lambda inputs, rng: ({"a": inputs["absent"]}, lambda answer: answer), "KeyError: 'absent'"),
+        (lambda inputs, rng: 7, "TypeError: cannot unpack"),
+        (lambda inputs, rng: (inputs, 7), "it returned dict and int"),
+    ],
+)
+def test_a_representation_that_fails_is_named(store: Store, change: Any, why: str) -> None:
+    options: dict[str, Any] = {"representations": [Representation("odd", "sum", change)], "store": store}
+    engine = Engine(ScriptedModel(undecided), planner=one_step(), **options)
+    with pytest.raises(SetupError, match="the representation 'odd' failed") as caught:
+        engine.run("add")
+    assert why in str(caught.value)
+    with pytest.raises(SetupError, match="the representation 'odd' failed"):
+        calibrate(engine, labelled(3))
 
 
 def test_another_model_is_asked_where_the_first_does_not_get_there(store: Store) -> None:
