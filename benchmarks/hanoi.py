@@ -24,9 +24,9 @@ from surefoot.storage.store import Store
 KIND = "move"
 GOAL = "Make the next move."
 TOWER = "towers"
-ROWS = 512
+ROWS = 256
 """Samples in a batch."""
-OPEN = 1024
+OPEN = 512
 """Moves under way at once: while some are in a batch, the engine is busy with others."""
 SEGMENT = 5
 """Disks of a tower that is moved step by step: of its 31 moves, the states between are the model's."""

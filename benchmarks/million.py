@@ -185,8 +185,8 @@ def parser() -> argparse.ArgumentParser:
     said.add_argument("--mode", choices=MODES, default=MODES[0])
     said.add_argument("--lead", type=int, help=f"votes ahead in place of the rules' check; {LEAD} in the mode votes")
     said.add_argument("--model", default="full", help="full, or an early checkpoint: p80, p90, p95, p99")
-    said.add_argument("--rows", type=int, default=512, help="samples in a batch")
-    said.add_argument("--open", type=int, default=1024, help="moves under way at once")
+    said.add_argument("--rows", type=int, default=256, help="samples in a batch")
+    said.add_argument("--open", type=int, default=512, help="moves under way at once")
     said.add_argument("--kills", type=int, default=2)
     said.add_argument("--work", type=Path, help=argparse.SUPPRESS)
     return said
