@@ -10,13 +10,13 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import shutil
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from itertools import product
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -25,7 +25,9 @@ from benchmarks import sums
 from benchmarks.harness import Row, finish, fresh, machine, note, show
 from benchmarks.reliability import ended, words
 from benchmarks.sums import Chain, chain, remainder_fits
+from surefoot.engine import Engine
 from surefoot.engine.calibrate import calibrate
+from surefoot.engine.result import Result
 from surefoot.models.local import LocalModel
 from surefoot.models.question import Question
 from surefoot.reflection.calibration import belief_of, tally
@@ -39,9 +41,9 @@ PARTS = ("checks", "votes", "copies")
 POLICIES = ("p80", "p95")
 STEPS = (10, 100)
 TARGET = 0.99
-MODULI = (9, 99, 999)
-TEMPERATURES = (1.0, 0.6, 0.3, 0.0)
-COPIES = ((9, 9), (9, 99), (9, 11))
+MODULI: tuple[int, ...] = (9, 99, 999)
+TEMPERATURES: tuple[float, ...] = (1.0, 0.6, 0.3, 0.0)
+COPIES: tuple[tuple[int, int], ...] = ((9, 9), (9, 99), (9, 11))
 """A check and itself under another name; one that implies the other; two that have nothing in common."""
 LEAD, MOST = 6, 60
 """Of the vote that is to show what many samples can do: the lead, and the samples after which the plurality counts."""
@@ -51,8 +53,12 @@ SAMPLES = 8
 """Of each labelled step."""
 
 
-def runs(steps: int, quick: bool) -> int:
-    return (60 if steps <= 10 else 0) if quick else 300
+Lengths = Mapping[str, int]
+"""Chains of each number of steps; JSON has no numbers as names."""
+
+
+def lengths(options: argparse.Namespace) -> Lengths:
+    return {"10": 60} if options.quick else {one: 300 if int(one) <= 10 else 100 for one in options.steps}
 
 
 # --- what is measured on labelled steps, by counting ------------------------------------------------------------------
@@ -98,26 +104,26 @@ def false_accept(found: Iterable[tuple[int, int, list[int]]], moduli: Sequence[i
 # --- cells, each in a process of its own ------------------------------------------------------------------------------
 
 
-def checks(policy: str, modulus: int, steps: int, count: int, seed: int, prompts: int) -> list[Row]:
+def checks(policy: str, modulus: int, chains: Lengths, seed: int, prompts: int) -> list[Row]:
     """One imperfect check: retried until it accepts, and as evidence of the engine."""
     found = sampled(policy, seed, prompts, 1.0)
     p, rate = accuracy(found), false_accept(found, [modulus])
     theory = Retried(p, 1.0, rate.mean)
     low, high = rate.interval()
-    told = {
-        "part": "checks", "policy": policy, "p": round(p, 4), "check": f"cast{modulus}", "steps": steps,
-        "false_accept": round(rate.mean, 5), "false_accept_low": round(low, 5), "false_accept_high": round(high, 5),
-        "ceiling": round(theory.right**steps, 5),
-    }  # fmt: skip
-    tasks = [chain(f"{seed} ceiling {place}", steps) for place in range(count)]
-    retried = asyncio.run(_lockstep(sums.model(policy), tasks, partial(_retry, modulus), seed))
-    return [
-        {**told, "method": "retry", "target": None, **scored(retried)},
-        {**told, "method": "surefoot", "target": TARGET, **scored(_engine(policy, tasks, seed, prompts, [modulus]))},
-    ]
+    rows: list[Row] = []
+    for steps, tasks, ours in _engine(policy, chains, seed, prompts, [modulus]):
+        told = {
+            "part": "checks", "policy": policy, "p": round(p, 4), "check": f"cast{modulus}", "steps": steps,
+            "false_accept": round(rate.mean, 5), "false_accept_low": round(low, 5),
+            "false_accept_high": round(high, 5), "ceiling": round(theory.right**steps, 5),
+        }  # fmt: skip
+        retried = asyncio.run(_lockstep(sums.model(policy), tasks, partial(_retry, modulus), seed))
+        rows.append({**told, "method": "retry", "target": None, **scored(retried)})
+        rows.append({**told, "method": "surefoot", "target": TARGET, **scored(ours)})
+    return rows
 
 
-def votes(policy: str, temperature: float, steps: int, count: int, seed: int, prompts: int) -> list[Row]:
+def votes(policy: str, temperature: float, chains: Lengths, seed: int, prompts: int) -> list[Row]:
     """Samples that err together, the more the colder they are drawn; asked in one form only."""
     found = sampled(policy, seed, prompts, temperature)
     counts = Sampling("", "")
@@ -125,38 +131,37 @@ def votes(policy: str, temperature: float, steps: int, count: int, seed: int, pr
         known = [(str(one), one == total + add) for one in said]
         counts = _sum(counts, tally("", "", "", known, complete=True))
     belief = belief_of(counts, Belief())
-    told = {
-        "part": "votes", "policy": policy, "temperature": temperature, "p": round(belief.p, 4), "steps": steps,
-        "wrong_again": round(again(belief.p, belief.concentration), 4),
-        "concentration": round(min(belief.concentration, 1e6), 3), "same": round(belief.same, 3),
-        "promise": round(vote_reliability(belief.p, LEAD) ** steps, 5),
-        "ceiling": round(ceiling(belief.p, belief.concentration, steps), 5),
-    }  # fmt: skip
-    tasks = [chain(f"{seed} ceiling {place}", steps) for place in range(count)]
-    voted = asyncio.run(_lockstep(sums.model(policy), tasks, partial(_plurality, temperature), seed))
-    ours = _engine(policy, tasks, seed, prompts, (), spread=False, temperature=temperature)
-    return [
-        {**told, "method": "votes", "target": None, **scored(voted)},
-        {**told, "method": "surefoot", "target": TARGET, **scored(ours)},
-    ]
+    rows: list[Row] = []
+    for steps, tasks, ours in _engine(policy, chains, seed, prompts, (), spread=False, temperature=temperature):
+        told = {
+            "part": "votes", "policy": policy, "temperature": temperature, "p": round(belief.p, 4), "steps": steps,
+            "wrong_again": round(again(belief.p, belief.concentration), 4),
+            "concentration": round(min(belief.concentration, 1e6), 3), "same": round(belief.same, 3),
+            "promise": round(vote_reliability(belief.p, LEAD) ** steps, 5),
+            "ceiling": round(ceiling(belief.p, belief.concentration, steps), 5),
+        }  # fmt: skip
+        voted = asyncio.run(_lockstep(sums.model(policy), tasks, partial(_plurality, temperature), seed))
+        rows.append({**told, "method": "votes", "target": None, **scored(voted)})
+        rows.append({**told, "method": "surefoot", "target": TARGET, **scored(ours)})
+    return rows
 
 
-def copies(policy: str, moduli: Sequence[int], steps: int, count: int, seed: int, prompts: int) -> list[Row]:
+def copies(policy: str, moduli: Sequence[int], chains: Lengths, seed: int, prompts: int) -> list[Row]:
     """Two checks of one step: what multiplying their rates claims, what the engine takes, and what is so."""
     found = sampled(policy, seed, prompts, 1.0)
     one, other, both = false_accept(found, moduli[:1]), false_accept(found, moduli[1:]), false_accept(found, moduli)
-    least = min(one.mean, other.mean)
     shared = shared_cause(both.mean, (one.mean * other.mean) ** 0.5)
-    told = {
-        "part": "copies", "policy": policy, "check": "+".join(map(str, moduli)), "steps": steps,
-        "false_accept": round(one.mean, 5), "other": round(other.mean, 5),
-        "multiplied": round(one.mean * other.mean, 5), "together": round(both.mean, 5),
-        "shared_cause": round(shared, 3),
-        "common_cause": round(common_cause((one.mean * other.mean) ** 0.5, shared, 2), 5),
-        "least": round(least, 5),
-    }  # fmt: skip
-    tasks = [chain(f"{seed} ceiling {place}", steps) for place in range(count)]
-    return [{**told, "method": "surefoot", "target": TARGET, **scored(_engine(policy, tasks, seed, prompts, moduli))}]
+    rows: list[Row] = []
+    for steps, _, ours in _engine(policy, chains, seed, prompts, moduli):
+        told = {
+            "part": "copies", "policy": policy, "check": "+".join(map(str, moduli)), "steps": steps,
+            "false_accept": round(one.mean, 5), "other": round(other.mean, 5),
+            "multiplied": round(one.mean * other.mean, 5), "together": round(both.mean, 5),
+            "shared_cause": round(shared, 3),
+            "common_cause": round(common_cause((one.mean * other.mean) ** 0.5, shared, 2), 5),
+        }  # fmt: skip
+        rows.append({**told, "method": "surefoot", "target": TARGET, **scored(ours)})
+    return rows
 
 
 def _sum(one: Sampling, other: Sampling) -> Sampling:
@@ -166,27 +171,29 @@ def _sum(one: Sampling, other: Sampling) -> Sampling:
 
 
 def _engine(
-    policy: str, tasks: Sequence[Chain], seed: int, prompts: int, moduli: Sequence[int], **options: Any
-) -> list[Row]:
-    """Every chain is a run of an engine that was calibrated on labelled steps, its checks too."""
+    policy: str, chains: Lengths, seed: int, prompts: int, moduli: Sequence[int], **options: Any
+) -> Iterator[tuple[int, list[Chain], list[Row]]]:
+    """Chains of each length, each a run of an engine that was calibrated once on labelled steps, its checks too."""
     names = [f"cast{modulus}" + "-again" * (modulus in moduli[:place]) for place, modulus in enumerate(moduli)]
     verifiers = [sums.casting_out(modulus, name) for modulus, name in zip(moduli, names, strict=True)]
+
+    async def every(engine: Engine, tasks: Sequence[Chain]) -> list[Result]:
+        asked = (
+            engine.arun("add", inputs={"first": one.first, "added": list(one.added)}, seed=seed * 100_003 + place)
+            for place, one in enumerate(tasks)
+        )
+        return await asyncio.gather(*asked)
+
     with tempfile.TemporaryDirectory() as folder:
-        made = sums.engine(policy, Path(folder) / "runs.db", checks=verifiers, target=TARGET, **options)
-        with made as engine:
+        measured = Path(folder) / "measured.db"
+        with sums.engine(policy, measured, checks=verifiers, **options) as engine:
             calibrate(engine, sums.labelled(str(seed), prompts, STEPS), seed=seed)
-
-            async def every() -> list[Any]:
-                asked = (
-                    engine.arun(
-                        "add", inputs={"first": one.first, "added": list(one.added)}, seed=seed * 100_003 + place
-                    )
-                    for place, one in enumerate(tasks)
-                )
-                return await asyncio.gather(*asked)
-
-            found = asyncio.run(every())
-    return [ended(result, task) for result, task in zip(found, tasks, strict=True)]
+        for steps, count in chains.items():
+            tasks = [chain(f"{seed} ceiling {place}", int(steps)) for place in range(count)]
+            store = Path(shutil.copy(measured, Path(folder) / f"{steps}.db"))
+            with sums.engine(policy, store, checks=verifiers, target=TARGET, **options) as engine:
+                found = asyncio.run(every(engine, tasks))
+            yield int(steps), tasks, [ended(result, task) for result, task in zip(found, tasks, strict=True)]
 
 
 def scored(ends: Sequence[Row]) -> Row:
@@ -280,22 +287,23 @@ def parser() -> argparse.ArgumentParser:
 
 def cells(options: argparse.Namespace) -> list[tuple[str, Row]]:
     found: list[tuple[str, Row]] = []
-    for policy, steps in product(options.policies, map(int, options.steps)):
-        said = {"policy": policy, "steps": steps, "count": runs(steps, options.quick)}
-        found += [("checks", {**said, "modulus": one}) for one in (MODULI[:1] if options.quick else MODULI)]
-        found += [
-            ("votes", {**said, "temperature": one}) for one in (TEMPERATURES[::2] if options.quick else TEMPERATURES)
-        ]
-        found += [("copies", {**said, "moduli": one}) for one in (COPIES[:1] if options.quick else COPIES)]
-    return [(part, cell) for part, cell in found if part in options.parts and cell["count"]]
+    moduli, heats, pairs = MODULI, TEMPERATURES, COPIES
+    if options.quick:
+        moduli, heats, pairs = MODULI[:1], TEMPERATURES[::2], COPIES[:1]
+    for policy in options.policies:
+        said = {"policy": policy, "chains": lengths(options)}
+        found += [("checks", {**said, "modulus": one}) for one in moduli]
+        found += [("votes", {**said, "temperature": one}) for one in heats]
+        found += [("copies", {**said, "moduli": one}) for one in pairs]
+    return [(part, cell) for part, cell in found if part in options.parts]
 
 
 def main() -> int:
     options = parser().parse_args()
     if options.quick:
-        options.policies, options.steps = ["p80"], ["10"]
+        options.policies = ["p80"]
     note(machine())
-    prompts = options.prompts or (500 if options.quick else 6_000)
+    prompts = options.prompts or (500 if options.quick else 3_000)
 
     def one(wanted: tuple[str, Row]) -> list[Row]:
         part, arguments = wanted

@@ -106,7 +106,9 @@ def show(rows: Sequence[Mapping[str, Any]], title: str) -> None:
         table.add_column(name, justify="right" if isinstance(rows[0][name], int | float) else "left")
     for row in rows:
         table.add_row(*(cell(value) for value in row.values()))
-    Console().print(table)
+    console = Console()
+    wanted = console.measure(table, options=console.options.update(width=1000)).maximum
+    (console if wanted <= console.width else Console(width=wanted)).print(table)
 
 
 def cell(value: Any) -> str:

@@ -80,7 +80,7 @@ class ChainPlanner:
 
     name = "chain"
     sampled = False
-    checks = ()
+    checks: tuple[Verifier, ...] = ()
 
     def __init__(self, verifiers: Sequence[str] = ()) -> None:
         self.verifiers = tuple(verifiers)

@@ -75,7 +75,7 @@ def test_what_casting_out_says_is_no_truth() -> None:
 
 
 def test_a_ceiling_of_a_check_is_what_its_rates_say(folder: Path) -> None:
-    retry, ours = ceiling.checks("p80", 9, 4, 10, 3, 80)
+    retry, ours = ceiling.checks("p80", 9, {"4": 10}, 3, 80)
     assert retry["check"] == ours["check"] == "cast9"
     assert 0 < retry["false_accept"] < 0.5
     theory = retry["p"] / (retry["p"] + (1 - retry["p"]) * retry["false_accept"])
@@ -85,14 +85,14 @@ def test_a_ceiling_of_a_check_is_what_its_rates_say(folder: Path) -> None:
 
 
 def test_where_samples_are_copies_of_each_other_nothing_is_promised() -> None:
-    voted, ours = ceiling.votes("p80", 0.0, 5, 10, 3, 200)
+    voted, ours = ceiling.votes("p80", 0.0, {"5": 10}, 3, 200)
     assert voted["promise"] > 0.999, "what the formula for independent samples says"
     assert voted["ceiling"] < 0.95
     assert ours["accepted"] == 0
 
 
 def test_two_checks_that_are_one_have_one_false_accept_rate() -> None:
-    (row,) = ceiling.copies("p80", (9, 9), 3, 4, 3, 80)
+    (row,) = ceiling.copies("p80", (9, 9), {"3": 4}, 3, 80)
     assert row["together"] == row["false_accept"] == row["common_cause"]
     assert row["multiplied"] < row["together"]
     assert row["shared_cause"] == 1
