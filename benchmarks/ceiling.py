@@ -21,6 +21,8 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+from scipy.special import roots_jacobi
+
 from benchmarks import sums
 from benchmarks.harness import Row, finish, fresh, machine, note, show
 from benchmarks.reliability import ended, words
@@ -28,6 +30,7 @@ from benchmarks.sums import Chain, chain, remainder_fits
 from surefoot.engine import Engine
 from surefoot.engine.calibrate import calibrate
 from surefoot.engine.result import Result
+from surefoot.engine.taught import add as summed
 from surefoot.models.local import LocalModel
 from surefoot.models.question import Question
 from surefoot.reflection.calibration import belief_of, tally
@@ -82,14 +85,6 @@ def sampled(policy: str, seed: int, prompts: int, heat: float) -> list[tuple[int
     return [(total, add, said) for (total, add, _), said in zip(asked, found, strict=True)]
 
 
-def accuracy(found: Iterable[tuple[int, int, list[int]]]) -> float:
-    right = wrong = 0
-    for total, add, said in found:
-        right += said.count(total + add)
-        wrong += len(said) - said.count(total + add)
-    return right / (right + wrong)
-
-
 def false_accept(found: Iterable[tuple[int, int, list[int]]], moduli: Sequence[int]) -> Beta:
     """How often a wrong sample passes all of these checks."""
     passed = failed = 0
@@ -107,15 +102,18 @@ def false_accept(found: Iterable[tuple[int, int, list[int]]], moduli: Sequence[i
 def checks(policy: str, modulus: int, chains: Lengths, seed: int, prompts: int) -> list[Row]:
     """One imperfect check: retried until it accepts, and as evidence of the engine."""
     found = sampled(policy, seed, prompts, 1.0)
-    p, rate = accuracy(found), false_accept(found, [modulus])
-    theory = Retried(p, 1.0, rate.mean)
+    rate = false_accept(found, [modulus])
+    belief = belief_of(_counts(found), Belief())
+    theory = Retried(belief.p, 1.0, rate.mean)
+    uneven = spread(belief.p, belief.concentration, rate.mean)
     low, high = rate.interval()
     rows: list[Row] = []
     for steps, tasks, ours in _engine(policy, chains, seed, prompts, [modulus]):
         told = {
-            "part": "checks", "policy": policy, "p": round(p, 4), "check": f"cast{modulus}", "steps": steps,
+            "part": "checks", "policy": policy, "p": round(belief.p, 4), "check": f"cast{modulus}", "steps": steps,
             "false_accept": round(rate.mean, 5), "false_accept_low": round(low, 5),
             "false_accept_high": round(high, 5), "ceiling": round(theory.right**steps, 5),
+            "uneven": round(uneven**steps, 5),
         }  # fmt: skip
         retried = asyncio.run(_lockstep(sums.model(policy), tasks, partial(_retry, modulus), seed))
         rows.append({**told, "method": "retry", "target": None, **scored(retried)})
@@ -126,11 +124,7 @@ def checks(policy: str, modulus: int, chains: Lengths, seed: int, prompts: int) 
 def votes(policy: str, temperature: float, chains: Lengths, seed: int, prompts: int) -> list[Row]:
     """Samples that err together, the more the colder they are drawn; asked in one form only."""
     found = sampled(policy, seed, prompts, temperature)
-    counts = Sampling("", "")
-    for total, add, said in found:
-        known = [(str(one), one == total + add) for one in said]
-        counts = _sum(counts, tally("", "", "", known, complete=True))
-    belief = belief_of(counts, Belief())
+    belief = belief_of(_counts(found), Belief())
     rows: list[Row] = []
     for steps, tasks, ours in _engine(policy, chains, seed, prompts, (), spread=False, temperature=temperature):
         told = {
@@ -164,10 +158,21 @@ def copies(policy: str, moduli: Sequence[int], chains: Lengths, seed: int, promp
     return rows
 
 
-def _sum(one: Sampling, other: Sampling) -> Sampling:
-    from surefoot.engine.taught import add
+def _counts(found: Iterable[tuple[int, int, list[int]]]) -> Sampling:
+    counts = Sampling("", "")
+    for total, add, said in found:
+        known = [(str(one), one == total + add) for one in said]
+        counts = summed(counts, tally("", "", "", known, complete=True))
+    return counts
 
-    return add(one, other)
+
+def spread(p: float, concentration: float, false_accept: float) -> float:
+    """pi of a retry on average over prompts whose accuracies are Beta distributed: hard ones are retried most."""
+    if concentration > 1e3:
+        return Retried(p, 1.0, false_accept).right
+    places, weights = roots_jacobi(100, (1 - p) * concentration - 1, p * concentration - 1)
+    rates = (places + 1) / 2
+    return float((weights * rates / (rates + (1 - rates) * false_accept)).sum() / weights.sum())
 
 
 def _engine(

@@ -213,8 +213,10 @@ def _again(
     state: RunState, step: StepState, rules: Rules, checks: tuple[Verifier, ...], best: Candidate | None
 ) -> Action:
     refuted = sum(one.refuted for one in step.candidates.values()) - step.excused
+    error = rules.error(state, step)
+    source = rules.first(state, step, error) if step.source is None else rules.source(step.source)
     tries = rules.tries if "critique" in rules.ladder else 1
-    if step.errors >= tries or refuted >= tries:
+    if step.errors >= tries or refuted >= rules.patience(source, error):
         return _stuck(
             state, step, rules, step.critique or "no attempt gave a usable answer", fault=step.fault and not refuted
         )
@@ -222,8 +224,6 @@ def _again(
         return GiveUp(step.critique or "its result did not pass its checks")
     if best is not None and any(verdict.ruling == "abstain" for verdict in best.verdicts.values()):
         return GiveUp("a check could not decide: " + _undecided(best))
-    error = rules.error(state, step)
-    source = rules.first(state, step, error) if step.source is None else rules.source(step.source)
     if source.lesson and rules.proved and step.attempts:
         source = rules.sources[0]  # it did not help, and a critique of its own attempt is at hand now
     left = rules.cap(source, error) - step.drawn(source.name)

@@ -143,6 +143,16 @@ class Rules:
         steps = max(state.weight / step.weight, 1.0) if step.weight else 1.0
         return first(self.sources, rounded(self.eased(error)), ceil(log2(steps)))
 
+    def patience(self, source: Source, error: float) -> int:
+        """Candidates that may be refuted before the step goes on in another way.
+
+        Where it is measured how often samples are right, as many as it may take to meet a right one.
+        """
+        if "critique" not in self.ladder or self.tries == 1:
+            return 1
+        known = self.mode != "plan" and measured(source)
+        return max(self.tries, self.cap(source, error)) if known else self.tries
+
     def cap(self, source: Source, error: float) -> int:
         """The most attempts of a source."""
         if self.samples is not None:

@@ -535,6 +535,21 @@ def test_a_representation_that_fails_is_named(store: Store, change: Any, why: st
         calibrate(engine, labelled(3))
 
 
+def test_where_samples_were_measured_to_be_wrong_often_more_of_them_are_refuted_before_it_gives_up(
+    store: Store,
+) -> None:
+    def outcomes() -> set[Outcome]:
+        runs = (
+            Engine(adder(0.5), planner=sums(30, seed, ("adds_up",)), checks=[adds_up], store=store, seed=seed)
+            for seed in range(3)
+        )
+        return {engine.run("add").outcome for engine in runs}
+
+    assert outcomes() == {Outcome.ABSTAINED}, "four in a row are wrong somewhere in thirty steps"
+    calibrate(Engine(adder(0.5), planner=sums(1), store=store), labelled(200))
+    assert outcomes() == {Outcome.VERIFIED}
+
+
 def test_another_model_is_asked_where_the_first_does_not_get_there(store: Store) -> None:
     engine = Engine(
         ScriptedModel(undecided),
