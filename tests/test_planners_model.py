@@ -151,7 +151,7 @@ async def test_a_planner_that_raises_deep_in_a_recursive_plan_fails_the_run_with
 
     result = Engine(ScriptedModel([]), planner=halve, store=store).run("halve", inputs={"n": 8})
     assert result.outcome is Outcome.FAILED
-    assert result.reason.count("step half failed") == 3
+    assert result.reason.count("failed") == 2, "the step that failed and why, not every plan above it"
     assert "the planner halve failed: RuntimeError: cannot halve one" in result.reason
     assert [step.status for step in result.steps] == ["failed"] * 4
 
