@@ -316,6 +316,8 @@ def _weighed(
     """
     if verdict.exact or verdict.ruling == "abstain" or (verdict.ruling == "fail" and not soft):
         return None, verdict.evidence
+    if not desk.kit.calibration.knows(verifier.name):
+        return None, verdict.evidence
     heard = [one for one in candidate.verdicts.values() if one.nats is not None and one.verifier != verifier.name]
     said = {one.verifier: one.ruling == "pass" for one in heard}
     place = (step_class(step), verifier.name, verifier.version)

@@ -14,7 +14,7 @@ from surefoot.models.representation import Representation
 from surefoot.planners.planner import Planner
 from surefoot.planners.structure import StructureCheck, problems
 from surefoot.reflection.arithmetic import arithmetic
-from surefoot.reflection.calibration import USUAL_TEMPERATURE, Calibration, policy_of, source_of, step_class
+from surefoot.reflection.calibration import FORMAL, USUAL_TEMPERATURE, Calibration, policy_of, source_of, step_class
 from surefoot.reflection.evidence import PRIOR, Belief, pace
 from surefoot.reflection.schema import SchemaCheck
 from surefoot.reflection.verifier import Verifier
@@ -238,7 +238,7 @@ class Kit:
         return tuple((rung, rung) for rung in rungs if rung in self.planners)
 
     def _watched(self, step: Step, checks: Iterable[Verifier]) -> tuple[Verifier, ...]:
-        found = [one for one in checks if not one.exact and one.name not in (SCHEMA.name, "type")]
+        found = [one for one in checks if not one.exact and one.name not in FORMAL]
         kind = step_class(step)
 
         def known(one: Verifier, other: str | None = None) -> bool:

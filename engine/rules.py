@@ -188,6 +188,7 @@ def estimate(belief: Belief, error: float, most: int) -> Race:
     return race(coarse(belief), rounded(error), most)
 
 
+@lru_cache(maxsize=1024)
 def cap(belief: Belief, error: float) -> int:
     """Enough that hardly a race ends for want of samples, where its length is known; else a few more than it takes."""
     votes = needed(belief, error) or 1

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Protocol
 
-from surefoot.reflection.calibration import step_class, subsets, tally
+from surefoot.reflection.calibration import FORMAL, step_class, subsets, tally
 from surefoot.storage.records import Checking, Json, Learned, Lesson, Origin, Sampling, Step, Verdict
 
 LESSONS, LONGEST = 20, 400
@@ -30,6 +30,8 @@ class Taught:
     samplings: dict[tuple[str, str, str], Sampling] = field(default_factory=dict)
     """By class of step, policy and source; a policy that is empty is filled in at the end."""
     checkings: dict[tuple[str, str, str, Origin, str], Checking] = field(default_factory=dict)
+    firsts: dict[tuple[str, str], int] = field(default_factory=dict)
+    """Steps by class and source whose only sample was right: what most are, and so counted apart."""
     lessons: dict[tuple[str, str], float] = field(default_factory=dict)
     """Steps by class and critique: told it, and right afterwards."""
     tokens: int = 0
@@ -39,16 +41,24 @@ class Taught:
         """A step whose output an exact check proved: the samples that the check judged are right or wrong."""
         kind = step_class(step)
         truth = {key: not one.refuted for key, one in candidates.items() if _exactly(one)}
+        if len(samples) == len(truth) == 1 and truth.get(samples[0][1]):
+            place = (kind, samples[0][0])
+            self.firsts[place] = self.firsts.get(place, 0) + 1
+        else:
+            self._drawn(kind, samples, truth)
+        for key, right in truth.items():
+            said = [one for one in candidates[key].verdicts.values() if _tells(one)]
+            if said:
+                versions = {one.verifier: one.version for one in said}
+                self.heard(kind, versions, {one.verifier: one.ruling == "pass" for one in said}, "audit", right)
+
+    def _drawn(self, kind: str, samples: Sequence[tuple[str, str]], truth: Mapping[str, bool]) -> None:
         by_source: dict[str, list[tuple[str, bool]]] = {}
         for source, key in samples:
             if key in truth:
                 by_source.setdefault(source, []).append((key, truth[key]))
         for source, known in by_source.items():
             self.sampled(tally(kind, "", source, known))
-        for key, right in truth.items():
-            said = [one for one in candidates[key].verdicts.values() if not one.exact and one.ruling != "abstain"]
-            versions = {one.verifier: one.version for one in said}
-            self.heard(kind, versions, {one.verifier: one.ruling == "pass" for one in said}, "audit", right)
 
     def told(self, step: Step, critiques: Iterable[str]) -> None:
         """A step whose output an exact check proved, after these critiques of other attempts at it."""
@@ -88,12 +98,20 @@ class Taught:
 
     def learned(self, policy: Callable[[str], str]) -> list[Learned]:
         """What the store is to add; `policy` names the policy behind a source."""
+        for (kind, source), count in self.firsts.items():
+            self.sampled(Sampling(kind, "", source, count, count))
+        self.firsts = {}
         found: list[Learned] = [
             Sampling(one.step_class, one.policy or policy(one.source), one.source, *_counts(one))
             for one in self.samplings.values()
         ]
         lessons = [Lesson(kind, text, seen) for (kind, text), seen in self.lessons.items()]
         return [*found, *self.checkings.values(), *lessons]
+
+
+def _tells(verdict: Verdict) -> bool:
+    """Whether a verdict says something of its verifier: of one that proves, or looks at the form alone, it does not."""
+    return not verdict.exact and verdict.ruling != "abstain" and verdict.verifier not in FORMAL
 
 
 def _exactly(candidate: Judged) -> bool:

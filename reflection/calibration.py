@@ -22,6 +22,9 @@ from surefoot.storage.records import Basis, Checking, Json, Learned, Lesson, Sam
 DEEP = 3
 """Words of other verifiers, at the most, after which a verifier is measured."""
 
+FORMAL = ("schema", "type", "structure")
+"""Checks of the engine's own that look at the form alone; they are not measured."""
+
 MEASURED = 20
 """Prompts, and candidates of either kind, from which on a rate counts as measured."""
 
@@ -133,12 +136,14 @@ class Calibration:
     def __init__(self, learned: Iterable[Learned] = ()) -> None:
         self._samplings: dict[tuple[str, str, str], Sampling] = {}
         self._checkings: dict[tuple[str, str, str, str], dict[str, Checking]] = {}
+        self._verifiers: set[str] = set()
         self._lessons: dict[str, list[Lesson]] = {}
         for one in learned:
             if isinstance(one, Sampling):
                 self._samplings[one.step_class, one.policy, one.source] = one
             elif isinstance(one, Checking):
                 self._checkings.setdefault((one.step_class, one.verifier, one.version, one.after), {})[one.origin] = one
+                self._verifiers.add(one.verifier)
             else:
                 self._lessons.setdefault(one.step_class, []).append(one)
 
@@ -162,6 +167,10 @@ class Calibration:
         both = [one for one in (audit, canary) if one is not None]
         summed = _sum(both) if both else None
         return (_rates(summed), "prior") if summed is not None and _enough(summed) else None
+
+    def knows(self, verifier: str) -> bool:
+        """Whether anything at all was counted of a verifier."""
+        return verifier in self._verifiers
 
     def weight(
         self, kind: str, verifier: str, version: str, passed: bool, said: Mapping[str, bool], nats: float
