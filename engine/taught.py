@@ -70,8 +70,9 @@ class Taught:
     def canary(self, data: Json) -> None:
         """What verifiers said of a value that is known to be right, or wrong."""
         self.tokens += data["tokens"]
-        versions = {name: version for name, (version, _) in data["said"].items()}
-        said = {name: passed for name, (_, passed) in data["said"].items()}
+        words = data.get("said", {})  # absent from records of before verifiers were tried together
+        versions = {name: version for name, (version, _) in words.items()}
+        said = {name: passed for name, (_, passed) in words.items()}
         self.heard(data["class"], versions, said, "canary", data["good"])
 
     def sampled(self, one: Sampling) -> None:
