@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import sys
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +14,8 @@ from surefoot.service.terminal import asked, emit, put, shown, stderr, tell, wat
 from surefoot.service.tree import RunTree
 
 if TYPE_CHECKING:
+    from rich.text import Text
+
     from surefoot.engine import Engine, Result
     from surefoot.storage.records import JournalRecord, Json
 
@@ -108,23 +112,37 @@ def finish(result: Result, tree: RunTree, *, json: bool, quiet: bool, where: str
 
 def ask(result: Result) -> Json:
     """A person's answers by key; None where the person would rather answer later. Raises RunStopped."""
-    console = stderr()
     answers: dict[str, Json] = {}
     for question in result.questions:
-        try:  # Ctrl-C may come as soon as the question stands there
-            console.print(asks(question))
-            console.print("Agree? y: yes, n: no, Enter: decide later ", end="")
-            said = clean(input()).strip().lower()
+        try:
+            said = clean(drive(_answer(asks(question)))).strip().lower()
         except EOFError:
             said = ""
             tell()
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, Stopped):
             tell()
             raise RunStopped(result.run_id) from None
         if said not in ("y", "yes", "n", "no"):
             return None
         answers[question["key"]] = said.startswith("y")
     return answers
+
+
+async def _answer(question: Text) -> str:
+    """The line that a person types below `question`. Raises EOFError.
+
+    The question is put, and the line waited for, in an event loop: a signal that came between the last look for
+    signals and the system call of `input` would not be seen before somebody types.
+    """
+    console, loop, typed = stderr(), asyncio.get_running_loop(), asyncio.Event()
+    console.print(question)
+    console.print("Agree? y: yes, n: no, Enter: decide later ", end="")
+    loop.add_reader(sys.stdin, typed.set)
+    try:
+        await typed.wait()
+    finally:
+        loop.remove_reader(sys.stdin)
+    return input()  # noqa: ASYNC250 (the line is there)
 
 
 def _interrupted(run_id: str | None, where: str) -> int:

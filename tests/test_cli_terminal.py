@@ -174,6 +174,8 @@ def test_a_person_is_asked_on_a_terminal(server: ScriptedServer, tmp_path: Path)
     assert code == 0 and "42" in got
     code, got = on_a_terminal(*words, cwd=tmp_path, keys={"decide later": "\x03"})
     assert code == 130 and "surefoot resume" in got
+    code, got = on_a_terminal(*words, cwd=tmp_path, keys={"decide later": "\x04"})  # the end of the input
+    assert code == 4 and "surefoot resume" in got
 
 
 def test_a_stream_that_cannot_show_a_character_is_no_reason_to_fail(server: ScriptedServer, tmp_path: Path) -> None:
