@@ -56,7 +56,7 @@ def measure(folder: str, policy: str, seed: int, prompts: int) -> list[Row]:
     """Counts of labelled steps, kept in the store that the cells of this policy begin with."""
     with sums.engine(policy, Path(folder) / f"{policy}.db") as engine:
         found = calibrate(engine, sums.labelled(str(seed), prompts, STEPS), seed=seed)
-    rows = [one for one in found if isinstance(one, Sampling)]
+    rows = [one for one in found.counts if isinstance(one, Sampling)]
     beliefs = [belief_of(one, Belief()) for one in rows]
     return [
         {"source": one.source, "p": belief.p, "concentration": belief.concentration, "same": belief.same}

@@ -12,19 +12,21 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import TYPE_CHECKING
 
+from surefoot.engine.act import Metered
+from surefoot.engine.budget import Account
 from surefoot.engine.kit import Kit
 from surefoot.engine.loop import run_sync
 from surefoot.engine.propose import LESSON
 from surefoot.engine.rules import Source
 from surefoot.engine.taught import Taught, summed
 from surefoot.models.answer import answer
-from surefoot.models.question import Question, Reply
-from surefoot.reflection.calibration import Known, step_class, tally
+from surefoot.models.question import Model, Question, Reply
+from surefoot.reflection.calibration import step_class, tally
 from surefoot.reflection.canonical import canonical
 from surefoot.reflection.mutants import mutants
 from surefoot.reflection.verifier import Case
-from surefoot.storage.errors import ModelError, SetupError
-from surefoot.storage.records import Contract, Json, Learned, Origin, Step
+from surefoot.storage.errors import ModelError, OutOfBudget, SetupError
+from surefoot.storage.records import Budget, Contract, Json, Learned, Origin, Step, Usage
 
 if TYPE_CHECKING:
     from surefoot.engine.engine import Engine
@@ -55,44 +57,75 @@ class Labelled:
         return Step("labelled", self.goal, None, self.inputs, contract=Contract(gives=self.gives), kind=self.kind)
 
 
-def calibrate(engine: Engine, cases: Iterable[Labelled], *, samples: int = SAMPLES, seed: int = 0) -> list[Learned]:
-    """Measures the engine on labelled steps and adds the counts to its store; returns these counts.
+@dataclass(frozen=True)
+class Measured:
+    """What labelled steps showed."""
 
-    samples: of each source for each step. Raises SetupError where there is no labelled step, and ModelError where some
-    could not be asked; what the others showed is in the store by then.
+    counts: list[Learned]
+    """As they were added to the store."""
+    steps: int
+    """Labelled steps that were asked."""
+    usage: Usage
+    stopped: str = ""
+    """Why others were not: the budget ended. Empty where all were."""
+
+
+def calibrate(
+    engine: Engine,
+    cases: Iterable[Labelled],
+    *,
+    samples: int = SAMPLES,
+    seed: int = 0,
+    budget: Budget | None = None,
+) -> Measured:
+    """Measures the engine on labelled steps and adds the counts to its store.
+
+    samples: of each source for each step. budget: its tokens, dollars and seconds; where it ends first, what could be
+    asked is measured.
+
+    Raises SetupError where there is no labelled step, and ModelError where some could not be asked; what the others
+    showed is in the store by then.
     """
-    return run_sync(acalibrate, engine, cases, samples=samples, seed=seed)
+    return run_sync(acalibrate, engine, cases, samples=samples, seed=seed, budget=budget)
 
 
 async def acalibrate(
-    engine: Engine, cases: Iterable[Labelled], *, samples: int = SAMPLES, seed: int = 0
-) -> list[Learned]:
+    engine: Engine,
+    cases: Iterable[Labelled],
+    *,
+    samples: int = SAMPLES,
+    seed: int = 0,
+    budget: Budget | None = None,
+) -> Measured:
     """The same, inside a running event loop."""
     known = list(cases)
     if not known:
         raise SetupError("there is no labelled step: give at least one, and better some hundreds")
-    kit = engine.kit()
+    session = _Session(engine.kit(), Account(budget or Budget(), Usage()), samples)
     learned: list[Learned] = []
     failed: list[ModelError] = []
+    asked = 0
     for start in range(0, len(known), TOGETHER):
         part = known[start : start + TOGETHER]
         taught = Taught()
-        asked = [_one(kit, taught, case, samples, seed + start + place) for place, case in enumerate(part)]
-        found = await asyncio.gather(*asked, return_exceptions=True)
+        measured = [session.measure(taught, case, seed + start + place) for place, case in enumerate(part)]
+        found = await asyncio.gather(*measured, return_exceptions=True)
         errors = [one for one in found if isinstance(one, BaseException)]
         for error in errors:
-            if not isinstance(error, ModelError):
+            if not isinstance(error, (ModelError, OutOfBudget)):
                 raise error
-            failed.append(error)
+        failed += [one for one in errors if isinstance(one, ModelError)]
+        asked += len(part) - len(errors)
         _weigh(taught, [one for one in found if not isinstance(one, BaseException)])
-        counts = taught.learned(kit.policy)
+        counts = taught.learned(session.kit.policy)
         await asyncio.to_thread(engine.store.learn, counts)  # what was paid for is kept, whatever comes next
         learned += counts
-        if len(errors) == len(part):
+        if session.account.refused is not None or len(errors) == len(part):
             break
     if failed:
         raise _unmeasured(len(known), failed, bool(learned))
-    return summed(learned)
+    stopped = "" if session.account.refused is None else str(session.account.refused)
+    return Measured(summed(learned), asked, session.account.spent.usage, stopped)
 
 
 def _unmeasured(known: int, failed: list[ModelError], some: bool) -> ModelError:
@@ -136,69 +169,74 @@ def _weigh(taught: Taught, words: list[_Words]) -> None:
             taught.heard(kind, word.versions, one.said, one.origin, one.good, weight)
 
 
-async def _one(kit: Kit, taught: Taught, case: Labelled, samples: int, seed: int) -> _Words:
-    step = case.step
-    right = canonical(case.answer)
-    seen = {right: _Seen(case.answer, True)}
-    for source in kit.rules(step).sources:
-        known: list[tuple[str, bool]] = []
-        async for output, reply in _samples(kit, case, source, samples, seed):
-            key = canonical(output)
-            known.append((key, key == right))
-            seen.setdefault(key, _Seen(output, False, reply=reply)).times += 1
-        _count(taught, step_class(step), source.name, known)
-    for mutant in mutants(case.answer, Random(seed), MUTANTS):
-        seen.setdefault(canonical(mutant), _Seen(mutant, False, "canary"))
-    return await _judge(kit, case, list(seen.values()))
+@dataclass(frozen=True, slots=True)
+class _Session:
+    """What all labelled steps are asked with."""
 
+    kit: Kit
+    account: Account
+    samples: int
 
-def _count(taught: Taught, kind: str, source: str, known: Known) -> None:
-    if known:
-        taught.sampled(tally(kind, "", source, known, complete=True))
+    async def measure(self, taught: Taught, case: Labelled, seed: int) -> _Words:
+        """Counts what samples of one step come to, and has what came out, and mutants, judged."""
+        step = case.step
+        right = canonical(case.answer)
+        seen = {right: _Seen(case.answer, True)}
+        for source in self.kit.rules(step).sources:
+            known: list[tuple[str, bool]] = []
+            async for output, reply in self._drawn(case, source, seed):
+                key = canonical(output)
+                known.append((key, key == right))
+                seen.setdefault(key, _Seen(output, False, reply=reply)).times += 1
+            if known:
+                taught.sampled(tally(step_class(step), "", source.name, known, complete=True))
+        for mutant in mutants(case.answer, Random(seed), MUTANTS):
+            seen.setdefault(canonical(mutant), _Seen(mutant, False, "canary"))
+        return await self._judged(case, list(seen.values()))
 
+    async def _drawn(self, case: Labelled, source: Source, seed: int) -> AsyncIterator[tuple[Json, Reply]]:
+        """Well-formed samples of a source; others are dropped, as they are where votes count."""
+        kit = self.kit
+        model = self._metered(kit.alternates.get(source.name) or kit.models["act"])
+        other = next((one for one in kit.representations if one.name == source.name), None)
 
-async def _samples(
-    kit: Kit, case: Labelled, source: Source, samples: int, seed: int
-) -> AsyncIterator[tuple[Json, Reply]]:
-    """Well-formed samples of a source; others are dropped, as they are where votes count."""
-    model = kit.alternates.get(source.name) or kit.models["act"]
-    other = next((one for one in kit.representations if one.name == source.name), None)
+        def question(inputs: Mapping[str, Json], index: int) -> Question:
+            heat = kit.settings.temperature
+            number = (seed * 7_919 + index) % 2**31
+            return Question("act", case.goal, inputs=inputs, output_schema=case.gives, temperature=heat, seed=number)
 
-    def question(inputs: Mapping[str, Json], index: int) -> Question:
-        heat = kit.settings.temperature
-        number = (seed * 7_919 + index) % 2**31
-        return Question("act", case.goal, inputs=inputs, output_schema=case.gives, temperature=heat, seed=number)
-
-    if other is None:
-        inputs = {**case.inputs, LESSON: source.lesson} if source.lesson else case.inputs
-        for reply, *_ in await answer(model, question(inputs, 0), samples, strict=True):
+        if other is None:
+            inputs = {**case.inputs, LESSON: source.lesson} if source.lesson else case.inputs
+            for reply, *_ in await answer(model, question(inputs, 0), self.samples, strict=True):
+                if usable(reply):
+                    yield reply.parsed, reply
+            return
+        forms = [other.ask(case.inputs, Random(seed * 7_919 + index)) for index in range(self.samples)]
+        asked = (answer(model, question(inputs, index), 1, strict=True) for index, (inputs, _) in enumerate(forms))
+        for (_, back), replies in zip(forms, await asyncio.gather(*asked), strict=True):
+            reply = replies[0][0]
             if usable(reply):
-                yield reply.parsed, reply
-        return
-    forms = [other.ask(case.inputs, Random(seed * 7_919 + index)) for index in range(samples)]
-    asked = (answer(model, question(inputs, index), 1, strict=True) for index, (inputs, _) in enumerate(forms))
-    for (_, back), replies in zip(forms, await asyncio.gather(*asked), strict=True):
-        reply = replies[0][0]
-        if usable(reply):
-            try:
-                yield back(reply.parsed), reply
-            except (ValueError, LookupError, TypeError):
-                continue
+                try:
+                    yield back(reply.parsed), reply
+                except (ValueError, LookupError, TypeError):
+                    continue
+
+    async def _judged(self, case: Labelled, forms: list[_Seen]) -> _Words:
+        verifiers = [one for one in self.kit.verifiers.values() if not one.exact]
+        judge = self.kit.models.get("judge")
+        heard = self._metered(judge) if judge is not None else None
+        for one in forms:
+            put = Case(case.step, one.output, case.inputs, case.goal, one.reply, heard, self._metered)
+            for verifier in verifiers:
+                verdict = await verifier.verify(put)
+                if verdict.ruling != "abstain":
+                    one.said[verifier.name] = verdict.ruling == "pass"
+        return _Words(case.step, {one.name: one.version for one in verifiers}, forms)
+
+    def _metered(self, model: Model) -> Metered:
+        return Metered(model, self.account)
 
 
 def usable(reply: Reply) -> bool:
     """Whether it is a vote."""
     return reply.error is None and not reply.unknown
-
-
-async def _judge(kit: Kit, case: Labelled, forms: list[_Seen]) -> _Words:
-    step = case.step
-    verifiers = [one for one in kit.verifiers.values() if not one.exact]
-    for one in forms:
-        judge = kit.models.get("judge")
-        put = Case(step, one.output, case.inputs, case.goal, one.reply, judge, lambda model: model)
-        for verifier in verifiers:
-            verdict = await verifier.verify(put)
-            if verdict.ruling != "abstain":
-                one.said[verifier.name] = verdict.ruling == "pass"
-    return _Words(step, {one.name: one.version for one in verifiers}, forms)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
@@ -13,7 +14,7 @@ import typer
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from surefoot.service import options as o
-from surefoot.service.command import OK, command
+from surefoot.service.command import OK, OUT_OF_BUDGET, command
 from surefoot.service.terminal import emit, stdout, tell
 
 if TYPE_CHECKING:
@@ -62,13 +63,20 @@ def calibrate(
     act_model: o.ActModel = None,
     judge_model: o.JudgeModel = None,
     base_url: o.BaseUrl = None,
+    tokens: o.Tokens = None,
+    usd: o.Usd = None,
+    seconds: o.Seconds = None,
     seed: o.Seed = 0,
     store: o.StoreUrl = None,
     json: o.AsJson = False,
 ) -> int:
-    """Measure models and verifiers on labelled steps. What that shows stands behind every run from then on."""
+    """Measure models and verifiers on labelled steps. What that shows stands behind every run from then on.
+
+    Exit codes: 0 all were measured, 1 error, 2 usage, 5 the budget ended before; what was measured is kept.
+    """
     from surefoot.engine import Engine
     from surefoot.engine.calibrate import calibrate as measure
+    from surefoot.service.report import spent
     from surefoot.storage.errors import SetupError
 
     cases = list(read(file))
@@ -83,14 +91,20 @@ def calibrate(
         representations=[_form(_load(name)) for name in form or ()],
         store=store,
     )
+    began = time.monotonic()
+    budget = o.budget_of(None, tokens, usd, seconds)
     with engine:
-        found = measure(engine, cases, samples=samples, seed=seed)
+        found = measure(engine, cases, samples=samples, seed=seed, budget=budget)
         if json:
-            for one in found:
+            for one in found.counts:
                 emit(said(one))
-        else:
-            stdout().print(tables(found), soft_wrap=True)
-    tell(f"{len(cases)} labelled steps measured; the counts are in the store")
+        elif found.counts:
+            stdout().print(tables(found.counts), soft_wrap=True)
+    cost = spent(found.usage, time.monotonic() - began)
+    tell(f"{found.steps} labelled steps measured; the counts are in the store; spent: {cost}")
+    if found.stopped:
+        tell(f"{len(cases) - found.steps} were not: {found.stopped}")
+        return OUT_OF_BUDGET
     tell(f"next   surefoot report{o.where(store)}")
     return OK
 

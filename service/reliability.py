@@ -140,21 +140,27 @@ def estimates(learned: Sequence[Learned], ruled: Sequence[Ruled]) -> list[dict[s
 
 
 def summary(runs: Sequence[Judged], accepted: int) -> dict[str, Any]:
-    """The figures of the first two pictures."""
+    """Figures of the accepted runs whose truth is known: what was predicted and came out of those that were verified.
+
+    What was accepted unverified predicts nothing, and is counted apart.
+    """
     from surefoot.reflection.rates import Beta
 
-    right = sum(one.right for one in runs)
-    low, high = Beta(right, len(runs) - right).interval() if runs else (None, None)
-    known = [one.predicted for one in runs if one.predicted is not None]
+    known = [one for one in runs if one.verified and one.predicted is not None]
+    bare = [one for one in runs if not one.verified]
+    right = sum(one.right for one in known)
+    low, high = Beta(right, len(known) - right).interval() if known else (None, None)
     return {
         "accepted": accepted,
-        "judged": len(runs),
+        "judged": len(known),
         "right": right,
-        "observed": right / len(runs) if runs else None,
+        "observed": right / len(known) if known else None,
         "observed_low": low,
         "observed_high": high,
-        "predicted": sum(known) / len(known) if known else None,
-        "samples_per_run": sum(one.samples for one in runs) / len(runs) if runs else None,
+        "predicted": sum(one.predicted or 0.0 for one in known) / len(known) if known else None,
+        "samples_per_run": sum(one.samples for one in known) / len(known) if known else None,
+        "unverified_judged": len(bare),
+        "unverified_right": sum(one.right for one in bare),
     }
 
 
@@ -199,13 +205,18 @@ def page(
         for row in shares
     ]  # fmt: skip
     told = (
-        f"<p>{figures['judged']} of {accepted} accepted runs have a known answer. "
+        f"<p>Of {accepted} accepted runs, {figures['judged']} were verified and have a known answer. "
         f"{figures['right']} of them were right: {figure_of(figures['observed'])} "
         f"(95&nbsp;% interval {figure_of(figures['observed_low'])} to {figure_of(figures['observed_high'])}). "
         f"Predicted was {figure_of(figures['predicted'])}.</p>"
-        if runs
+        if figures["judged"]
         else "<p>No accepted run has a known answer yet.</p>"
     )
+    if figures["unverified_judged"]:
+        told += (
+            f"<p>Of {figures['unverified_judged']} that were accepted unverified, "
+            f"{figures['unverified_right']} were right.</p>"
+        )
     return (
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>surefoot: report</title><style>{STYLE}</style>'
         f"<h1>Reliability</h1>{told}"

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from random import Random
 from typing import Any
 
 import pytest
-from servers import Body, Response, ScriptedServer, refuse
+from servers import Body, Response, ScriptedServer, refuse, say
 from terminal import Shell
 
 from surefoot.storage.records import Sampling
@@ -131,6 +132,24 @@ def test_what_was_measured_before_a_model_failed_is_kept(shell: Shell, server: S
         assert isinstance(counts, Sampling) and round(counts.prompts) == 30
 
 
+def test_measuring_ends_with_its_budget_and_says_what_it_cost(shell: Shell, server: ScriptedServer) -> None:
+    script = server.script
+    usage = {"prompt_tokens": 900, "completion_tokens": 100, "total_tokens": 1000}
+    server.script = lambda body: say(json.dumps(script(body)), usage=usage)
+    said = shell("calibrate", "--file", labelled(300), "--samples", "2", "--tokens", "200000")
+    assert said.code == 5, said.err
+    (steps, spent, left) = re.findall(
+        r"(\d+) labelled steps measured; .* spent: (\d+) samples, .*?(\d+) were not", said.err, re.DOTALL
+    )[0]
+    assert int(steps) + int(left) == 300
+    assert 60 <= int(steps) <= 100, "a request is held at the most that it may cost, so that some of it is left"
+    assert len(server.requests) == int(spent) <= 200
+    assert "the budget is 200000" in said.err
+    with Store.open(".surefoot/surefoot.db") as store:
+        (counts,) = store.learned()
+        assert isinstance(counts, Sampling) and round(counts.prompts) == int(steps)
+
+
 # --- the report -------------------------------------------------------------------------------------------------
 
 
@@ -151,17 +170,20 @@ def test_a_report_shows_runs_and_instruments_and_needs_nothing_beside_it(shell: 
     Path("tasks.jsonl").write_text("\n".join(map(json.dumps, rows)))
     ran = shell("run", "--file", "tasks.jsonl", "--score", "--plan", "plan.json", "--json")
     assert ran.code == 0, ran.err
+    bare = shell("run", "--file", "tasks.jsonl", "--score", "--plan", "plan.json", "--json", "--no-verify")
+    assert bare.code == 0, bare.err
     said = shell("report", "--out", "report.html", "--json")
     figures: dict[str, Any] = said.json
-    assert figures["accepted"] == figures["judged"] == 6
-    assert figures["observed"] == figures["right"] / 6
+    assert figures["accepted"] == 12 and figures["judged"] == figures["unverified_judged"] == 6
+    assert figures["observed"] == figures["right"] / 6, "what was not verified promised nothing"
     assert {one["what"] for one in figures["learned"]} == {"sampling", "checking"}
     said = shell("report", "--out", "report.html")
     assert said.code == 0, said.err
     assert Path("report.png").read_bytes().startswith(b"\x89PNG")
     page = Path("report.html").read_text()
     assert "data:image/png;base64," in page and 'src="http' not in page and "href=" not in page
-    assert "6 of 6 accepted runs have a known answer" in page and "nines" in page
+    assert "Of 12 accepted runs, 6 were verified and have a known answer" in page and "nines" in page
+    assert "Of 6 that were accepted unverified" in page
 
 
 def test_a_report_that_cannot_be_written_says_so(shell: Shell) -> None:

@@ -177,7 +177,7 @@ def test_votes_are_not_drawn_for_what_a_check_will_say(store: Store) -> None:
 
 def test_measuring_on_labelled_steps_counts_samples_and_verifiers(store: Store) -> None:
     engine = Engine(adder(0.8), planner=sums(1), checks=[Lenient("rule")], representations=[shifted], store=store)
-    found = calibrate(engine, labelled(200), samples=5)
+    found = calibrate(engine, labelled(200), samples=5).counts
     samplings = {one.source: one for one in found if isinstance(one, Sampling)}
     assert set(samplings) == {"", "shifted"}
     assert samplings[""].prompts == 200
