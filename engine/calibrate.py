@@ -66,6 +66,10 @@ class Measured:
     steps: int
     """Labelled steps that were asked."""
     usage: Usage
+    dropped: int = 0
+    """Samples that were no answer of the wanted type, and so no votes."""
+    flaw: str = ""
+    """What was wrong with the first of these."""
     stopped: str = ""
     """Why others were not: the budget ended. Empty where all were."""
 
@@ -125,7 +129,8 @@ async def acalibrate(
     if failed:
         raise _unmeasured(len(known), failed, bool(learned))
     stopped = "" if session.account.refused is None else str(session.account.refused)
-    return Measured(summed(learned), asked, session.account.spent.usage, stopped)
+    usage = session.account.spent.usage
+    return Measured(summed(learned), asked, usage, len(session.flaws), next(iter(session.flaws), ""), stopped)
 
 
 def _unmeasured(known: int, failed: list[ModelError], some: bool) -> ModelError:
@@ -176,6 +181,8 @@ class _Session:
     kit: Kit
     account: Account
     samples: int
+    flaws: list[str] = field(default_factory=list)
+    """What was wrong with each sample that was dropped."""
 
     async def measure(self, taught: Taught, case: Labelled, seed: int) -> _Words:
         """Counts what samples of one step come to, and has what came out, and mutants, judged."""
@@ -208,18 +215,27 @@ class _Session:
         if other is None:
             inputs = {**case.inputs, LESSON: source.lesson} if source.lesson else case.inputs
             for reply, *_ in await answer(model, question(inputs, 0), self.samples, strict=True):
-                if usable(reply):
+                if self._usable(reply):
                     yield reply.parsed, reply
             return
         forms = [other.ask(case.inputs, Random(seed * 7_919 + index)) for index in range(self.samples)]
         asked = (answer(model, question(inputs, index), 1, strict=True) for index, (inputs, _) in enumerate(forms))
         for (_, back), replies in zip(forms, await asyncio.gather(*asked), strict=True):
             reply = replies[0][0]
-            if usable(reply):
+            if self._usable(reply):
                 try:
-                    yield back(reply.parsed), reply
-                except (ValueError, LookupError, TypeError):
-                    continue
+                    output = back(reply.parsed)
+                except (ValueError, LookupError, TypeError) as error:
+                    self.flaws.append(f"no answer to the question: {error}")
+                else:
+                    yield output, reply
+
+    def _usable(self, reply: Reply) -> bool:
+        """Whether it is a vote."""
+        if reply.error is None and not reply.unknown:
+            return True
+        self.flaws.append(reply.error or "the model does not know tasks of this kind")
+        return False
 
     async def _judged(self, case: Labelled, forms: list[_Seen]) -> _Words:
         verifiers = [one for one in self.kit.verifiers.values() if not one.exact]
@@ -235,8 +251,3 @@ class _Session:
 
     def _metered(self, model: Model) -> Metered:
         return Metered(model, self.account)
-
-
-def usable(reply: Reply) -> bool:
-    """Whether it is a vote."""
-    return reply.error is None and not reply.unknown

@@ -8,6 +8,7 @@ contradicts; plan anew; give up. Nothing that did not pass is ever committed, an
 from __future__ import annotations
 
 from collections.abc import Iterator
+from math import ceil, exp, floor, log1p, log10
 
 from surefoot.engine.rules import FIRST, Rules, Rung, Source, estimate, most_votes
 from surefoot.engine.state import UNKNOWN, Candidate, RunState, StepState
@@ -290,10 +291,34 @@ def _missing(state: RunState, step: StepState, rules: Rules, best: Candidate | N
     votes = _wanted(step, rules, best, source, rules.error(state, step))
     if votes is None:
         stated = " as long as nothing is measured: run `surefoot calibrate`" if source.belief.basis == "prior" else ""
-        return f"; no number of votes is enough{stated or ', because such samples err together, or too often'}"
+        why = stated or ", because such samples err together, or too often"
+        return f"; no number of votes is enough{why}{_promise(_reachable(state, step, rules, best, source))}"
     spent = state.spent.usage
     price = f", about {votes * spent.usd / spent.samples:.2g} dollars" if spent.usd and spent.samples else ""
     return f"; missing: {votes} more vote{'s' if votes > 1 else ''} for the leading answer{price}"
+
+
+def _reachable(state: RunState, step: StepState, rules: Rules, best: Candidate | None, source: Source) -> float:
+    """The target at which the most votes that are looked at, all for the leader, would be enough for this step."""
+    key = best.key if best is not None else FIRST
+    ballots = {name: dict(ballot) for name, ballot in step.ballots().items()}
+    cast = ballots.setdefault(source.name, {})
+    cast[key] = cast.get(key, 0) + most_votes(source.belief)
+    said = step.nats() if best is not None else {FIRST: rules.gain}
+    doubt = standing(ballots, rules.beliefs(), key, said).doubt
+    return exp(-state.trust.spent + log1p(-min(doubt, LOST)) * rules.share(state, step))
+
+
+LOST = 0.999999
+"""A doubt so large that it makes no difference any more."""
+
+
+def _promise(target: float) -> str:
+    """Rounded down, so that two digits of what is missing to 1 are given."""
+    if target < 0.5 or target >= 1:
+        return ""
+    digits = 1 - floor(log10(1 - target))
+    return f"; a target of at most {1 - ceil((1 - target) * 10**digits) / 10**digits:.{digits}f} can be met here"
 
 
 def _undecided(candidate: Candidate) -> str:

@@ -122,8 +122,12 @@ class Rules:
             left = max(left, budget / 20)
         if left <= 0:
             return 0.0
+        return -expm1(-left / self.share(state, step))
+
+    def share(self, state: RunState, step: StepState) -> float:
+        """How many times what the step may err is what all open steps may, itself among them."""
         mine = step.weight or 1.0
-        return -expm1(-left * mine / max(state.weight, mine))
+        return max(state.weight, mine) / mine
 
     def eased(self, error: float) -> float:
         """The error that votes are left with, where the checks bring what they bring."""

@@ -76,8 +76,10 @@ def calibrate(
     """
     from surefoot.engine import Engine
     from surefoot.engine.calibrate import calibrate as measure
+    from surefoot.reflection.calibration import MEASURED
     from surefoot.service.report import spent
     from surefoot.storage.errors import SetupError
+    from surefoot.storage.records import Sampling
 
     cases = list(read(file))
     if not cases:
@@ -102,6 +104,10 @@ def calibrate(
             stdout().print(tables(found.counts), soft_wrap=True)
     cost = spent(found.usage, time.monotonic() - began)
     tell(f"{found.steps} labelled steps measured; the counts are in the store; spent: {cost}")
+    if found.dropped:
+        tell(f"{found.dropped} samples were no answers, and were dropped; the first: {found.flaw}")
+    if few := sorted({one.step_class for one in found.counts if isinstance(one, Sampling) and one.prompts < MEASURED}):
+        tell(f"too few to go by of {', '.join(few)}: give at least {MEASURED} of a kind, and better some hundreds")
     if found.stopped:
         tell(f"{len(cases) - found.steps} were not: {found.stopped}")
         return OUT_OF_BUDGET
@@ -169,15 +175,17 @@ def said(one: Learned) -> dict[str, Any]:
     """A count with its rates, for programs."""
     from dataclasses import asdict
 
-    from surefoot.reflection.calibration import belief_of, source_of
+    from surefoot.reflection.calibration import MEASURED, belief_of, source_of
     from surefoot.reflection.evidence import Belief
     from surefoot.storage.records import Checking, Lesson, Sampling
 
     found = {"what": type(one).__name__.lower(), **asdict(one)}
     if isinstance(one, Sampling):
+        few = one.prompts < MEASURED
         belief = belief_of(one, Belief())
         c = belief.concentration
-        found |= {"p": belief.p, "p_low": belief.low, "concentration": None if c == float("inf") else c}
+        found |= {"p": None if few else belief.p, "p_low": belief.low}
+        found["concentration"] = None if few or c == float("inf") else c
     if isinstance(one, Checking):
         found |= rates_of(one)
     if isinstance(one, Lesson):
@@ -217,14 +225,14 @@ def tables(found: list[Learned]) -> Any:
     from surefoot.storage.records import Checking, Lesson, Sampling
 
     lessons = Table("step class", "lesson", "told to steps", "asked as", title="Lessons")
-    samples = Table("step class", "model", "asked", "right", "at least", "errors alike", title="Samples")
+    samples = Table("step class", "model", "asked", "steps", "right", "at least", "errors alike", title="Samples")
     head = ("step class", "verifier", "after", "tried on", "passes right", "passes wrong", "nats")
     checks = Table(*head, title="Verifiers")
     for one in found:
         row = said(one)
         if isinstance(one, Sampling):
             known = figure_of(row["p"]), figure_of(row["p_low"]), figure_of(row["concentration"], "c = {:.3g}")
-            samples.add_row(one.step_class, one.policy, one.source or "as it is", *known)
+            samples.add_row(one.step_class, one.policy, one.source or "as it is", f"{one.prompts:.0f}", *known)
         elif isinstance(one, Checking) and telling(one):
             tried = "models' answers" if one.origin == "audit" else "mutants"
             rates = figure_of(row["accept"]), figure_of(row["false_accept"]), figure_of(row["nats"], "{:.2f}")

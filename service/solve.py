@@ -51,7 +51,7 @@ def solve(
             result = watch(engine, _resumed(engine, result.run_id, answers), tree, live=not quiet)
     except RunStopped as stop:
         return _interrupted(stop.run_id, where)
-    pocket = engine.models["plan"].name.startswith("pocket")
+    pocket = engine.models["plan"].name.startswith("pocket") and "of the target" not in result.reason
     if result.outcome.value == "abstained" and pocket and "SUREFOOT_MODEL" not in result.reason:
         result.reason = f"{result.reason}; {BEYOND}"
     return finish(result, tree, json=json, quiet=quiet, where=where)

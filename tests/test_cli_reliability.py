@@ -132,6 +132,18 @@ def test_what_was_measured_before_a_model_failed_is_kept(shell: Shell, server: S
         assert isinstance(counts, Sampling) and round(counts.prompts) == 30
 
 
+def test_few_labelled_steps_and_samples_that_are_no_answers_are_named(shell: Shell, server: ScriptedServer) -> None:
+    script = server.script
+    server.script = lambda body: say("about a dozen") if body["seed"] % 2 else script(body)
+    said = shell("calibrate", "--file", labelled(15), "--samples", "4", "--json")
+    assert said.code == 0, said.err
+    assert "too few to go by of sum: give at least 20" in said.err
+    assert re.search(r"[23]\d samples were no answers, and were dropped; the first: ", said.err)
+    (row,) = said.rows
+    assert (row["p"], row["concentration"]) == (None, None), "what was not measured is not shown as if it were"
+    assert "–" in shell("calibrate", "--file", labelled(15)).out
+
+
 def test_measuring_ends_with_its_budget_and_says_what_it_cost(shell: Shell, server: ScriptedServer) -> None:
     script = server.script
     usage = {"prompt_tokens": 900, "completion_tokens": 100, "total_tokens": 1000}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -140,6 +141,25 @@ def test_an_abstention_says_what_was_missing(store: Store) -> None:
 @verifier(exact=True)
 def five(candidate: int) -> bool:
     return candidate == 5
+
+
+@pytest.mark.parametrize("measured", [False, True])
+def test_an_abstention_names_the_target_that_can_be_met(store: Store, measured: bool) -> None:
+    def engine() -> Engine:
+        return Engine(ScriptedModel(always), planner=sums(10), store=store)
+
+    if measured:
+        calibrate(engine(), labelled(40), samples=4)
+    refused = engine().run("add", target=1 - 1e-12)
+    assert refused.outcome is Outcome.ABSTAINED
+    assert refused.usage.samples == 0
+    (said,) = re.findall(r"a target of at most ([\d.]+) can be met here", refused.reason)
+    assert engine().run("add", target=float(said)).outcome is Outcome.VERIFIED
+    assert engine().run("add", target=1 - 0.8 * (1 - float(said))).outcome is Outcome.ABSTAINED
+
+
+def always(question: Question, index: int) -> Json:
+    return str(question.inputs["a"] + question.inputs["b"])
 
 
 def test_a_step_that_was_taken_back_is_asked_in_another_form(store: Store) -> None:
