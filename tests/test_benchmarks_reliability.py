@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
+from random import Random
+from statistics import mean, variance
 from typing import Any
 
 import pytest
 from test_benchmarks import ROOT, part
 
+from surefoot.models.question import Question
+
 reliability, ceiling, million, sums = part("reliability"), part("ceiling"), part("million"), part("sums")
+policies = part("policies")
 
 FIELDS = {
     "method", "policy_p", "steps", "target", "runs", "accepted", "correct", "silent_errors", "unverified", "predicted",
@@ -111,3 +118,31 @@ def test_votes_alone_move_a_small_tower_and_what_they_promise_for_a_tall_one_is_
     assert row["samples"] == 93
     tall = next(one for one in foreseen if one["disks"] == 20)
     assert 0 < tall["predicted"] <= tall["independent"] <= 1
+
+
+# --- policies drawn at random -----------------------------------------------------------------------------------
+
+
+def test_a_policy_drawn_at_random_is_what_it_is_said_to_be() -> None:
+    model = policies.policy("x", 0.8, 8, 2, 1)
+    rng = Random(1)
+    rates, wrong = [], Counter()
+    for a, b in policies.pairs(rng, 400):
+        questions = (Question("act", "", inputs={"a": a, "b": b}, seed=seed) for seed in range(25))
+        said = [int(asyncio.run(model.ask(question))[0].text) - a - b for question in questions]
+        rates.append(said.count(0) / 25)
+        wrong.update(one for one in said if one)
+    assert mean(rates) == pytest.approx(0.8, abs=0.03)
+    assert variance(rates) == pytest.approx(0.8 * 0.2 * (1 / 9 + 8 / 9 / 25), rel=0.3)
+    assert wrong[1] / wrong.total() == pytest.approx(2 / 3, abs=0.05) and set(wrong) == {1, 2}
+
+
+def test_its_cell_is_scored_from_outside_and_a_prediction_that_is_wrong_shows() -> None:
+    assert policies.drawn(5, 1) == policies.drawn(5, 1) != policies.drawn(5, 2)
+    number = next(n for n in range(99) if policies.drawn(3, n)["p"] == 0.95 and policies.drawn(3, n)["steps"] == 3)
+    row = policies.cell(3, number, 30)
+    assert row["runs"] == 30 >= row["accepted"] > 0
+    assert row["predicted"] >= row["target"] and policies.sound(row)
+    assert not policies.sound(row | {"predicted": 0.5})
+    assert not policies.sound(row | {"observed": 0.5, "observed_low": 0.4, "observed_high": 0.6})
+    assert "1 of 1 policies had runs accepted; 1 of these" in policies.told([row])
