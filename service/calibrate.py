@@ -220,13 +220,22 @@ def figure_of(value: float | None, form: str = "{:.3f}") -> str:
 def tables(found: list[Learned]) -> Any:
     """What was measured, for people."""
     from rich.console import Group
-    from rich.table import Table
+    from rich.table import Column, Table
 
     from surefoot.storage.records import Checking, Lesson, Sampling
 
-    lessons = Table("step class", "lesson", "told to steps", "asked as", title="Lessons")
-    samples = Table("step class", "model", "asked", "steps", "right", "at least", "errors alike", title="Samples")
-    head = ("step class", "verifier", "after", "tried on", "passes right", "passes wrong", "nats")
+    lessons = Table("class", "lesson", "told to steps", "asked as", title="Lessons")
+    samples = Table(
+        "class",
+        Column("model", overflow="fold"),
+        "asked",
+        "steps",
+        "right",
+        "at least",
+        "errors alike",
+        title="Samples",
+    )
+    head = ("class", "verifier", "after", "tried on", "passes right", "passes wrong", "nats")
     checks = Table(*head, title="Verifiers")
     for one in found:
         row = said(one)
