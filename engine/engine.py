@@ -57,9 +57,6 @@ if TYPE_CHECKING:
 
 Listener = Callable[[JournalRecord], None]
 
-SETTLED = (Outcome.VERIFIED, Outcome.UNVERIFIED, Outcome.ABSTAINED)
-"""Outcomes of a run that there is nothing to go on with."""
-
 
 class Engine:
     """Completes tasks: plans, executes, verifies every step, records everything.
@@ -233,7 +230,7 @@ class Engine:
         if run_id in self._flows:
             raise SetupError(f"the run {run_id} is under way in this engine: wait for it, or cancel it first")
         info = self.store.run(run_id)
-        if info.outcome in SETTLED:
+        if info.outcome is not None and info.outcome.means.ended:
             return stored(info, Output(output).read, self.store)
         flow = self._reopen(run_id, budget, on_record, Output(output))
         try:
@@ -341,7 +338,9 @@ class Engine:
         """Whether a run is no answer to a task that is asked now: it was for another one, or it has ended."""
         if run_id in self._flows:
             return False
-        return self.store.task(run_id).goal.strip() != task.strip() or self.store.run(run_id).outcome in SETTLED
+        outcome = self.store.run(run_id).outcome
+        ended = outcome is not None and outcome.means.ended
+        return ended or self.store.task(run_id).goal.strip() != task.strip()
 
     def open(self, cursor: Cursor) -> Flow:
         """For the graph's other nodes: the run under way, or taken up again."""

@@ -76,7 +76,7 @@ class Result:
     store: Store | None = field(default=None, repr=False)
 
     def __bool__(self) -> bool:
-        return self.outcome in (Outcome.VERIFIED, Outcome.UNVERIFIED)
+        return self.outcome.means.accepted
 
     @cached_property
     def steps(self) -> list[Receipt]:

@@ -15,7 +15,7 @@ from surefoot.service.rows import Broken, TaskRow
 from surefoot.service.scoring import same
 from surefoot.service.tree import RunTree
 from surefoot.storage.errors import SetupError
-from surefoot.storage.records import Reward
+from surefoot.storage.records import Outcome, Reward
 
 if TYPE_CHECKING:
     from surefoot.engine import Engine, Result
@@ -35,8 +35,8 @@ class Done:
     error: Exception | None = None
 
     @property
-    def outcome(self) -> str:
-        return self.result.outcome.value if self.result is not None else "failed"
+    def outcome(self) -> Outcome:
+        return self.result.outcome if self.result is not None else Outcome.FAILED
 
     def as_json(self) -> dict[str, Json]:
         if self.result is None:
@@ -68,7 +68,7 @@ class Summary:
 
     @property
     def accepted(self) -> int:
-        return self.outcomes["verified"] + self.outcomes["unverified"]
+        return sum(count for name, count in self.outcomes.items() if Outcome(name).means.accepted)
 
     @property
     def precision(self) -> float | None:

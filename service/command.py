@@ -9,18 +9,16 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Coroutine
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar
+from typing import Annotated, Any, NoReturn, TypeVar
 
 import typer
 
 from surefoot.service.terminal import tell
 
-if TYPE_CHECKING:
-    from surefoot.storage.records import Outcome
-
 T = TypeVar("T")
 
-OK, FAILED, USAGE, ABSTAINED, INPUT_REQUIRED, OUT_OF_BUDGET, INTERRUPTED = 0, 1, 2, 3, 4, 5, 130
+OK, FAILED, USAGE, OUT_OF_BUDGET, INTERRUPTED = 0, 1, 2, 5, 130
+"""Exit codes of commands; those of a run are its outcome's."""
 
 Debug = Annotated[bool, typer.Option("--debug", help="Show where an error comes from.", show_default=False)]
 
@@ -75,19 +73,6 @@ def usage(problem: str) -> int:
     """Says what is wrong with the call."""
     tell(f"error: {problem}")
     return USAGE
-
-
-def code_of(outcome: Outcome) -> int:
-    """The exit code of a run."""
-    return {
-        "verified": OK,
-        "unverified": OK,
-        "failed": FAILED,
-        "abstained": ABSTAINED,
-        "input_required": INPUT_REQUIRED,
-        "out_of_budget": OUT_OF_BUDGET,
-        "canceled": INTERRUPTED,
-    }[outcome.value]
 
 
 def drive(work: Coroutine[Any, Any, T]) -> T:

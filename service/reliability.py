@@ -60,7 +60,7 @@ def judged(store: Store, limit: int) -> tuple[list[Judged], int]:
 
     found, accepted = [], 0
     for info in _runs(store, limit):
-        if info.outcome is None or info.outcome.value not in ("verified", "unverified"):
+        if info.outcome is None or not info.outcome.means.accepted:
             continue
         accepted += 1
         right = truth(store, info.run_id)

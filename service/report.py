@@ -15,16 +15,6 @@ if TYPE_CHECKING:
     from surefoot.service.tree import RunTree
     from surefoot.storage.records import Json, Reliability, Usage
 
-STYLES = {
-    "verified": "bold green",
-    "unverified": "bold yellow",
-    "abstained": "bold yellow",
-    "failed": "bold red",
-    "out_of_budget": "bold red",
-    "input_required": "bold magenta",
-    "canceled": "bold yellow",
-}
-
 
 def short(run_id: str) -> str:
     """The end of a run's id, which tells runs apart better than its beginning, the time."""
@@ -112,7 +102,7 @@ def receipt(result: Result, tree: RunTree, then: str) -> None:
     """Prints, on stderr, how the run ended and what that rests on."""
     console = stderr()
     outcome = result.outcome.value
-    rows = [("result", Text(outcome.replace("_", " "), STYLES[outcome]))]
+    rows = [("result", Text(outcome.replace("_", " "), result.outcome.means.style))]
     if result.reason:
         rows.append(("why", Text(clean(result.reason))))
     if line := trust(result.reliability):

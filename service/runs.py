@@ -54,7 +54,7 @@ def _table(found: list[RunInfo]) -> None:
     from rich.text import Text
 
     from surefoot.service.clean import one_line
-    from surefoot.service.report import STYLES, short
+    from surefoot.service.report import short
 
     console = stdout()
     console.print(Text(f"{'RUN':<8}  {'BEGAN':<16}  {'OUTCOME':<14}  TASK", "dim"))
@@ -64,7 +64,9 @@ def _table(found: list[RunInfo]) -> None:
         line = Text.assemble(
             (short(info.run_id), "bold"), "  ", (began, "dim"), "  ", no_wrap=True, overflow="ellipsis"
         )
-        line.append(f"{ending.replace('_', ' '):<14}  ", STYLES.get(ending, "cyan"))
+        line.append(
+            f"{ending.replace('_', ' '):<14}  ", info.outcome.means.style if info.outcome is not None else "cyan"
+        )
         answer = Text() if info.output is None else Text(f"  = {one_line(shown(info.output), 40)}", "bold")
         goal = Text(one_line(info.goal, 1000))
         if console.is_terminal:

@@ -14,7 +14,7 @@ from surefoot.service.batch import Done, Summary, run_rows
 from surefoot.service.clean import one_line
 from surefoot.service.command import FAILED, INTERRUPTED, OK, USAGE, Stopped, drive
 from surefoot.service.options import where
-from surefoot.service.report import STYLES, short
+from surefoot.service.report import short
 from surefoot.service.rows import Broken, TaskRow, read
 from surefoot.service.terminal import emit, shown, stderr, stdout, tell, watched
 
@@ -125,7 +125,7 @@ def line(done: Done) -> Text:
     """One row of the table for people."""
     text = Text(no_wrap=True)
     text.append(f"{one_line(done.id, 16):<16}  ")
-    text.append(f"{done.outcome.replace('_', ' '):<14}  ", STYLES[done.outcome])
+    text.append(f"{done.outcome.replace('_', ' '):<14}  ", done.outcome.means.style)
     if done.correct is not None:
         text.append("right  " if done.correct else "WRONG  ", "green" if done.correct else "bold red")
     if done.result is None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from rich.text import Text
 
 from surefoot.service.clean import clean, one_line
-from surefoot.service.report import STYLES, asks, labelled, next_command, short, spent, trust
+from surefoot.service.report import asks, labelled, next_command, short, spent, trust
 from surefoot.service.terminal import dumps, shown, stdout, tell
 from surefoot.service.tree import RunTree
 from surefoot.service.view import lines
@@ -63,7 +63,7 @@ def show_run(store: Store, run_id: str, limit: int, where: str) -> None:
 
 def _facts(info: RunInfo, tree: RunTree, verdicts: dict[str, dict[str, int]]) -> Iterable[tuple[str, Text]]:
     ending = info.outcome.value if info.outcome is not None else "running"
-    yield "", Text(ending.replace("_", " "), STYLES.get(ending, "cyan"))
+    yield "", Text(ending.replace("_", " "), info.outcome.means.style if info.outcome is not None else "cyan")
     if info.output is not None:
         yield "answer", Text(shown(info.output), "bold")
     if info.reason:

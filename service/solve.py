@@ -8,7 +8,7 @@ from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
 from surefoot.service.clean import clean
-from surefoot.service.command import INTERRUPTED, Stopped, code_of, drive
+from surefoot.service.command import INTERRUPTED, Stopped, drive
 from surefoot.service.report import as_json, asks, next_command, receipt, short
 from surefoot.service.terminal import asked, emit, put, shown, stderr, tell, watched
 from surefoot.service.tree import RunTree
@@ -100,14 +100,14 @@ def finish(result: Result, tree: RunTree, *, json: bool, quiet: bool, where: str
     then = next_command(result, where)
     if json:
         emit(as_json(result, tree) | {"next": then})
-        return code_of(result.outcome)
+        return result.outcome.means.exit_code
     if result.output is not None:
         put(shown(result.output))
     if not quiet:
         receipt(result, tree, then)
     elif not result:
         tell(f"{result.outcome.value.replace('_', ' ')}: {result.reason}\nnext   {then}")
-    return code_of(result.outcome)
+    return result.outcome.means.exit_code
 
 
 def ask(result: Result) -> Json:

@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Literal, TypeVar, dataclass_transform
 
+from surefoot.storage.outcome import Outcome as Outcome
+
 Json = Any
 """A JSON value: None, bool, int, float, str, list, dict with string keys."""
 
@@ -26,18 +28,6 @@ def record(made: type[T]) -> type[T]:
     """A dataclass that is frozen to the type checker. Python itself does not enforce it: two dozen are made a step,
     and making a frozen one takes five times as long, because each field is set by a call."""
     return dataclass(slots=True, unsafe_hash=True)(made)
-
-
-class Outcome(StrEnum):
-    """How a run ended, or why it stands still."""
-
-    VERIFIED = "verified"
-    ABSTAINED = "abstained"
-    FAILED = "failed"
-    OUT_OF_BUDGET = "out_of_budget"
-    INPUT_REQUIRED = "input_required"
-    CANCELED = "canceled"
-    UNVERIFIED = "unverified"
 
 
 class Effect(StrEnum):

@@ -1,0 +1,47 @@
+"""How a run ended, and what each ending means: the only place that says so."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+@dataclass(frozen=True, slots=True)
+class Meaning:
+    """What follows from an outcome, whoever asks."""
+
+    exit_code: int
+    """Of the command that ran the task."""
+    style: str
+    """How it is written on a terminal, in rich's words."""
+    accepted: bool = False
+    """There is an output, and the run stands by it: the result is true."""
+    ended: bool = False
+    """There is nothing to go on with: resuming hands the run back as it ended."""
+
+
+class Outcome(StrEnum):
+    """How a run ended, or why it stands still."""
+
+    VERIFIED = "verified"
+    ABSTAINED = "abstained"
+    FAILED = "failed"
+    OUT_OF_BUDGET = "out_of_budget"
+    INPUT_REQUIRED = "input_required"
+    CANCELED = "canceled"
+    UNVERIFIED = "unverified"
+
+    @property
+    def means(self) -> Meaning:
+        return MEANINGS[self]
+
+
+MEANINGS = {
+    Outcome.VERIFIED: Meaning(0, "bold green", accepted=True, ended=True),
+    Outcome.UNVERIFIED: Meaning(0, "bold yellow", accepted=True, ended=True),
+    Outcome.ABSTAINED: Meaning(3, "bold yellow", ended=True),
+    Outcome.FAILED: Meaning(1, "bold red"),
+    Outcome.OUT_OF_BUDGET: Meaning(5, "bold red"),
+    Outcome.INPUT_REQUIRED: Meaning(4, "bold magenta"),
+    Outcome.CANCELED: Meaning(130, "bold yellow"),
+}
