@@ -18,5 +18,7 @@ class Config(BaseSettings):
     base_url: str | None = None
     """Base URL of an OpenAI-compatible server, for models that are named by provider."""
     api_key: str | None = None
+    prior: float | None = None
+    """Probability that a sample is right, to be assumed where nothing was measured."""
     store: str | None = None
     """SQLAlchemy URL or path of the store; None is ./.surefoot/surefoot.db."""

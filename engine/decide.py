@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from math import ceil, exp, floor, log1p, log10
 
-from surefoot.engine.rules import FIRST, Rules, Rung, Source, estimate, most_votes
+from surefoot.engine.rules import FIRST, LEAST_SAMPLES, LOOK, Rules, Rung, Source, estimate, most_votes
 from surefoot.engine.state import UNKNOWN, Candidate, RunState, StepState
 from surefoot.reflection.evidence import ROUNDING, Standing, more, pace, standing, wald
 from surefoot.reflection.trust import EXACT, NOTHING, Support
@@ -172,7 +172,24 @@ def _enough(state: RunState, step: StepState, best: Candidate, checks: tuple[Ver
         return True
     if step.lead(best) < _least(step, rules):
         return False
-    return _standing(step, best, rules).doubt <= rules.error(state, step) * ROUNDING
+    return not _short(step, best, rules, rules.error(state, step))
+
+
+def _short(step: StepState, best: Candidate, rules: Rules, error: float) -> bool:
+    """Whether evidence is missing: by votes, or for a promise, where truth of the class makes one possible."""
+    stands = _standing(step, best, rules)
+    if stands.agreed > error * ROUNDING:
+        return True
+    return stands.doubt > error * ROUNDING and bool(_promising(step, rules, best.key, error))
+
+
+def _promising(step: StepState, rules: Rules, key: str, error: float) -> int | None:
+    """Further votes that make a promise of what votes would only agree on; None where no number does."""
+    source = rules.source(step.source or "")
+    if source.belief.votes is None or source.belief.basis != "measured" or error <= 0:
+        return None
+    left = LEAST_SAMPLES - step.drawn(source.name)
+    return more(step.ballots(), rules.beliefs(), key, step.nats(), source.name, error, left)
 
 
 def _least(step: StepState, rules: Rules) -> int:
@@ -197,7 +214,12 @@ def _support(state: RunState, step: StepState, best: Candidate, checks: tuple[Ve
         cap = rules.cap(rules.source(step.source or ""), error)
         abstain = estimate(belief, rules.eased(error), cap).undecided
     least = wald(belief.p, 1 - stands.p if rules.votes is not None else rules.eased(error))
-    return Support(stands.p, stands.bound, _basis(step, best, rules), abstain, step.attempts, least, stands.doubt)
+    basis = _basis(step, best, rules)
+    if stands.by_votes is None:
+        return Support(stands.p, stands.bound, basis, abstain, step.attempts, least, stands.doubt)
+    if stands.doubt <= error * ROUNDING:
+        return Support(stands.p, stands.bound, basis, abstain, step.attempts, least, stands.doubt, stands.by_votes)
+    return Support(stands.p, stands.bound, "prior", abstain, step.attempts, least, stands.agreed, stands.by_votes)
 
 
 def _basis(step: StepState, best: Candidate, rules: Rules) -> Basis:
@@ -233,6 +255,9 @@ def _again(
         return Check(best, weighed[:1]) if weighed and best else _stuck(state, step, rules, _split(step), best)
     settled = rules.votes is None and any(check.exact for check in checks)
     wanted = 1 if refuted > 0 or settled else _wanted(step, rules, best, source, error)
+    if source.belief.votes is not None and rules.votes is None and (wanted is None or wanted > left):
+        drawn = step.drawn(source.name)
+        wanted = LOOK - drawn if drawn < LOOK and source.belief.basis != "measured" else None
     if wanted is None or (wanted > left and not step.attempts and rules.votes is None):
         missing = "" if best is not None else _missing(state, step, rules, None)
         return _stuck(state, step, rules, f"too little evidence can be had for its share of the target{missing}", best)
@@ -248,7 +273,11 @@ def _wanted(step: StepState, rules: Rules, best: Candidate | None, source: Sourc
     key = best.key if best is not None else FIRST
     most = most_votes(source.belief)
     said = step.nats() if best is not None or not rules.gain else {**(step.nats() or {}), FIRST: rules.gain}
-    votes = more(step.ballots(), rules.beliefs(), key, said, source.name, error, most) if error > 0 else None
+    if error <= 0:
+        return None
+    votes = more(step.ballots(), rules.beliefs(), key, said, source.name, error, most, by_votes=True)
+    if votes is not None and (promise := _promising(step, rules, key, error)) is not None:
+        votes = promise
     lead = step.lead(best) if best is not None else 0
     return None if votes is None else max(1, votes, _least(step, rules) - lead)
 
@@ -289,10 +318,18 @@ def _missing(state: RunState, step: StepState, rules: Rules, best: Candidate | N
     """What would have been enough, and about what it costs."""
     source = rules.source(step.source or "")
     votes = _wanted(step, rules, best, source, rules.error(state, step))
+    reach = _promise(_reachable(state, step, rules, best, source)) if votes is None else ""
+    if votes is None and (learnt := source.belief.votes) is not None:
+        low, high = learnt.interval()
+        return (
+            f"; by its votes this model is right {low:.2f} to {high:.2f} of the time on steps like this "
+            f"({learnt.prompts:.0f} seen, {learnt.truths:.0f} of them with a known answer): use another model, another "
+            f"form of the question or an exact check, or label ten answers{reach}"
+        )
     if votes is None:
         stated = " as long as nothing is measured: run `surefoot calibrate`" if source.belief.basis == "prior" else ""
         why = stated or ", because such samples err together, or too often"
-        return f"; no number of votes is enough{why}{_promise(_reachable(state, step, rules, best, source))}"
+        return f"; no number of votes is enough{why}{reach}"
     spent = state.spent.usage
     price = f", about {votes * spent.usd / spent.samples:.2g} dollars" if spent.usd and spent.samples else ""
     return f"; missing: {votes} more vote{'s' if votes > 1 else ''} for the leading answer{price}"
@@ -305,7 +342,7 @@ def _reachable(state: RunState, step: StepState, rules: Rules, best: Candidate |
     cast = ballots.setdefault(source.name, {})
     cast[key] = cast.get(key, 0) + most_votes(source.belief)
     said = step.nats() if best is not None else {FIRST: rules.gain}
-    doubt = standing(ballots, rules.beliefs(), key, said).doubt
+    doubt = standing(ballots, rules.beliefs(), key, said).agreed
     return exp(-state.trust.spent + log1p(-min(doubt, LOST)) * rules.share(state, step))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from surefoot.engine.kit import Kit
+from surefoot.engine.kit import Kit, Settings
 from surefoot.engine.shortfall import shortfall
 from surefoot.engine.state import RunState
 from surefoot.storage.errors import OutOfBudget, RunError
@@ -20,11 +20,11 @@ class Ending:
 
 
 def ending(state: RunState, kit: Kit, task: Task, halt: RunError | None) -> Ending:
-    """Verified only where the root's output is committed and the evidence reaches the target."""
+    """Verified only where the root's output is committed, the evidence reaches the target, and it is no assumption."""
     root = state.steps[state.root]
     trust = state.trust.reliability(task.target)
     if root.status == "committed":
-        return _accepted(root.output, trust, kit.settings.verify)
+        return _accepted(root.output, trust, kit.settings)
     nothing = Reliability(task.target, None, None, "none")
     if isinstance(halt, OutOfBudget):
         missing = shortfall(state, kit, task)
@@ -37,14 +37,22 @@ def ending(state: RunState, kit: Kit, task: Task, halt: RunError | None) -> Endi
     return Ending(Outcome.FAILED, None, "no step can go on, and none is at fault: please report this", nothing)
 
 
-def _accepted(output: Json, trust: Reliability, verify: bool) -> Ending:
-    if not verify:
+def _accepted(output: Json, trust: Reliability, settings: Settings) -> Ending:
+    if not settings.verify:
         return Ending(Outcome.UNVERIFIED, output, "verification was turned off", trust)
-    reached = trust.predicted if trust.predicted is not None else 0.0
+    reached = (trust.predicted if trust.by_votes is None or trust.basis == "measured" else trust.by_votes) or 0.0
     if trust.target is not None and reached < trust.target:
         reason = (
             f"the evidence reaches {reached:.4f} of the wanted {trust.target}: allow more samples, "
             "add a check that can prove a step, or lower the target"
         )
         return Ending(Outcome.ABSTAINED, None, reason, trust)
-    return Ending(Outcome.VERIFIED, output, "", trust)
+    if trust.basis in ("exact", "measured"):
+        return Ending(Outcome.VERIFIED, output, "", trust)
+    if settings.strict:
+        return Ending(Outcome.ABSTAINED, None, f"{BY_VOTES}, and strict= asks for more: {MEASURE}", trust)
+    return Ending(Outcome.AGREED, output, f"{BY_VOTES}: no promise; {MEASURE}", trust)
+
+
+BY_VOTES = "accepted by votes alone, of a model that was never measured on such steps"
+MEASURE = "label some steps and run `surefoot calibrate`, or add a check that can prove a step"

@@ -69,8 +69,8 @@ class Engine:
     planner: a Planner, a Plan, or the path of a plan; default: the plan model makes the plan. `planners` are
         further ones, for steps that name them.
     store: a Store, its SQLAlchemy URL or path; default SUREFOOT_STORE, else ./.surefoot/surefoot.db.
-    target, budget, verify, votes, seed: defaults for every run; see `run`.
-    prior: probability that a sample is right, where nothing was measured; default: the model's card, else .95.
+    target, budget, verify, votes, seed: defaults for every run; see `run`. strict: `agreed` is an abstention.
+    prior: probability that a sample is right, to assume where nothing was measured; default: what votes teach.
     representations: other forms to ask steps in, so that samples do not err together. alternates: models to go on
         with where the first is not enough. ladder: the strategies to try, in order, before a step is given up.
     canaries: share of a run's tokens that may go into measuring verifiers.
@@ -101,6 +101,7 @@ class Engine:
         concurrency: int = 32,
         temperature: float | None = None,
         prior: float | None = None,
+        strict: bool = False,
         representations: Iterable[Representation] = (),
         alternates: Iterable[str | Model] = (),
         ladder: Iterable[Rung] = LADDER,
@@ -135,7 +136,8 @@ class Engine:
             concurrency=concurrency,
             temperature=temperature,
             target=target,
-            prior=prior,
+            prior=config.prior if prior is None else prior,
+            strict=strict,
             ladder=tuple(ladder),
             canaries=canaries,
         )
@@ -223,14 +225,14 @@ class Engine:
 
         What is committed is never run again. `answers` are for a run that waits for a person: True or False for
         all questions, or a mapping from a question's key to True, False, or `{"approve", "arguments", "output",
-        "comment"}`. A run that was verified or abstained is handed back as it ended. Raises StoreError where there is
-        no such run.
+        "comment"}`. A run that has ended is handed back as it did. Raises StoreError where
+        there is no such run.
         """
         run_id = self.store.resolve(run_id)
         if run_id in self._flows:
             raise SetupError(f"the run {run_id} is under way in this engine: wait for it, or cancel it first")
         info = self.store.run(run_id)
-        if info.outcome is not None and info.outcome.means.ended:
+        if info.over:
             return stored(info, Output(output).read, self.store)
         flow = self._reopen(run_id, budget, on_record, Output(output))
         try:
@@ -338,9 +340,7 @@ class Engine:
         """Whether a run is no answer to a task that is asked now: it was for another one, or it has ended."""
         if run_id in self._flows:
             return False
-        outcome = self.store.run(run_id).outcome
-        ended = outcome is not None and outcome.means.ended
-        return ended or self.store.task(run_id).goal.strip() != task.strip()
+        return self.store.task(run_id).goal.strip() != task.strip() or self.store.run(run_id).over
 
     def open(self, cursor: Cursor) -> Flow:
         """For the graph's other nodes: the run under way, or taken up again."""

@@ -71,7 +71,8 @@ if TYPE_CHECKING:  # the journal's module brings the database along, which impor
     from surefoot.storage.journal import Journal
 
 PERSON = 0.99
-"""Probability that what a person gives as a step's output is right. Stated, not known."""
+"""Probability that what a person gives as a step's output is right. Stated, but a person's word is what truth is
+measured by here, as it is for labels."""
 
 BREATH = 0.01
 """Seconds after which a worker lets the event loop look at other things, however quick its steps are."""
@@ -231,14 +232,12 @@ class Flow:
             return  # whoever has it in hand decides again after what it does now
         self._driven.add(step.seq)
         try:
-            rules = self.kit.rules(step.step)
             while self.halt is None and self._stands(step):
+                rules = self.kit.rules(step.step, self.state.taught)
                 action = decide(self.state, step, rules)
                 if action is None or (isinstance(action, Propose) and not planning):
                     return
                 await self._act(step, rules, action)
-                if isinstance(action, Escalate):
-                    rules = self.kit.rules(step.step)
         finally:
             self._driven.discard(step.seq)
 
@@ -303,7 +302,7 @@ class Flow:
         elif isinstance(action, Accept):
             proposed(self, step, action.output, canonical(action.output), role="person")
             given = next(one for one in step.candidates.values() if one.output == action.output)
-            self.commit(step, given, Support(PERSON, 1 - PERSON, "prior"))
+            self.commit(step, given, Support(PERSON, 1 - PERSON, "measured"))
         else:
             self.fail(step, action.reason, beyond=action.beyond, fault=action.fault)
 

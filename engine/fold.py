@@ -65,7 +65,7 @@ def _attempt(state: RunState, record: Attempt) -> None:
         else:
             candidate = step.candidates[key] = Candidate(key, record.seq, record.output)
             state.judged[record.seq] = step.seq
-        if record.role == "sample":
+        if record.role in ("sample", "plan"):
             step.samples = step.samples or []
             step.samples.append((record.source, key))
         if record.source:
@@ -112,6 +112,8 @@ def weighs(verdict: Verdict) -> bool:
 
 
 def clear(state: RunState, step: StepState) -> None:
+    if step.samples:
+        state.taught.voted(step.step, step.samples, step.candidates)
     for candidate in step.candidates.values():
         state.judged.pop(candidate.attempt, None)
     step.candidates, step.samples, step.others, step.source, step.heard = {}, None, None, None, None
@@ -235,13 +237,15 @@ def _place(state: RunState, child: StepState) -> None:
 def _commit(state: RunState, step: StepState, event: Event) -> None:
     candidate = next(one for one in step.candidates.values() if one.attempt == event.attempt)
     step.output, step.status = candidate.output, "committed"
-    if step.samples and not event.data:
+    if step.samples and not event.data and step.step.planner is None:
         state.taught.settled(step.step, step.samples, step.candidates)
         state.taught.told(step.step, step.heard or ())
     clear(state, step)
     _hold(state, step, 0.0)
     state.committed += 1
     step.support = Support(**event.data) if event.data else EXACT
+    if not event.data and any(one.exact and one.ruling == "pass" for one in candidate.verdicts.values()):
+        _discredit(state, step)  # what is proved as a whole stands on its proof, not on the steps that led to it
     _credit(state, step, step.support)
     for seq in step.children.values():
         _forget(state, seq)

@@ -9,15 +9,26 @@ from itertools import combinations
 from typing import TypeVar, get_args
 
 from surefoot.engine.rules import LADDER, PLAIN, Mode, Rules, Rung, Source
+from surefoot.engine.taught import Taught
 from surefoot.models.question import Model, ToolSpec
 from surefoot.models.representation import Representation
 from surefoot.planners.planner import Planner
 from surefoot.planners.structure import StructureCheck, problems
 from surefoot.reflection.arithmetic import arithmetic
-from surefoot.reflection.calibration import FORMAL, USUAL_TEMPERATURE, Calibration, policy_of, source_of, step_class
-from surefoot.reflection.evidence import PRIOR, Belief, pace
+from surefoot.reflection.calibration import (
+    FORMAL,
+    MEASURED,
+    USUAL_TEMPERATURE,
+    Calibration,
+    belief_in,
+    policy_of,
+    source_of,
+    step_class,
+)
+from surefoot.reflection.evidence import Belief, pace
 from surefoot.reflection.schema import SchemaCheck
 from surefoot.reflection.verifier import Verifier
+from surefoot.reflection.vote_belief import Pattern
 from surefoot.storage.errors import SetupError
 from surefoot.storage.records import Effect, Json, Plan, Role, Step
 from surefoot.tools.tool import Tool
@@ -54,6 +65,8 @@ class Settings:
     samples: int | None = None
     """Attempts of one source at a step; None: what the target takes, and some more."""
     replans: int = 2
+    strict: bool = False
+    """What votes alone accepted is an abstention, too."""
     ladder: tuple[Rung, ...] = LADDER
     """Strategies for steps that do not get their evidence; those left out are not tried."""
     canaries: float = 0.1
@@ -130,16 +143,29 @@ class Kit:
             done=done,
         )
 
-    def rules(self, step: Step) -> Rules:
-        """The rules of a step. Steps of one make share them, so that a plan of a million needs few."""
+    def rules(self, step: Step, taught: Taught | None = None) -> Rules:
+        """The rules of a step. Steps of one make share them, so that a plan of a million needs few.
+
+        taught: what the run has shown so far, where votes are believed by what they teach.
+        """
         wants = (step.args is None, step.contract.gives is None, step.kind == ROOT)
         make = (step.tool, step.planner, step.kind, step.votes, step.checks, *wants)
         known = self._rules.get(make)
         if known is None:
-            known = self._rules[make] = self._make(step)
-        return known
+            known = self._rules[make] = self._make(step, {})
+        if taught is None or not known.learning:
+            return known
+        role: Role = "plan" if known.mode == "plan" else "act"
+        place = (step_class(step), role)
+        epoch = taught.epoch(*place)
+        if not epoch:
+            return known
+        later = self._rules.get((*make, epoch))
+        if later is None:
+            later = self._rules[*make, epoch] = self._make(step, taught.known[place])
+        return later
 
-    def _make(self, step: Step) -> Rules:
+    def _make(self, step: Step, seen: Mapping[str, Mapping[Pattern, float]]) -> Rules:
         settings = self.settings
         mode = self.mode(step)
         if step.tool is not None:
@@ -165,7 +191,7 @@ class Kit:
             checks=tuple(checks),
             plan_checks=plan_checks,
             votes=self._votes(step, mode),
-            sources=self._sources(step, mode),
+            sources=self._sources(step, mode, seen),
             target=settings.target,
             tries=1 if mode in ("tool", "arguments") and self._harmful(step, mode) else settings.tries,
             samples=settings.samples,
@@ -178,6 +204,11 @@ class Kit:
             gain=self._gain(step, checks, gauges) if sampled and settings.verify else 0.0,
             gauges=gauges,
         )
+
+    def alternate(self, name: str) -> Belief | None:
+        """What is stated of another model: of a double, what it says; of others nothing."""
+        sample = getattr(self.alternates[name], "card", {}).get("sample")
+        return Belief(sample["p"]) if sample else None
 
     def weight(self, step: Step) -> float:
         """Share of the error budget that a step is to have, relative to others: its cost per nat; 0: it needs none."""
@@ -200,35 +231,40 @@ class Kit:
         own = getattr(model, "temperature", None) if self.settings.temperature is None else self.settings.temperature
         return own if isinstance(own, int | float) else None
 
-    def _sources(self, step: Step, mode: Mode) -> tuple[Source, ...]:
+    def _sources(self, step: Step, mode: Mode, seen: Mapping[str, Mapping[Pattern, float]]) -> tuple[Source, ...]:
         role: Role = "plan" if mode == "plan" else "act"
         if role not in self.models:
             return PLAIN
-        stated = self.stated.get(role, Belief())
-        if self.settings.prior is not None:
+        stated = self.stated.get(role)
+        if self.settings.prior is not None and (stated is None or stated.basis != "measured"):
             stated = Belief(self.settings.prior)
-        elif self._temperature(self.models[role]) not in (None, USUAL_TEMPERATURE):
+        elif stated is not None and self._temperature(self.models[role]) not in (None, USUAL_TEMPERATURE):
             stated = Belief(stated.p)  # its card was measured at another temperature
         kind = step_class(step)
 
-        def believed(name: str, stated: Belief) -> Belief:
-            return self.calibration.belief(kind, self.policy(name, role), name, stated)
+        def believed(name: str, stated: Belief | None) -> Belief:
+            found = self.calibration.belief(kind, self.policy(name, role), name, stated or Belief())
+            if found.basis == "measured":
+                return found
+            votes = self.calibration.votes(kind, self.policy(name, role), name, seen.get(name))
+            return belief_in(votes) if stated is None or votes.truths >= MEASURED else found
 
         policy = self.policy("", role)
         found = [Source("", believed("", stated), tried=self.calibration.counts(kind, policy, ""))]
+        # A source that is asked in another form is not what the card measured.
+        unmeasured = None if stated is None else Belief(stated.p)
         if mode == "answer":
             if "critique" in self.settings.ladder:
                 for lesson in self.calibration.lessons(kind, policy):
                     name = source_of(lesson.text)
                     tried = self.calibration.counts(kind, policy, name)
-                    found.append(Source(name, believed(name, Belief(stated.p)), lesson=lesson.text, tried=tried))
-            # A source that is asked in another form is not what the card measured.
-            unmeasured = Belief(stated.p)
+                    found.append(Source(name, believed(name, unmeasured), lesson=lesson.text, tried=tried))
             for one in self.representations:
                 if one.kind in ("", step.kind):
                     found.append(Source(one.name, believed(one.name, unmeasured), "representation"))
             for name in self.alternates:
-                found.append(Source(name, believed(name, Belief(self.settings.prior or PRIOR)), "model"))
+                prior = None if self.settings.prior is None else Belief(self.settings.prior)
+                found.append(Source(name, believed(name, prior or self.alternate(name)), "model"))
         return tuple(found)
 
     def _planners(self, step: Step, mode: Mode) -> tuple[tuple[Rung, str], ...]:

@@ -61,7 +61,7 @@ def _compare(result: Replay, step: StepState, event: Event, kit: Kit) -> None:
     if not _decided(event):
         return
     result.decisions += 1
-    action = decide(result.state, step, kit.rules(step.step))
+    action = decide(result.state, step, kit.rules(step.step, result.state.taught))
     if not _same(event, action):
         said = type(action).__name__.lower() if action is not None else "wait"
         result.divergences.append(Divergence(event.seq, step.step.id, event.kind, said))

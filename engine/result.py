@@ -59,7 +59,10 @@ class Receipt:
 
 @dataclass
 class Result:
-    """What became of a task. `output` is set only where something was accepted."""
+    """What became of a task. `output` is set only where something was accepted.
+
+    It is true where it was verified, or verification was turned off; what votes alone accepted (`agreed`) is false.
+    """
 
     run_id: str
     outcome: Outcome
@@ -76,7 +79,7 @@ class Result:
     store: Store | None = field(default=None, repr=False)
 
     def __bool__(self) -> bool:
-        return self.outcome.means.accepted
+        return self.outcome.means.true
 
     @cached_property
     def steps(self) -> list[Receipt]:

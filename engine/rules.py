@@ -80,6 +80,11 @@ class Rules:
     """Nats per unit of cost of the checks that are evidence only: those whose rates were measured."""
 
     @property
+    def learning(self) -> bool:
+        """Whether what votes teach inside the run changes what is believed of them."""
+        return any(one.belief.votes is not None for one in self.sources)
+
+    @property
     def lessons(self) -> tuple[Source, ...]:
         return tuple(one for one in self.sources if one.lesson)
 
@@ -167,6 +172,8 @@ class Rules:
 
 
 LEAST_SAMPLES = 12
+LOOK = 3
+"""Samples that a step gets although no number of votes may be enough: disagreement teaches, too."""
 MOST_VOTES = 200
 """A candidate that needs more votes than this, all for it, is not looked at."""
 STATED_VOTES = 12
@@ -184,7 +191,7 @@ def needed(belief: Belief, error: float) -> int | None:
 
 
 def most_votes(belief: Belief) -> int:
-    return MOST_VOTES if belief.basis == "measured" else STATED_VOTES
+    return MOST_VOTES if belief.basis == "measured" and belief.votes is None else STATED_VOTES
 
 
 def estimate(belief: Belief, error: float, most: int) -> Race:
@@ -195,6 +202,8 @@ def estimate(belief: Belief, error: float, most: int) -> Race:
 @lru_cache(maxsize=1024)
 def cap(belief: Belief, error: float) -> int:
     """Enough that hardly a race ends for want of samples, where its length is known; else a few more than it takes."""
+    if belief.votes is not None:
+        return LEAST_SAMPLES
     votes = needed(belief, error) or 1
     return max(LEAST_SAMPLES, 10 * votes + 10 if belief.basis == "measured" else 2 * votes + 2)
 

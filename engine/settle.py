@@ -9,13 +9,16 @@ often samples are right, a little too kindly; it does not tell how alike errors 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from surefoot.engine.taught import Taught
+from surefoot.engine.taught import Taught, summed
 from surefoot.reflection.calibration import policy_of, step_class, tally
+from surefoot.reflection.vote_belief import MOST, UNKNOWN, WRONG, ordered, text_of
 from surefoot.storage.records import (
+    Agreement,
     Attempt,
     Event,
     JournalRecord,
@@ -24,7 +27,6 @@ from surefoot.storage.records import (
     PlannedStep,
     Policy,
     Reward,
-    Sampling,
     Step,
 )
 
@@ -78,25 +80,41 @@ def read(
     if not right and len(voted) != 1:
         return []
     taught = Taught()
-    found: list[Sampling] = []
+    labels: list[Learned] = []
     for one in voted.values():
-        for (source, (policy, temperature)), known in _known(one, right).items():
+        kind = step_class(one.step)
+        for (source, (policy, temperature)), keys in _keys(one).items():
             label = policies.get(policy) if policy is not None else None
             if label is not None:
                 name = policy_of(label.model, label.revision, temperature)
-                counts = tally(step_class(one.step), name, source, known)
-                found.append(replace(counts, pairs=0.0, again=0.0, same=0.0, thrice=0.0))
-    for counts in found:
-        taught.sampled(counts)
-    return list(taught.samplings.values())
+                known = [(key, right and key == one.key) for key in keys if right or key == one.key]
+                counts = tally(kind, name, source, known)
+                taught.sampled(replace(counts, pairs=0.0, again=0.0, same=0.0, thrice=0.0))
+                labels += _labels(kind, name, source, keys, one.key or "", right)
+    return summed([*taught.samplings.values(), *labels])
 
 
-def _known(one: _Voted, right: bool) -> dict[tuple[str, Asked], list[tuple[str, bool]]]:
-    """Samples whose truth follows, by source and policy. Where the committed one is wrong, no more is known."""
-    found: dict[tuple[str, Asked], list[tuple[str, bool]]] = {}
+def _labels(kind: str, policy: str, source: str, keys: list[str], committed: str, right: bool) -> list[Learned]:
+    """A prompt whose pattern was counted without a label when its step ended: now it has one."""
+    counts = Counter(keys[:MOST])
+    pattern = text_of(ordered(counts.values()))
+    (leader, most), *rest = counts.most_common(2)
+    truth = (
+        str(counts[committed]) if right else WRONG if leader == committed and (not rest or most > rest[0][1]) else ""
+    )
+    if not truth:
+        return []
+    return [
+        Agreement(kind, policy, source, pattern, UNKNOWN, -1.0),
+        Agreement(kind, policy, source, pattern, truth, 1.0),
+    ]
+
+
+def _keys(one: _Voted) -> dict[tuple[str, Asked], list[str]]:
+    """Samples in order, by source and policy. Where the committed one is wrong, of the others nothing is known."""
+    found: dict[tuple[str, Asked], list[str]] = {}
     for key, source, policy in one.samples:
-        if right or key == one.key:
-            found.setdefault((source, policy), []).append((key, right and key == one.key))
+        found.setdefault((source, policy), []).append(key)
     return found
 
 

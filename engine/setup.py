@@ -135,8 +135,8 @@ def own_checks(model: Model) -> tuple[Verifier, ...]:
     return (Typical(**limits),) if limits else ()
 
 
-def stated(model: Model) -> Belief:
-    """What the model's card says of its samples, else the stated prior.
+def stated(model: Model) -> Belief | None:
+    """What the model's card says of its samples; None where it says nothing.
 
     A card's rate counts as measured only where it also says how alike errors are: by the rate at which a wrong sample
     is followed by another one, or by that at which answers accepted by votes are right.
@@ -146,7 +146,7 @@ def stated(model: Model) -> Belief:
         return belief_of(Sampling("", model.name, **card["sampling"]), Belief())
     one, accepted = card.get("sample"), card.get("accepted")
     if not one:
-        return Belief()
+        return None
     if not accepted:
         return Belief(one["p"])
     return Belief(one["p"], "measured", inf, low=one.get("low"), ceiling=accepted["p"], ceiling_low=accepted["low"])
@@ -186,7 +186,7 @@ def kit_for(
         named,
         known,
         settings,
-        {role: stated(models[role]) for role in ("plan", "act")},
+        {role: said for role in ("plan", "act") if (said := stated(models[role])) is not None},
         calibration or Calibration(),
         forms,
         alternates or {},

@@ -18,7 +18,7 @@ def shortfall(state: RunState, kit: Kit, task: Task) -> str:
     Steps that are not planned yet are not in it.
     """
     spent = state.spent.usage
-    open_ = [(step, rules) for step in state.steps.values() if (rules := _voted(kit, step)) is not None]
+    open_ = [(step, rules) for step in state.steps.values() if (rules := _voted(state, kit, step)) is not None]
     if not open_ or not spent.samples:
         return ""
     wanted = [_votes(state, step, rules) for step, rules in open_]
@@ -33,11 +33,11 @@ def shortfall(state: RunState, kit: Kit, task: Task) -> str:
     return said + _reach(state, task, [rules for _, rules in open_])
 
 
-def _voted(kit: Kit, step: StepState) -> Rules | None:
+def _voted(state: RunState, kit: Kit, step: StepState) -> Rules | None:
     """The rules of an open step that samples decide; None for any other."""
     if step.status not in ("waiting", "ready"):
         return None
-    rules = kit.rules(step.step)
+    rules = kit.rules(step.step, state.taught)
     return rules if rules.mode != "plan" and rules.voted else None
 
 
@@ -48,7 +48,7 @@ def _votes(state: RunState, step: StepState, rules: Rules) -> int | None:
     best = max(live, key=lambda one: one.votes, default=None)
     source = rules.source(step.source or "")
     key = best.key if best is not None else FIRST
-    return more(step.ballots(), rules.beliefs(), key, step.nats(), source.name, error, STATED_VOTES)
+    return more(step.ballots(), rules.beliefs(), key, step.nats(), source.name, error, STATED_VOTES, by_votes=True)
 
 
 def _reach(state: RunState, task: Task, open_: list[Rules]) -> str:
@@ -72,4 +72,4 @@ def _affordable(budget: Budget, spent: Usage) -> float | None:
 
 def _errors(belief: Belief) -> tuple[float, ...]:
     """Chance of error after 1, 2, 3, ... samples that agree."""
-    return tuple(standing({"": {"": votes}}, {"": belief}, "").doubt for votes in range(1, STATED_VOTES + 1))
+    return tuple(standing({"": {"": votes}}, {"": belief}, "").agreed for votes in range(1, STATED_VOTES + 1))

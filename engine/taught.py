@@ -5,12 +5,14 @@ Truth is an exact check's word, a known-good replay, or a known-bad mutant. Agre
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Protocol
 
 from surefoot.reflection.calibration import FORMAL, step_class, subsets, tally
-from surefoot.storage.records import Checking, Json, Learned, Lesson, Origin, Sampling, Step, Verdict
+from surefoot.reflection.vote_belief import MOST, UNKNOWN, WRONG, Counts, Pattern, Truth, ordered, text_of
+from surefoot.storage.records import Agreement, Checking, Json, Learned, Lesson, Origin, Role, Sampling, Step, Verdict
 
 LESSONS, LONGEST = 20, 400
 """Critiques kept of a run for each class of steps, and their characters."""
@@ -36,6 +38,13 @@ class Taught:
     """Steps by class and critique: told it, and right afterwards."""
     tokens: int = 0
     """Spent on canaries."""
+    agreements: dict[tuple[str, Role, str], dict[Pattern, float]] = field(default_factory=dict)
+    """Prompts of each pattern of samples, by class, role of the model that was asked, and source."""
+    heard_of: dict[tuple[str, Role], int] = field(default_factory=dict)
+    """How many patterns were counted, by class and role."""
+    known: dict[tuple[str, Role], dict[str, dict[Pattern, float]]] = field(default_factory=dict)
+    """Patterns by source as they were when their number last reached a power of two: what the run goes by until
+    the next, so that few beliefs are made, and a replay makes the same ones."""
 
     def settled(self, step: Step, samples: Sequence[tuple[str, str]], candidates: Mapping[str, Judged]) -> None:
         """A step whose output an exact check proved: the samples that the check judged are right or wrong."""
@@ -59,6 +68,33 @@ class Taught:
                 by_source.setdefault(source, []).append((key, truth[key]))
         for source, known in by_source.items():
             self.sampled(tally(kind, "", source, known))
+
+    def voted(self, step: Step, samples: Sequence[tuple[str, str]], candidates: Mapping[str, Judged]) -> None:
+        """A step that ends, or begins anew: how its samples fell into forms, and what is known of them."""
+        proved = {key for key, one in candidates.items() if _exactly(one) and not one.refuted}
+        failed = {key for key, one in candidates.items() if _exactly(one) and one.refuted}
+        by_source: dict[str, list[str]] = {}
+        for source, key in samples:
+            if key in candidates and not key.startswith("\0"):  # "I do not know" is a vote for nothing
+                by_source.setdefault(source, []).append(key)
+        for source, keys in by_source.items():
+            counts = Counter(keys[:MOST])
+            right = next((str(counts[key]) for key in proved), None)
+            self.agreed(
+                step_class(step), _role(step), source, ordered(counts.values()), right or _wrong(counts, failed)
+            )
+
+    def agreed(self, kind: str, role: Role, source: str, counts: Counts, truth: Truth, prompts: float = 1.0) -> None:
+        found = self.agreements.setdefault((kind, role, source), {})
+        found[counts, truth] = found.get((counts, truth), 0.0) + prompts
+        number = self.heard_of[kind, role] = self.heard_of.get((kind, role), 0) + 1
+        if not number & (number - 1):
+            mine = {place[2]: dict(one) for place, one in self.agreements.items() if place[:2] == (kind, role)}
+            self.known[kind, role] = mine
+
+    def epoch(self, kind: str, role: Role) -> int:
+        """Changes when `known` does; 0 before the first prompt."""
+        return self.heard_of.get((kind, role), 0).bit_length()
 
     def told(self, step: Step, critiques: Iterable[str]) -> None:
         """A step whose output an exact check proved, after these critiques of other attempts at it."""
@@ -97,8 +133,8 @@ class Taught:
                 count = ("good" if good else "bad") + ("_passed" if passed else "_failed")
                 self.checkings[place] = replace(old, **{count: getattr(old, count) + weight})
 
-    def learned(self, policy: Callable[[str], str]) -> list[Learned]:
-        """What the store is to add; `policy` names the policy behind a source."""
+    def learned(self, policy: Callable[..., str]) -> list[Learned]:
+        """What the store is to add; `policy(source, role)` names the policy behind a source."""
         for (kind, source), count in self.firsts.items():
             self.sampled(Sampling(kind, "", source, count, count))
         self.firsts = {}
@@ -107,7 +143,24 @@ class Taught:
             for one in self.samplings.values()
         ]
         lessons = [Lesson(kind, text, seen) for (kind, text), seen in self.lessons.items()]
-        return [*found, *self.checkings.values(), *lessons]
+        agreements = [
+            Agreement(kind, policy(source, role), source, text_of(counts), truth, prompts)
+            for (kind, role, source), patterns in self.agreements.items()
+            for (counts, truth), prompts in patterns.items()
+        ]
+        return [*found, *self.checkings.values(), *lessons, *agreements]
+
+
+def _role(step: Step) -> Role:
+    return "plan" if step.planner is not None else "act"
+
+
+def _wrong(counts: Counter[str], failed: set[str]) -> Truth:
+    """What is known where nothing was proved: that no form was right, or that the leading one was wrong, or nothing."""
+    if failed.issuperset(counts):
+        return "0"
+    (leader, most), *rest = counts.most_common(2)
+    return WRONG if leader in failed and (not rest or most > rest[0][1]) else UNKNOWN
 
 
 def _tells(verdict: Verdict) -> bool:

@@ -27,6 +27,9 @@ class ScriptedModel:
     has run out.
     """
 
+    card: Mapping[str, Json] = {"sample": {"p": 0.95}}
+    """What is assumed of its samples, so that two that agree are enough where no target says otherwise."""
+
     def __init__(
         self, replies: Script, *, name: str = "scripted", latency: float = 0.0, usage: Usage | None = None
     ) -> None:

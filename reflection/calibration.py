@@ -17,7 +17,8 @@ from math import inf
 from surefoot.reflection.correlation import concentration
 from surefoot.reflection.evidence import Belief
 from surefoot.reflection.rates import Beta, Rates
-from surefoot.storage.records import Basis, Checking, Json, Learned, Lesson, Sampling, Step
+from surefoot.reflection.vote_belief import Pattern, VoteBelief, counts_of, text_of
+from surefoot.storage.records import Agreement, Basis, Checking, Json, Learned, Lesson, Sampling, Step
 
 DEEP = 3
 """Words of other verifiers, at the most, after which a verifier is measured."""
@@ -27,6 +28,9 @@ FORMAL = ("schema", "type", "structure")
 
 MEASURED = 20
 """Prompts, and candidates of either kind, from which on a rate counts as measured."""
+
+HINT = 4.0
+"""Prompts that what other classes of a policy showed may be worth to a class, however many they were."""
 
 OFTEN = 2.0 - 0.1
 """Steps that must have been told a text before it is offered to others; counts fade a little."""
@@ -118,6 +122,13 @@ def belief_of(counts: Sampling, stated: Belief) -> Belief:
     )
 
 
+def belief_in(votes: VoteBelief) -> Belief:
+    """A source as votes and labels taught it."""
+    basis: Basis = "measured" if votes.truths >= MEASURED else "prior"
+    low, _ = votes.interval()
+    return Belief(votes.p, basis, votes.concentration, votes.same, low=low, votes=votes)
+
+
 def words(said: Mapping[str, bool]) -> str:
     """What verifiers said of a candidate, in one form whatever their order: what another's rates are taken after."""
     return " ".join(f"{name}={'pass' if passed else 'fail'}" for name, passed in sorted(said.items()))
@@ -138,12 +149,19 @@ class Calibration:
         self._checkings: dict[tuple[str, str, str, str], dict[str, Checking]] = {}
         self._verifiers: set[str] = set()
         self._lessons: dict[str, list[Lesson]] = {}
+        self._agreements: dict[str, dict[tuple[str, str], dict[Pattern, float]]] = {}
+        """By policy, and class and source."""
+        self._votes: dict[tuple[str, str, str], VoteBelief] = {}
         for one in learned:
             if isinstance(one, Sampling):
                 self._samplings[one.step_class, one.policy, one.source] = one
             elif isinstance(one, Checking):
                 self._checkings.setdefault((one.step_class, one.verifier, one.version, one.after), {})[one.origin] = one
                 self._verifiers.add(one.verifier)
+            elif isinstance(one, Agreement):
+                found = self._agreements.setdefault(one.policy, {}).setdefault((one.step_class, one.source), {})
+                if one.prompts > 0:  # a label that came twice may leave a little less than nothing
+                    found[counts_of(one.counts), one.truth] = one.prompts
             else:
                 self._lessons.setdefault(one.step_class, []).append(one)
 
@@ -151,6 +169,23 @@ class Calibration:
         """What is believed of samples of a source on steps of a class."""
         counts = self._samplings.get((kind, policy, source))
         return stated if counts is None else belief_of(counts, stated)
+
+    def votes(self, kind: str, policy: str, source: str, run: Mapping[Pattern, float] | None = None) -> VoteBelief:
+        """What counts of answers, labelled or not, tell of a source on steps of a class.
+
+        It starts from what the policy's other classes and sources showed, as from a hint of a few prompts.
+        run: what the run that asks has seen itself.
+        """
+        place = (kind, policy, source)
+        if place not in self._votes:
+            mine: dict[Pattern, float] = {}
+            others: dict[Pattern, float] = {}
+            for (other, way), patterns in self._agreements.get(policy, {}).items():
+                into = mine if (other, way) == (kind, source) else others
+                for pattern, prompts in patterns.items():
+                    into[pattern] = into.get(pattern, 0.0) + prompts
+            self._votes[place] = VoteBelief().learnt(others, HINT).learnt(mine)
+        return self._votes[place].learnt(run or {})
 
     def rates(self, kind: str, verifier: str, version: str, after: str = "") -> tuple[Rates, Basis] | None:
         """A verifier's rates, and what they rest on; None where too little was seen.
@@ -219,7 +254,13 @@ class Calibration:
         samplings = [asdict(one) for one in self._samplings.values() if one.policy in wanted]
         checkings = [asdict(one) for found in self._checkings.values() for one in found.values()]
         lessons = [asdict(one) for found in self._lessons.values() for one in found if one.seen >= OFTEN]
-        found = {"sampling": samplings, "checking": checkings, "lesson": lessons}
+        agreements = [
+            [kind, policy, source, text_of(counts), truth, round(prompts, 4)]
+            for policy in sorted(wanted)
+            for (kind, source), patterns in self._agreements.get(policy, {}).items()
+            for (counts, truth), prompts in patterns.items()
+        ]
+        found = {"sampling": samplings, "checking": checkings, "lesson": lessons, "agreement": agreements}
         return {name: rows for name, rows in found.items() if rows}
 
     @classmethod
@@ -227,7 +268,8 @@ class Calibration:
         saved = saved or {}
         samplings = [Sampling(**row) for row in saved.get("sampling", ())]
         checkings = [Checking(**row) for row in saved.get("checking", ())]
-        return cls([*samplings, *checkings, *(Lesson(**row) for row in saved.get("lesson", ()))])
+        lessons = [Lesson(**row) for row in saved.get("lesson", ())]
+        return cls([*samplings, *checkings, *lessons, *(Agreement(*row) for row in saved.get("agreement", ()))])
 
 
 def _word(rates: Rates, passed: bool) -> float:

@@ -27,6 +27,7 @@ from functools import lru_cache
 from math import exp, inf, lgamma, log, log1p, log2
 from typing import Literal
 
+from surefoot.reflection.vote_belief import VoteBelief
 from surefoot.reflection.votes import logit, sigmoid
 from surefoot.storage.records import Basis
 
@@ -68,6 +69,8 @@ class Belief:
     """Lower quantile of that rate."""
     cost: float = 1.0
     """Of one sample, relative to others."""
+    votes: VoteBelief | None = None
+    """What is learnt from the counts of all prompts: then it decides, and p, concentration and same are its means."""
 
     @property
     def careful(self) -> Belief:
@@ -81,7 +84,7 @@ def _careful(one: Belief) -> Belief:
     c = one.concentration if one.low_concentration is None else min(one.low_concentration, one.concentration)
     same = one.same if one.high_same is None else max(one.high_same, one.same)
     ceiling = min(one.ceiling, one.ceiling_low)
-    return Belief(p, one.basis, c, same, ceiling=ceiling, ceiling_low=ceiling, cost=one.cost)
+    return Belief(p, one.basis, c, same, ceiling=ceiling, ceiling_low=ceiling, cost=one.cost, votes=one.votes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +97,13 @@ class Standing:
     """Probability that it is wrong, at the careful quantiles: what decisions go by. Exact far below 1e-16."""
     bound: float
     """Upper bound of the probability that it is wrong: all wrong samples agree, at the careful quantiles."""
+    by_votes: float | None = None
+    """Probability that it is right if no question was misconceived, which votes cannot show; else None."""
+
+    @property
+    def agreed(self) -> float:
+        """Probability that it is wrong, as far as votes can tell."""
+        return self.doubt if self.by_votes is None else 1 - self.by_votes
 
 
 def standing(
@@ -104,6 +114,8 @@ def standing(
 ) -> Standing:
     """Where `candidate` stands after the votes of each source, and the nats that checks gave each candidate."""
     checks = checks or {}
+    if any(beliefs[source].votes is not None for source in ballots):
+        return _learnt(ballots, beliefs, candidate, checks)
     if len(ballots) == 1 and not checks:
         (source, ballot) = next(iter(ballots.items()))
         others = tuple(sorted((votes for key, votes in ballot.items() if key != candidate), reverse=True))
@@ -114,6 +126,26 @@ def standing(
     lowest = max((beliefs[source].ceiling_low for source in ballots), default=1.0)
     bound = max(_bound(ballots, careful, candidate, checks), 1 - lowest)
     return Standing(min(1 - mean, ceiling), max(_doubt(ballots, careful, candidate, checks), 1 - lowest), bound)
+
+
+def _learnt(
+    ballots: Mapping[str, Ballot], beliefs: Mapping[str, Belief], candidate: str, checks: Mapping[str, float]
+) -> Standing:
+    """Where a source is believed by what votes taught: two numbers, and the bound of the source that says most."""
+    all_in = 1 - _doubt(ballots, beliefs, candidate, checks)
+    by_votes = 1 - _doubt(ballots, beliefs, candidate, checks, by_votes=True)
+    bounds = [1.0]
+    for source, ballot in ballots.items():
+        keys, counts = _cast(ballot)
+        if (votes := beliefs[source].votes) is not None and candidate in keys:
+            bounds.append(votes.right(counts, keys.index(candidate)).bound)
+    return Standing(all_in, 1 - all_in, max(min(bounds), 1 - all_in), max(by_votes, all_in))
+
+
+def _cast(ballot: Ballot) -> tuple[list[str], tuple[int, ...]]:
+    """Candidates that have votes, and how many."""
+    cast = {key: votes for key, votes in ballot.items() if votes}
+    return list(cast), tuple(cast.values())
 
 
 @lru_cache(maxsize=65536)
@@ -128,22 +160,34 @@ def _alone(belief: Belief, votes: int, others: tuple[int, ...]) -> Standing:
 
 
 def _doubt(
-    ballots: Mapping[str, Ballot], beliefs: Mapping[str, Belief], candidate: str, checks: Mapping[str, float]
+    ballots: Mapping[str, Ballot],
+    beliefs: Mapping[str, Belief],
+    candidate: str,
+    checks: Mapping[str, float],
+    *,
+    by_votes: bool = False,
 ) -> float:
     """Probability that `candidate` is not the right one, where another seen form may be, or none of them."""
     keys = {key for ballot in ballots.values() for key in ballot} | {candidate}
-    mine = _support(ballots, beliefs, candidate) + checks.get(candidate, 0.0)
-    against = [_support(ballots, beliefs, key) + checks.get(key, 0.0) for key in keys if key != candidate]
-    against.append(_support(ballots, beliefs, None))
+    mine = _support(ballots, beliefs, candidate, by_votes) + checks.get(candidate, 0.0)
+    against = [_support(ballots, beliefs, key, by_votes) + checks.get(key, 0.0) for key in keys if key != candidate]
+    against.append(_support(ballots, beliefs, None, by_votes))
     odds = sum(exp(min(one - mine, 700.0)) for one in against)
     return odds / (1 + odds)
 
 
-def _support(ballots: Mapping[str, Ballot], beliefs: Mapping[str, Belief], right: str | None) -> float:
+def _support(
+    ballots: Mapping[str, Ballot], beliefs: Mapping[str, Belief], right: str | None, by_votes: bool = False
+) -> float:
     """Log-likelihood of all votes, given which form is right."""
     total = 0.0
     for source, ballot in ballots.items():
         belief = beliefs[source]
+        if belief.votes is not None:
+            keys, counts = _cast(ballot)
+            place = keys.index(right) if right is not None and right in keys else -1
+            total += belief.votes.supports(counts)[place][by_votes]
+            continue
         cast = sum(ballot.values())
         mine = ballot.get(right, 0) if right is not None else 0
         total += _votes(belief.p, belief.concentration, mine, cast - mine)
@@ -204,15 +248,18 @@ def more(
     source: str,
     error: float,
     most: int,
+    *,
+    by_votes: bool = False,
 ) -> int | None:
     """The fewest further votes of `source`, all for `candidate`, that bring its chance of error to `error`.
 
-    None where `most` are not enough.
+    by_votes: as far as votes can tell. None where `most` are not enough.
     """
     for extra in range(most + 1):
         cast = dict(ballots.get(source, {}))
         cast[candidate] = cast.get(candidate, 0) + extra
-        if standing({**ballots, source: cast}, beliefs, candidate, checks).doubt <= error * ROUNDING:
+        stands = standing({**ballots, source: cast}, beliefs, candidate, checks)
+        if (stands.agreed if by_votes else stands.doubt) <= error * ROUNDING:
             return extra
     return None
 

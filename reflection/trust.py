@@ -34,6 +34,8 @@ class Support:
     """Wald's bound: samples that the best test would have drawn on average."""
     doubt: float | None = None
     """Probability that it is wrong at the careful quantiles: what it takes of the error budget; None: 1 - p."""
+    by_votes: float | None = None
+    """p, if no question was misconceived, which votes cannot show; None where p counts all that is known."""
 
 
 EXACT = Support(1.0, 0.0, "exact")
@@ -43,10 +45,11 @@ NOTHING = Support(0.0, 1.0, "none")
 class Trust:
     """Running totals over the committed steps: `add` and `remove` take constant time and no memory."""
 
-    __slots__ = ("_counts", "_decided", "_least", "_lost", "_right", "_samples", "_sound", "_spent")
+    __slots__ = ("_agreed", "_counts", "_decided", "_least", "_lost", "_right", "_samples", "_sound", "_spent")
 
     def __init__(self) -> None:
         self._right = 0.0  # sum of ln p
+        self._agreed = 0.0  # sum of ln by_votes, or ln p
         self._sound = 0.0  # sum of ln (1 - bound)
         self._spent = 0.0  # of the error budget: sum of -ln (1 - doubt)
         self._decided = 0.0  # sum of ln (1 - abstain)
@@ -68,6 +71,7 @@ class Trust:
     def take(self, other: Trust, sign: int = 1) -> None:
         """Add all that `other` counts, or with a sign of -1 take it back."""
         self._right += sign * other._right
+        self._agreed += sign * other._agreed
         self._sound += sign * other._sound
         self._decided += sign * other._decided
         self._spent += sign * other._spent
@@ -87,6 +91,7 @@ class Trust:
             self._lost += sign
         else:
             self._right += sign * log(support.p)
+            self._agreed += sign * log(support.p if support.by_votes is None else support.by_votes)
             self._sound += sign * log1p(-support.bound)
             self._spent -= sign * (log(support.p) if support.doubt is None else log1p(-min(support.doubt, 1 - 1e-12)))
             self._decided += sign * log1p(-min(support.abstain, 1 - 1e-12))
@@ -118,7 +123,8 @@ class Trust:
         if not self._samples:
             return Reliability(target, predicted, bound, self.basis)
         abstention = 0.0 - expm1(min(self._decided, 0.0))
-        return Reliability(target, predicted, bound, self.basis, abstention, self._samples, self._least)
+        by_votes = None if self._agreed <= self._right or self._lost else 1 + expm1(min(self._agreed, 0.0))
+        return Reliability(target, predicted, bound, self.basis, abstention, self._samples, self._least, by_votes)
 
 
 def combine(supports: Iterable[Support], target: float | None = None) -> Reliability:

@@ -54,6 +54,8 @@ class Summary:
     judged: int = 0
     """Accepted answers that could be compared with a known one."""
     right: int = 0
+    right_agreed: int = 0
+    """Right among those that votes alone accepted."""
     broken: int = 0
     samples: int = 0
     tokens: int = 0
@@ -68,7 +70,12 @@ class Summary:
 
     @property
     def accepted(self) -> int:
-        return sum(count for name, count in self.outcomes.items() if Outcome(name).means.accepted)
+        """What may be relied on; what votes alone accepted is counted apart, as `agreed`."""
+        return sum(count for name, count in self.outcomes.items() if Outcome(name).means.true)
+
+    @property
+    def agreed(self) -> int:
+        return self.outcomes[Outcome.AGREED]
 
     @property
     def precision(self) -> float | None:
@@ -81,8 +88,11 @@ class Summary:
 
     def add(self, done: Done) -> None:
         self.outcomes[done.outcome] += 1
-        self.judged += done.correct is not None
-        self.right += bool(done.correct)
+        if done.outcome is Outcome.AGREED:
+            self.right_agreed += bool(done.correct)
+        else:
+            self.judged += done.correct is not None
+            self.right += bool(done.correct)
         self.steps += done.tree.committed
         self.rejected += done.tree.rejected
         if done.result is not None:
@@ -94,6 +104,8 @@ class Summary:
         return {
             "tasks": self.tasks,
             "accepted": self.accepted,
+            "agreed": self.agreed,
+            "correct_agreed": self.right_agreed if self.scored else None,
             "correct_accepted": self.right if self.scored else None,
             "precision": self.precision if self.scored else None,
             "coverage": self.coverage,
@@ -159,7 +171,7 @@ async def _one(engine: Engine, row: TaskRow, score: bool, verify: bool, source: 
         done.error = error
         return done
     done.result = result
-    if score and result and row.answer is not None:
+    if score and result.outcome.means.accepted and row.answer is not None:
         done.correct = same(result.output, row.answer)
         reward = Reward(0, "run", None, "answer", float(done.correct), source or "known answer")
         engine.store.reward(result.run_id, reward)

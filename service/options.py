@@ -109,6 +109,9 @@ Seed = Annotated[int, _option("--seed", help="Seed of every sample. Default: 0",
 Concurrency = Annotated[
     int, _option("--concurrency", help="Steps, and tasks of a file, at once. Default: 32", panel=LIMITS, min=1)
 ]
+Strict = Annotated[
+    bool, _option("--strict", help="Abstain where votes alone would accept (outcome: agreed).", panel=LIMITS)
+]
 NoVerify = Annotated[bool, _option("--no-verify", help="Accept the first sample of everything.", panel=LIMITS)]
 
 
@@ -139,6 +142,7 @@ class Setup:
     seed: int = 0
     concurrency: int = 32
     verify: bool = True
+    strict: bool = False
     target: float | None = None
     budget: Budget | None = None
 
@@ -161,6 +165,7 @@ class Setup:
                 target=self.target,
                 budget=self.budget,
                 verify=self.verify,
+                strict=self.strict,
                 votes=self.votes,
                 seed=self.seed,
                 concurrency=self.concurrency,

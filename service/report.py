@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from surefoot.storage.records import Json, Reliability, Usage
 
 
+UNPROVED = {"unverified": "nothing verified", "agreed": "some of them by votes alone"}
+
+
 def short(run_id: str) -> str:
     """The end of a run's id, which tells runs apart better than its beginning, the time."""
     return run_id[-8:]
@@ -64,7 +67,7 @@ def trust(reliability: Reliability) -> str:
 BASIS = {
     "exact": "every step was proved by an exact check",
     "measured": "from measured rates",
-    "prior": "from a stated prior, not measured",
+    "prior": "by votes alone: from an assumption, not measured",
     "none": "nothing was checked",
 }
 
@@ -108,8 +111,8 @@ def receipt(result: Result, tree: RunTree, then: str) -> None:
     if line := trust(result.reliability):
         rows.append(("trust", Text(line)))
     rows.append(("steps", Text(f"{tree.committed} verified, {tree.rejected} rejected attempts")))
-    if outcome == "unverified":
-        rows[-1] = ("steps", Text(f"{tree.committed} done, nothing verified"))
+    if outcome in ("unverified", "agreed"):
+        rows[-1] = ("steps", Text(f"{tree.committed} done, {UNPROVED[outcome]}; {tree.rejected} rejected attempts"))
     rows.append(("spent", Text(spent(result.usage, result.seconds))))
     rows.append(("run", Text(result.run_id)))
     rows.append(("next", Text(then, "bold")))

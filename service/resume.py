@@ -67,7 +67,7 @@ def resume(
             if isinstance(record, Event) and record.kind in ("asked", "answered"):
                 (asked.add if record.kind == "asked" else asked.discard)(record.data["key"])
         fits(answers, asked)
-        if info.outcome is not None and info.outcome.means.ended:
+        if info.over:
             tell(f"the run {run_id} has ended")
             return finish(stored(info), tree, json=json, quiet=quiet, where=o.where(store))
         budget = o.budget_of(steps, tokens, usd, seconds, opened.task(run_id).budget)

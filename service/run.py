@@ -52,6 +52,7 @@ def run(
     votes: o.Votes = None,
     seed: o.Seed = 0,
     concurrency: o.Concurrency = 32,
+    strict: o.Strict = False,
     no_verify: o.NoVerify = False,
     store: o.StoreUrl = None,
     json: o.AsJson = False,
@@ -62,7 +63,7 @@ def run(
     The answer goes to stdout; what it rests on, to stderr.
 
     Exit codes: 0 verified (or unverified, where --no-verify asked for that), 1 error, 2 usage, 3 abstained,
-    4 input required, 5 out of budget, 130 interrupted.
+    4 input required, 5 out of budget, 6 agreed (accepted by votes alone: no promise), 130 interrupted.
     With --file: 0 when every row was run, whatever came of it; 1 when a run failed; 2 when a row was broken.
     """
     if (task is None) == (file is None):
@@ -84,6 +85,7 @@ def run(
         seed=seed,
         concurrency=concurrency,
         verify=not no_verify,
+        strict=strict,
         target=target,
         budget=o.budget_of(steps, tokens, usd, seconds),
     )

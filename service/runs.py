@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from surefoot.storage.run import RunInfo
 
 Ending = Literal[
-    "verified", "abstained", "failed", "out_of_budget", "input_required", "canceled", "unverified", "running"
+    "verified", "agreed", "abstained", "failed", "out_of_budget", "input_required", "canceled", "unverified", "running"
 ]
 Limit = Annotated[int, typer.Option("--limit", "-n", help="At most so many runs.", min=1)]
 Which = Annotated[Ending | None, typer.Option("--outcome", help="Only runs that ended so.", show_default=False)]

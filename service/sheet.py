@@ -146,6 +146,9 @@ def total(summary: Summary) -> Table:
     if summary.broken:
         table.add_row("broken rows", str(summary.broken))
     table.add_row("coverage", f"{share(summary.coverage)}, {summary.accepted} accepted")
+    if summary.agreed:
+        right = f", {summary.right_agreed} of them right" if summary.scored else ""
+        table.add_row("agreed", f"{summary.agreed} by votes alone, which is no promise{right}")
     if summary.scored:
         table.add_row("precision", f"{share(summary.precision)}, {summary.right} right of {summary.judged} accepted")
     table.add_row("work", f"{summary.steps} steps, {summary.rejected} rejected attempts, {summary.samples} samples")

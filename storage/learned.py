@@ -11,8 +11,8 @@ from sqlalchemy import Connection, Table, case, delete, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from surefoot.storage.jsonable import from_text, to_text
-from surefoot.storage.records import Checking, Learned, Lesson, Sampling, record
-from surefoot.storage.tables import ATTEMPTS, CHECKING, LESSON, SAMPLING, STEPS, VERDICTS
+from surefoot.storage.records import Agreement, Checking, Learned, Lesson, Sampling, record
+from surefoot.storage.tables import AGREEMENT, ATTEMPTS, CHECKING, LESSON, SAMPLING, STEPS, VERDICTS
 
 DISCOUNT = 0.9999
 """Weight that older counts keep with every new observation: what was seen 7,000 observations ago counts half."""
@@ -24,6 +24,7 @@ TABLES: dict[type[Learned], tuple[Table, tuple[str, ...]]] = {
     Sampling: (SAMPLING, ("step_class", "policy", "source")),
     Checking: (CHECKING, ("step_class", "verifier", "version", "origin", "after")),
     Lesson: (LESSON, ("step_class", "text")),
+    Agreement: (AGREEMENT, ("step_class", "policy", "source", "counts", "truth")),
 }
 """Each kind's table, and the columns that tell its rows apart; all others are counts."""
 
@@ -35,7 +36,7 @@ def add(connection: Connection, learned: Iterable[Learned]) -> None:
         table, key = TABLES[type(one)]
         columns = asdict(one)
         counts = {name: value for name, value in columns.items() if name not in key}
-        old = DISCOUNT ** (counts["prompts"] if isinstance(one, Sampling) else sum(counts.values()))
+        old = DISCOUNT ** max(counts["prompts"] if isinstance(one, Sampling) else sum(counts.values()), 0.0)
         words = {name: to_text(columns[name]) for name in key}
         statement = dialect.insert(table).values(**words, **counts, updated_at=time.time())
         added: dict[str, Any] = {name: table.c[name] * old + statement.excluded[name] for name in counts}

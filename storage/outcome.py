@@ -15,7 +15,9 @@ class Meaning:
     style: str
     """How it is written on a terminal, in rich's words."""
     accepted: bool = False
-    """There is an output, and the run stands by it: the result is true."""
+    """There is an output, which evidence accepted, or whoever turned verification off."""
+    true: bool = False
+    """The result is what was asked for: it is true where Python asks (`if result:`)."""
     ended: bool = False
     """There is nothing to go on with: resuming hands the run back as it ended."""
 
@@ -24,6 +26,9 @@ class Outcome(StrEnum):
     """How a run ended, or why it stands still."""
 
     VERIFIED = "verified"
+    """Proved, or accepted at rates that were measured; nothing else."""
+    AGREED = "agreed"
+    """Accepted by votes alone: no promise, for nobody measured the model on such steps."""
     ABSTAINED = "abstained"
     FAILED = "failed"
     OUT_OF_BUDGET = "out_of_budget"
@@ -37,8 +42,9 @@ class Outcome(StrEnum):
 
 
 MEANINGS = {
-    Outcome.VERIFIED: Meaning(0, "bold green", accepted=True, ended=True),
-    Outcome.UNVERIFIED: Meaning(0, "bold yellow", accepted=True, ended=True),
+    Outcome.VERIFIED: Meaning(0, "bold green", accepted=True, true=True, ended=True),
+    Outcome.UNVERIFIED: Meaning(0, "bold yellow", accepted=True, true=True, ended=True),
+    Outcome.AGREED: Meaning(6, "bold cyan", accepted=True, ended=True),
     Outcome.ABSTAINED: Meaning(3, "bold yellow", ended=True),
     Outcome.FAILED: Meaning(1, "bold red"),
     Outcome.OUT_OF_BUDGET: Meaning(5, "bold red"),

@@ -400,6 +400,9 @@ class Reliability:
     """Samples drawn for steps that no exact check settled."""
     optimum: float | None = None
     """Wald's bound for the same steps: the fewest samples on average with which any test could have done it."""
+    by_votes: float | None = None
+    """What would be predicted if the model had no misconceptions: questions that it nearly always gets wrong in the
+    same way, which votes cannot show. None where truth was measured."""
 
 
 # --- what runs teach -----------------------------------------------------------------------------------------
@@ -459,4 +462,18 @@ class Lesson:
     """Steps that were told this, and came out right afterwards."""
 
 
-Learned = Sampling | Checking | Lesson
+@record
+class Agreement:
+    """How the samples of prompts fell into forms: prompts of one pattern, by class, policy and source of samples."""
+
+    step_class: str
+    policy: str
+    source: str
+    counts: str
+    """How often each form came, as `reflection.vote_belief.text_of` writes it: "3+1" is three and one."""
+    truth: str = ""
+    """What is known of the right form, in the words of `reflection.vote_belief`; empty: nothing."""
+    prompts: float = 0.0
+
+
+Learned = Sampling | Checking | Lesson | Agreement

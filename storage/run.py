@@ -38,6 +38,11 @@ class RunInfo:
     usage: Usage | None = None
     ended_at: float | None = None
 
+    @property
+    def over(self) -> bool:
+        """Whether there is nothing to go on with."""
+        return self.outcome is not None and self.outcome.means.ended
+
 
 def info(row: Mapping[str, Any]) -> RunInfo:
     """From the columns of `run`, with `goal` and the parent's public name as `parent_id`."""

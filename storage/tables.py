@@ -393,6 +393,19 @@ class LessonRow(_Counts, table=True):
     seen: float = Field(sa_type=Double)
 
 
+class AgreementRow(_Counts, table=True):
+    """`Agreement`."""
+
+    __tablename__ = "agreement"
+    __table_args__ = (UniqueConstraint("step_class", "policy", "source", "counts", "truth"),)
+
+    policy: str = Field(sa_type=Text)
+    source: str = Field(sa_type=Text)
+    counts: str = Field(sa_type=Text)
+    truth: str = Field(sa_type=Text)
+    prompts: float = Field(sa_type=Double)
+
+
 def _table(model: type[SQLModel]) -> Table:
     return cast(Table, vars(model)["__table__"])
 
@@ -400,4 +413,5 @@ def _table(model: type[SQLModel]) -> Table:
 TASK, POLICY, RUN = _table(TaskRow), _table(PolicyRow), _table(RunRow)
 REWARD, FEEDBACK = _table(RewardRow), _table(FeedbackRow)
 SAMPLING, CHECKING, LESSON = _table(SamplingRow), _table(CheckingRow), _table(LessonRow)
+AGREEMENT = _table(AgreementRow)
 STEPS, ATTEMPTS, VERDICTS = _table(PlanStepRow), _table(AttemptRow), _table(VerdictRow)

@@ -73,17 +73,20 @@ def test_each_task_is_one_object_and_the_last_is_the_summary(shell: Shell, serve
     *rows, last = said.rows
     found = {row["id"]: row for row in rows}
     assert {id: (row["outcome"], row["output"], row.get("correct")) for id, row in found.items()} == {
-        "a": ("verified", 2, True),
-        "b": ("verified", 4, True),
-        "c": ("verified", 6, False),
+        "a": ("agreed", 2, True),
+        "b": ("agreed", 4, True),
+        "c": ("agreed", 6, False),
         "d": ("abstained", None, None),
     }
     for row in rows:
         assert row.keys() >= {"id", "run_id", "outcome", "output", "reliability", "usage", "steps"}
         assert row["reliability"].keys() == {"target", "predicted", "silent_error_bound", "basis"}
     summary = last["summary"]
-    assert (summary["tasks"], summary["accepted"], summary["correct_accepted"], summary["abstained"]) == (4, 3, 2, 1)
-    assert summary["precision"] == 2 / 3 and summary["coverage"] == 3 / 4
+    assert (summary["tasks"], summary["accepted"], summary["correct_accepted"], summary["abstained"]) == (4, 0, 0, 1)
+    assert (summary["agreed"], summary["correct_agreed"]) == (3, 2), (
+        "votes alone promise nothing, and are counted apart"
+    )
+    assert summary["precision"] is None and summary["coverage"] == 0
     assert summary["samples"] == len(server.requests) and summary["tokens"] == 18 * len(server.requests)
     assert summary["seconds"] > 0
 
@@ -172,7 +175,7 @@ async def test_an_error_that_nobody_foresaw_ends_its_own_run_only(tmp_path: Path
             found[done.id] = done
     assert found["bad"].as_json() == {"id": "bad", "outcome": "failed", "error": "RuntimeError: a bug"}
     assert "RuntimeError: a bug" in line(found["bad"]).plain
-    assert found["good"].outcome == "verified" and summary.outcomes == {"failed": 1, "verified": 1}
+    assert found["good"].outcome == "agreed" and summary.outcomes == {"failed": 1, "agreed": 1}
 
 
 @pytest.mark.anyio
@@ -188,7 +191,15 @@ async def test_a_set_up_that_is_wrong_stops_the_whole_batch(tmp_path: Path) -> N
 def test_people_get_a_line_a_task_and_a_summary(shell: Shell, server: ScriptedServer) -> None:
     said = shell("run", "--file", tasks(*ROWS), "--score")
     assert said.code == 0
-    for part in ("verified", "abstained", "right", "WRONG", "coverage", "75.0 %, 3 accepted", "66.7 %, 2 right of 3"):
+    for part in (
+        "agreed",
+        "abstained",
+        "right",
+        "WRONG",
+        "0.0 %, 0 accepted",
+        "3 by votes alone",
+        "no promise, 2 of them right",
+    ):
         assert part in said.out
     assert "surefoot list" in said.err
 

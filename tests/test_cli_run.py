@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from servers import Body, ScriptedServer, say, schema_of
-from terminal import SUREFOOT, Said, Shell
+from terminal import SUREFOOT, Shell
 
 from surefoot.storage.store import Store
 
@@ -59,8 +59,14 @@ def code_plan(code: str) -> dict[str, Any]:
 
 def test_the_answer_is_on_stdout_and_everything_else_on_stderr(shell: Shell, server: ScriptedServer) -> None:
     said = shell("run", TASK)
-    assert (said.code, said.out) == (0, "40\n")
-    for part in ("verified", "2 verified, 0 rejected attempts", "2 samples", "stated prior", "surefoot show "):
+    assert (said.code, said.out) == (6, "40\n")
+    for part in (
+        "agreed",
+        "2 done, some of them by votes alone; 0 rejected",
+        "2 samples",
+        "no promise",
+        "surefoot show ",
+    ):
         assert part in said.err
     assert len(server.requests) == 2, "a plan that no check can prove needs two votes"
 
@@ -68,7 +74,7 @@ def test_the_answer_is_on_stdout_and_everything_else_on_stderr(shell: Shell, ser
 def test_json_is_one_object_with_everything_a_program_needs(shell: Shell, server: ScriptedServer) -> None:
     said = shell("run", TASK, "--json", "--target", "0.9")
     found = said.json
-    assert said.code == 0 and found["outcome"] == "verified" and found["output"] == 40 and found["steps"] == 2
+    assert said.code == 6 and found["outcome"] == "agreed" and found["output"] == 40 and found["steps"] == 2
     assert found["reliability"]["target"] == 0.9 and found["reliability"]["basis"] == "prior"
     assert found["reliability"]["predicted"] >= 0.9 >= found["reliability"]["silent_error_bound"]
     assert found["usage"]["samples"] == len(server.requests) and found["usage"]["tokens"] == 18 * len(server.requests)
@@ -77,7 +83,8 @@ def test_json_is_one_object_with_everything_a_program_needs(shell: Shell, server
 
 
 def test_quiet_prints_the_answer_and_nothing_else(shell: Shell, server: ScriptedServer) -> None:
-    assert shell("run", TASK, "--quiet") == Said(0, "40\n", "")
+    said = shell("run", TASK, "--quiet")
+    assert (said.code, said.out) == (6, "40\n") and said.err.startswith("agreed: accepted by votes alone")
 
 
 def test_without_verification_one_sample_is_taken_and_the_outcome_says_so(shell: Shell, server: ScriptedServer) -> None:
@@ -187,7 +194,7 @@ def test_a_closed_stream_is_a_clear_line(tmp_path: Path, line: str, problem: str
 
 
 def test_a_closed_stderr_is_no_error(shell: Shell, server: ScriptedServer, tmp_path: Path) -> None:
-    assert shell("run", TASK).code == 0
+    assert shell("run", TASK).code == 6
     done = subprocess.run(["sh", "-c", f"{SUREFOOT} list 2>&-"], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0 and TASK in done.stdout
 
@@ -252,7 +259,8 @@ def test_a_model_that_cannot_be_asked_is_exit_code_1_and_the_run_can_go_on(
     assert said.code == 1 and said.json["outcome"] == "failed" and "the script has 0 responses" in said.json["reason"]
     assert "surefoot resume" in said.json["next"] and said.err == ""
     server.script = script
-    assert shell("resume", said.json["run_id"], "--quiet") == Said(0, "40\n", "")
+    resumed = shell("resume", said.json["run_id"], "--quiet")
+    assert (resumed.code, resumed.out) == (6, "40\n")
 
 
 def test_a_split_vote_is_an_abstention_with_its_reason(shell: Shell, server: ScriptedServer) -> None:
@@ -278,7 +286,7 @@ def test_a_finished_run_is_handed_back_as_it_ended_without_any_model(shell: Shel
     first = shell("run", TASK, "--json").json
     asked = len(server.requests)
     again = shell("resume", first["run_id"][:13], "--json")
-    assert again.code == 0 and again.json["output"] == 40 and again.json["steps"] == 2
+    assert again.code == 6 and again.json["output"] == 40 and again.json["steps"] == 2
     assert len(server.requests) == asked
 
 

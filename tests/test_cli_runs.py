@@ -42,7 +42,7 @@ def run(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
         monkeypatch.setenv("SUREFOOT_MODEL", "openai/test")
         monkeypatch.setenv("SUREFOOT_BASE_URL", server.url)
         said = shell("run", TASK, "--votes", "1", "--json")  # one sample at a time comes in a known order
-        assert said.code == 0 and said.json["rejected"] == 1, said
+        assert said.code == 6 and said.json["rejected"] == 1, said
         yield said.json["run_id"]
 
 
@@ -52,15 +52,15 @@ def test_a_list_names_every_run_with_its_outcome(shell: Shell, run: str) -> None
     assert said.code == 0 and "surefoot show" in said.err
     first, second = said.out.splitlines()[1:]
     assert "out of budget" in first
-    assert second.startswith(run[-8:]) and "verified" in second and TASK in second and second.endswith("= 40")
+    assert second.startswith(run[-8:]) and "agreed" in second and TASK in second and second.endswith("= 40")
 
 
 def test_a_list_as_json_is_a_run_a_line(shell: Shell, run: str) -> None:
     (row,) = shell("list", "--json").rows
-    assert row["run_id"] == run and row["outcome"] == "verified" and row["output"] == 40
+    assert row["run_id"] == run and row["outcome"] == "agreed" and row["output"] == 40
     assert row["usage"]["samples"] == 2 and row["config"]["models"]["plan"] == "openai/test"
     assert shell("list", "--json", "--outcome", "failed").rows == []
-    assert shell("list", "--json", "--outcome", "verified", "--limit", "1").rows == [row]
+    assert shell("list", "--json", "--outcome", "agreed", "--limit", "1").rows == [row]
 
 
 def test_an_empty_list_says_how_to_begin(shell: Shell, run: str) -> None:
@@ -76,7 +76,7 @@ def test_the_tree_shows_steps_votes_rejected_attempts_and_costs(shell: Shell, ru
     assert lines[2].startswith("├─ ✓ pens") and lines[2].endswith("= 42")
     assert lines[3].startswith("└─ ✓ left") and lines[3].endswith("= 40")
     for part in (
-        "verified",
+        "agreed",
         "2 committed, 1 rejected",
         "structure: 1 fail, 1 pass",
         "2 samples, 36 tokens",
@@ -125,7 +125,9 @@ def test_everything_of_a_run_is_one_json_object(shell: Shell, run: str) -> None:
     by_seq = {one["seq"]: one for one in found["messages"]}
     assert all(by_seq[call["completion"]]["sampled"] for call in found["calls"])
     assert found["events"][0]["kind"] == "started" and found["events"][-1]["kind"] == "finished"
-    assert found["feedback"][0]["score"] == 1 and found["rewards"][0]["name"] == "verified"
+    assert found["feedback"][0]["score"] == 1 and [one["name"] for one in found["rewards"]] == ["settled"], (
+        "votes alone earn none"
+    )
     with Store.open(".surefoot/surefoot.db", create=False) as store:
         seqs = sorted(one["seq"] for name in SECTIONS for one in found[name])
         assert seqs == [record.seq for record in store.records(run)], "nothing is left out, nothing comes twice"
@@ -172,7 +174,7 @@ def test_feedback_that_says_nothing_usable_is_refused(shell: Shell, run: str, wo
 def test_exports_go_to_stdout_or_a_file(shell: Shell, run: str) -> None:
     said = shell("export")
     assert said.code == 0 and len(said.rows) == 1 and "1 rows" in said.err
-    said = shell("export", "--format", "trl-sft", "--outcome", "verified", "--run", run[:13], "--out", "sft.jsonl")
+    said = shell("export", "--format", "trl-sft", "--outcome", "agreed", "--run", run[:13], "--out", "sft.jsonl")
     assert (said.code, said.out) == (0, "")
     rows = [json.loads(line) for line in Path("sft.jsonl").read_text().splitlines()]
     assert rows and f"{len(rows)} rows in sft.jsonl" in said.err

@@ -83,7 +83,7 @@ def test_a_signal_stops_a_run_cleanly_and_names_the_command_that_goes_on(
         assert store.runs()[0].outcome == "canceled"
     server.script = lambda body: PLAN
     again = end(start("resume", found[1], cwd=tmp_path))
-    assert (again.code, again.out) == (0, "42\n"), again.err
+    assert (again.code, again.out) == (6, "42\n"), again.err
 
 
 def test_a_signal_stops_a_batch_and_keeps_what_had_ended(server: ScriptedServer, tmp_path: Path) -> None:
@@ -136,10 +136,10 @@ def test_a_terminal_sees_the_plan_grow_and_then_the_receipt(server: ScriptedServ
     server.script = lambda body: say(json.dumps(PLAN), delay=0.3)
     code, got = on_a_terminal("run", TASK, cwd=tmp_path)
     plain = ESCAPES.sub("", got)
-    assert code == 0
-    for part in ("planning", "2 of 2 proposals agree", "└─ ✓ pens  count  = 42", "1 steps verified", "surefoot show"):
+    assert code == 6
+    for part in ("planning", "2 of 2 proposals agree", "└─ ✓ pens  count  = 42", "by votes alone", "surefoot show"):
         assert part in plain
-    assert plain.index("✓ pens") < plain.index("\n42\r\n") < plain.index("result verified")
+    assert plain.index("✓ pens") < plain.index("\n42\r\n") < plain.index("result agreed")
     assert "\x1b[32m" in got and got.count("\x1b[?25l") == got.count("\x1b[?25h") > 0, "the cursor comes back"
 
 

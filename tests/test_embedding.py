@@ -266,6 +266,6 @@ def test_a_run_that_failed_because_the_model_was_away_goes_on_when_it_is_back(st
     first = Engine(away, tools=[add], planner=plan, store=store).run("capital")
     assert first.outcome is Outcome.FAILED
     result = Engine(ScriptedModel(["Paris", "Paris"]), tools=[add], planner=plan, store=store).resume(first.run_id)
-    assert result.outcome is Outcome.VERIFIED
+    assert result.outcome is Outcome.AGREED
     assert result.output == "Paris"
     assert len(result.steps[1].attempts) == 1, "what was committed before the failure stands"

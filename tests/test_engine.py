@@ -131,7 +131,7 @@ def test_next_step_planning_sees_what_came_before(store: Store) -> None:
         return {"step": {"id": f"s{len(done)}", "tool": "add", "args": {"a": before, "b": 2}}, "output": None}
 
     result = engine(store, next_step, planner=NextStepPlanner()).run("count to six by twos")
-    assert result.outcome is Outcome.VERIFIED
+    assert result.outcome is Outcome.AGREED
     assert result.output == 6
 
 
@@ -196,7 +196,7 @@ def test_an_answer_that_no_check_speaks_for_needs_votes(store: Store) -> None:
 def test_a_target_asks_for_more_votes_and_is_reached(store: Store) -> None:
     plan = Plan((Step("city", "Capital of France?"),), ref("city"))
     result = Engine(lambda_model("Paris"), planner=plan, store=store).run("capital", target=0.999)
-    assert result.outcome is Outcome.VERIFIED
+    assert result.outcome is Outcome.AGREED
     assert result.reliability.predicted is not None
     assert result.reliability.predicted >= 0.999
     assert result.usage.samples == 3, "1 / (1 + (1/19)^k) passes .999 at k = 3"
@@ -244,7 +244,7 @@ def test_a_refuted_result_suspects_a_sub_plan_for_what_was_committed_under_it(st
     model = ScriptedModel(["5", "5", "500", "500"])
     engine = Engine(model, planner=plan, planners=[guessing], tools=[add], verifiers=[large], store=store)
     result = engine.run("a large number")
-    assert (result.outcome, result.output) == (Outcome.VERIFIED, 501)
+    assert (result.outcome, result.output) == (Outcome.AGREED, 501)
     assert result.reliability.predicted == pytest.approx(1 / (1 + 1.5 * 2.5 / (28.5 * 29.5)))
 
 
@@ -413,7 +413,7 @@ def test_a_budget_is_never_passed(store: Store, budget: Budget, limit: str) -> N
     assert result.usage.tokens <= (budget.tokens or 30)
     assert result.usage.usd <= (budget.usd or 0.03)
     more = Engine(model, planner=plan, store=store, votes=1).resume(result.run_id, budget=Budget())
-    assert more.outcome is Outcome.VERIFIED
+    assert more.outcome is Outcome.AGREED
     assert more.output == "Say 8."
 
 
@@ -468,7 +468,7 @@ def test_what_others_hold_is_waited_for_and_not_taken_for_spent(store: Store) ->
     model = Careful(lambda question, index: "x", latency=0.01, usage=spent)
     plan = Plan(tuple(Step(f"s{i}", "Say x.") for i in range(4)))
     result = Engine(model, planner=plan, store=store, votes=1).run("all", budget=Budget(tokens=45))
-    assert result.outcome == Outcome.VERIFIED and result.usage.tokens == 4
+    assert result.outcome == Outcome.AGREED and result.usage.tokens == 4
     less = Engine(model, planner=plan, store=store, votes=1).run("all", budget=Budget(tokens=42))
     assert less.outcome == Outcome.OUT_OF_BUDGET and less.usage.tokens == 3
 

@@ -84,6 +84,9 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 
 def lines(store: Store, format: str, **options: Any) -> list[Any]:
+    """Rows of a format; conversations of runs that votes alone accepted, unless others are asked for."""
+    if format == "trl-sft":
+        options.setdefault("outcome", Outcome.AGREED)
     out = io.StringIO()
     written = export(store, format, out, **options)
     found = [json.loads(line) for line in out.getvalue().splitlines()]
@@ -135,7 +138,8 @@ def rich(store: Store) -> Rich:
     script = iter([exact("4"), exact("", ADD), exact("three"), exact("3")])
     model = ScriptedModel(lambda question, index: next(script)(question))
     result = Engine(model, planner=CHECKED, tools=[add], checks=[is_three], store=store).run("Add one and two.")
-    assert result.outcome is Outcome.VERIFIED
+    assert result.outcome is Outcome.AGREED
+    store.reward(result.run_id, Reward(0, "run", None, "answer", 1.0, "known answer"))
     return store, result, model
 
 
@@ -179,7 +183,7 @@ def test_a_line_says_what_was_asked_and_what_came_of_it(rich: Rich) -> None:
     store, result, _ = rich
     (line,) = lines(store, "jsonl")
     assert line["run"]["run_id"] == result.run_id
-    assert (line["run"]["outcome"], line["run"]["output"]) == ("verified", 3)
+    assert (line["run"]["outcome"], line["run"]["output"]) == ("agreed", 3)
     assert line["run"]["reliability"]["basis"] == result.reliability.basis
     assert line["run"]["usage"]["samples"] == 4
     assert line["run"]["config"]["tools"][0]["name"] == "add"
@@ -374,7 +378,7 @@ def test_a_conversation_that_waited_for_a_person_is_a_row(store: Store) -> None:
 
 def test_what_a_later_check_undid_stays_out(store: Store) -> None:
     result = run(store, ["4", "3"], tools=(), verifiers=[is_three])
-    assert (result.outcome, result.output) == (Outcome.VERIFIED, 3)
+    assert (result.outcome, result.output) == (Outcome.AGREED, 3)
     (row,) = lines(store, "trl-sft")
     assert (row["messages"][-1]["content"], row["tools"]) == ("3", None)
     (line,) = lines(store, "jsonl")
@@ -387,7 +391,7 @@ def test_what_stood_in_a_plan_that_was_given_up_stays_out(store: Store) -> None:
     first = {"steps": [{"id": "a", "goal": "Say one."}, {"id": "b", "tool": "broken", "args": {}}], "output": ref("b")}
     second = {"steps": [{"id": "c", "goal": "Say three."}], "output": ref("c")}
     result = run(store, [first, "one", second, "three"], None, tools=(broken,), votes=1, concurrency=1)
-    assert (result.outcome, result.output) == (Outcome.VERIFIED, "three")
+    assert (result.outcome, result.output) == (Outcome.AGREED, "three")
     plan, answer = lines(store, "trl-sft")
     assert json.loads(plan["messages"][-1]["content"]) == second
     assert plan["tools"] is None, "a planner reads of its tools in the text"
@@ -411,7 +415,8 @@ def test_plans_made_step_by_step_are_rows_too(store: Store) -> None:
 def test_only_verified_runs_are_offered_unless_others_are_asked_for(store: Store) -> None:
     run(store, ["3"], verify=False)
     run(store, ["no number"] * 8)
-    assert lines(store, "trl-sft") == []
+    run(store, ["3"])
+    assert export(store, "trl-sft", io.StringIO()) == 0, "what votes alone accepted is not taught unasked"
     (row,) = lines(store, "trl-sft", outcome=Outcome.UNVERIFIED)
     assert row["messages"][-1]["content"] == "3"
     assert lines(store, "trl-sft", outcome=Outcome.ABSTAINED) == []
@@ -448,7 +453,7 @@ def test_runs_come_oldest_first_or_in_the_order_asked_for(store: Store) -> None:
     assert [line["run"]["run_id"] for line in lines(store, "jsonl", runs=wanted)] == wanted
     assert [line["run"]["run_id"] for line in lines(store, "jsonl", runs=["last"])] == [names[2]]
     assert lines(store, "jsonl", runs=wanted, outcome=Outcome.FAILED) == []
-    assert len(lines(store, "jsonl", outcome=Outcome.VERIFIED)) == 3
+    assert len(lines(store, "jsonl", outcome=Outcome.AGREED)) == 3
 
 
 def test_unknown_formats_and_runs_are_refused_with_a_hint(store: Store) -> None:
@@ -469,7 +474,7 @@ def test_memory_does_not_grow_with_the_run(store: Store, format: str) -> None:
         plan = Plan(tuple(Step(f"s{one}", "Say a long thing.", votes=1) for one in range(steps)), output="done")
         result = run(store, lambda question, index: "x" * 4000, plan, tools=())
         tracemalloc.start()
-        rows = export(store, format, Nowhere(), runs=[result.run_id])
+        rows = export(store, format, Nowhere(), runs=[result.run_id], outcome=Outcome.AGREED)
         _, most = tracemalloc.get_traced_memory()
         tracemalloc.stop()
         assert rows == (1 if format == "jsonl" else steps)

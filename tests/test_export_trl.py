@@ -53,8 +53,8 @@ def rows(tmp_path: Path) -> Path:
     path = tmp_path / "rows.jsonl"
     with Store.open(tmp_path / "runs.db") as store, path.open("w") as out:
         result = Engine(model, tools=[add, spell], planner=plan, store=store).run("Add, spell and greet.")
-        assert result.outcome is Outcome.VERIFIED
-        assert export(store, "trl-sft", out) == 3
+        assert result.outcome is Outcome.AGREED
+        assert export(store, "trl-sft", out, outcome=Outcome.AGREED) == 3
     return path
 
 

@@ -47,5 +47,5 @@ def test_the_hello_world_works_as_printed(tmp_path: Path) -> None:
             timeout=110,
         )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines()[0].startswith("verified Bolt 0.99")
+    assert done.stdout.splitlines()[0].startswith("agreed Bolt 0.99")
     assert "acme committed 2.5" in done.stdout

@@ -92,9 +92,9 @@ def test_a_number_beyond_all_floats_is_no_answer(store: Store, said: str) -> Non
 def test_an_odd_answer_is_kept_exactly_or_refused(store: Store, said: Json) -> None:
     result = answers(store, json.dumps({"answer": said}), gives={})
     if said is None or said == "":
-        assert result.outcome in (Outcome.VERIFIED, Outcome.ABSTAINED)
+        assert result.outcome in (Outcome.AGREED, Outcome.ABSTAINED)
     else:
-        assert result.outcome is Outcome.VERIFIED, result.reason
+        assert result.outcome is Outcome.AGREED, result.reason
         assert result.output == said
     resumable(store, result)
 
@@ -103,8 +103,8 @@ def test_an_odd_answer_is_kept_exactly_or_refused(store: Store, said: Json) -> N
 def test_an_answer_nested_without_end_is_kept_or_refused(store: Store, levels: int) -> None:
     said = "[" * levels + "]" * levels
     result = answers(store, json.dumps({"answer": 1})[:-2] + said + "}", gives={})
-    assert result.outcome in (Outcome.VERIFIED, Outcome.ABSTAINED)
-    if result:
+    assert result.outcome in (Outcome.AGREED, Outcome.ABSTAINED)
+    if result.outcome is Outcome.AGREED:
         assert json.dumps(result.output).replace(" ", "") == said
     resumable(store, result)
 
@@ -230,7 +230,7 @@ def test_a_verifier_that_changes_the_candidate_does_not_change_what_is_committed
 def test_a_chain_of_two_thousand_steps_from_a_model_is_carried_out(store: Store) -> None:
     steps = [{"id": f"s{i}", "tool": "same", "args": {"x": {"$ref": f"s{i - 1}"} if i else 7}} for i in range(2_000)]
     result = engine(store, lambda question, index: {"steps": steps}).run("chain")
-    assert result.outcome is Outcome.VERIFIED, result.reason
+    assert result.outcome is Outcome.AGREED, result.reason
     assert (result.output, result.committed) == (7, 2_001)
 
 

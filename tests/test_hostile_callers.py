@@ -127,8 +127,8 @@ def test_a_target_out_of_reach_is_an_abstention(store: Store, target: float) -> 
     steps = tuple(Step(f"s{i}", "Say.") for i in range(3))
     model = ScriptedModel(lambda question, index: "x")
     result = engine(store, model, planner=Plan(steps, [ref("s0")]), tools=[]).run("say", target=target)
-    assert result.outcome is (Outcome.VERIFIED if target == 0.9999 else Outcome.ABSTAINED)
-    if result:
+    assert result.outcome is (Outcome.AGREED if target == 0.9999 else Outcome.ABSTAINED)
+    if result.outcome is Outcome.AGREED:
         assert (result.reliability.predicted or 0) >= target
     else:
         assert "too little evidence" in result.reason or "the evidence reaches" in result.reason
@@ -260,8 +260,8 @@ def test_an_output_type_that_the_schema_cannot_say_in_full_is_still_held(store: 
     plan = Plan((Step("s", "Which day?", args={}, votes=1),), ref("s"))
     model = ScriptedModel(["soon", "2026-01-31"] * 3)
     result = engine(store, model, planner=plan, tools=[]).run("day", output=datetime.date)
-    assert result.outcome in (Outcome.VERIFIED, Outcome.ABSTAINED)
-    if result:
+    assert result.outcome in (Outcome.AGREED, Outcome.ABSTAINED)
+    if result.outcome is Outcome.AGREED:
         assert result.output == datetime.date(2026, 1, 31)
 
 

@@ -223,7 +223,7 @@ async def test_a_model_that_always_wants_another_step_must_finish_at_the_limit(s
 
     result, model = run(store, script, planner=NextStepPlanner(limit=3), votes=1)
     if yields:
-        assert (result.outcome, result.output) == (Outcome.VERIFIED, 3)
+        assert (result.outcome, result.output) == (Outcome.AGREED, 3)
     else:
         assert result.outcome is Outcome.ABSTAINED
         assert len(model.questions) < 20, "it is asked a few times more, and then it is over"

@@ -154,7 +154,7 @@ def test_an_abstention_names_the_target_that_can_be_met(store: Store, measured: 
     assert refused.outcome is Outcome.ABSTAINED
     assert refused.usage.samples == 0
     (said,) = re.findall(r"a target of at most ([\d.]+) can be met here", refused.reason)
-    assert engine().run("add", target=float(said)).outcome is Outcome.VERIFIED
+    assert engine().run("add", target=float(said)).outcome is Outcome.AGREED
     assert engine().run("add", target=1 - 0.8 * (1 - float(said))).outcome is Outcome.ABSTAINED
 
 
@@ -233,7 +233,7 @@ def test_another_model_is_asked_where_the_first_does_not_get_there(store: Store)
         store=store,
     )
     result = engine.run("add")
-    assert (result.outcome, result.output) == (Outcome.VERIFIED, 5)
+    assert (result.outcome, result.output) == (Outcome.AGREED, 5)
     assert rungs(store, result.run_id) == ["model"]
     assert engine.replay(result.run_id)
 
@@ -267,6 +267,6 @@ def test_a_person_is_asked_only_where_that_is_wanted_and_has_the_last_word(store
     assert "Give the step's output" in waiting.reason
     done = engine.resume(waiting.run_id, {waiting.questions[0]["key"]: {"output": 5}})
     assert (done.outcome, done.output) == (Outcome.VERIFIED, 5)
-    assert done.reliability.basis == "prior"
+    assert done.reliability.basis == "measured", "a person's word is the measure of truth"
     refused = engine.run("add")
     assert engine.resume(refused.run_id, False).outcome is Outcome.ABSTAINED

@@ -99,7 +99,7 @@ def done(place: Path) -> dict[str, int]:
 
 
 def test_the_run_has_everything_in_it(whole: dict[str, Any]) -> None:
-    assert whole["outcome"] == "verified", whole["reason"]
+    assert whole["outcome"] == "agreed", whole["reason"]
     assert whole["output"]["guess"] == 500
     assert whole["output"]["risky"] == "page mirror"
     kinds = Counter(whole["kinds"])
@@ -130,7 +130,7 @@ def test_killed_at_any_record_it_ends_the_same_and_runs_nothing_committed_again(
             assert [line.split()[0] for line in logged].count("send") <= 1
             ended = forks.go(place, answers={"output": "sent hello"})
             assert ended is not None
-        assert (ended["outcome"], ended["output"]) == ("verified", whole["output"]), (point, ended["reason"])
+        assert (ended["outcome"], ended["output"]) == ("agreed", whole["output"]), (point, ended["reason"])
         lines = log(place)
         assert sum(line.startswith("send") for line in lines) <= 1, f"killed at {point}, the letter was sent twice"
         assert len({line for line in lines if line.startswith("put")}) == 1, "one idempotency key, however often"
@@ -150,12 +150,12 @@ def test_killed_again_and_again_it_still_ends_the_same(forks: Forks, whole: dict
             break
     while ended is None or ended["outcome"] == "input_required":
         ended = forks.go(place, answers={"output": "sent hello"})
-    assert (ended["outcome"], ended["output"]) == ("verified", whole["output"]), ended["reason"]
+    assert (ended["outcome"], ended["output"]) == ("agreed", whole["output"]), ended["reason"]
     assert sum(line.startswith("send") for line in log(place)) <= 1
 
 
 @pytest.mark.parametrize("moment", ["before", "after"])
-@pytest.mark.parametrize(("agreed", "outcome"), [(True, "verified"), (False, "failed"), ({"output": "x"}, "verified")])
+@pytest.mark.parametrize(("agreed", "outcome"), [(True, "agreed"), (False, "failed"), ({"output": "x"}, "agreed")])
 def test_whether_a_letter_that_may_be_on_its_way_is_sent_again_is_for_a_person_to_say(
     forks: Forks, moment: str, agreed: Any, outcome: str
 ) -> None:

@@ -138,7 +138,7 @@ def test_without_a_rule_and_a_verifier_searches_vote(tmp_path: Path) -> None:
     search = searching(Open("12"), ranked=True, strategy="puct", tokens=900)
     with engine(tmp_path, planner=search, votes=3) as made:
         result = made.run("find the word")
-    assert (result.outcome, result.output) == (Outcome.VERIFIED, 12)
+    assert (result.outcome, result.output) == (Outcome.AGREED, 12)
     assert result.reliability.basis == "prior", "that searches agree proves nothing"
 
 

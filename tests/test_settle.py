@@ -13,7 +13,8 @@ from surefoot.engine.settle import settle
 from surefoot.models.scripted import ScriptedModel
 from surefoot.reflection.calibration import Calibration
 from surefoot.reflection.evidence import Belief
-from surefoot.storage.records import Contract, Plan, Sampling, Step, ref
+from surefoot.reflection.vote_belief import WRONG
+from surefoot.storage.records import Agreement, Contract, Learned, Plan, Sampling, Step, ref
 from surefoot.storage.store import Store
 
 NUMBER = Contract(gives={"type": "integer"})
@@ -28,23 +29,31 @@ def store(tmp_path: Path) -> Iterator[Store]:
 def run(store: Store, replies: Any, steps: int = 1) -> str:
     plan = Plan(tuple(Step(f"s{i}", "Add.", contract=NUMBER, kind="sum") for i in range(steps)), ref("s0"))
     result = Engine(ScriptedModel(replies), planner=plan, store=store, concurrency=1).run("add")
-    assert result
+    assert result.output is not None
     return result.run_id
 
 
+def counted(learned: list[Learned]) -> dict[tuple[str, str], float]:
+    return {(one.counts, one.truth): one.prompts for one in learned if isinstance(one, Agreement)}
+
+
 def test_a_right_result_settles_every_vote_under_it(store: Store) -> None:
-    (found,) = settle(store, run(store, ["6", "5", "5", "5"]), True)
+    found, *labels = settle(store, run(store, ["6", "5", "5", "5"]), True)
     assert isinstance(found, Sampling)
     assert (found.step_class, found.policy) == ("sum", "scripted@script")
     assert (found.prompts, found.right, found.wrong) == (1, 0, 1), "the first sample is free of when sampling stopped"
     assert found.pairs == 0, "only accepted runs are judged, so pairs would look better than they are"
-    assert store.learned() == [found]
+    assert [one for one in store.learned() if isinstance(one, Sampling)] == [found]
+    assert counted(labels) == {("3+1", ""): -1, ("3+1", "3"): 1}, "the prompt was counted when it ended"
+    kept = {key: prompts for key, prompts in counted(store.learned()).items() if prompts}
+    assert kept == {("3+1", "3"): 1}
 
 
 def test_a_wrong_result_settles_a_step_only_where_it_alone_rested_on_votes(store: Store) -> None:
-    (found,) = settle(store, run(store, ["5", "5"]), False)
+    found, *labels = settle(store, run(store, ["5", "5"]), False)
     assert isinstance(found, Sampling)
     assert (found.right, found.wrong) == (0, 1)
+    assert counted(labels) == {("2", ""): -1, ("2", WRONG): 1}
     assert settle(store, run(store, ["5"] * 4, steps=2), False) == []
 
 
@@ -58,9 +67,9 @@ def test_nothing_is_counted_twice(store: Store) -> None:
 def test_one_step_can_be_settled_by_itself(store: Store) -> None:
     run_id = run(store, ["5"] * 4, steps=2)
     seq = next(one.seq for one in Engine(ScriptedModel([]), store=store).resume(run_id).steps if one.id == "s1")
-    (found,) = settle(store, run_id, False, seq)
+    found, *labels = settle(store, run_id, False, seq)
     assert isinstance(found, Sampling)
-    assert found.wrong == 1
+    assert found.wrong == 1 and len(labels) == 2
 
 
 def test_how_alike_errors_are_stays_stated(store: Store) -> None:

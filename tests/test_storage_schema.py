@@ -57,6 +57,7 @@ def test_what_was_learned_before_verifiers_were_measured_together_is_kept(open_s
                 "CREATE TABLE old AS SELECT id, step_class, verifier, version, origin, good_passed, good_failed, "
                 "bad_passed, bad_failed, updated_at FROM checking",
                 "DROP TABLE checking",
+                "DROP TABLE agreement",
                 "ALTER TABLE old RENAME TO checking",
                 "UPDATE alembic_version SET version_num = '0002'",
             ):
