@@ -217,7 +217,7 @@ def _support(state: RunState, step: StepState, best: Candidate, checks: tuple[Ve
     basis = _basis(step, best, rules)
     if stands.by_votes is None:
         return Support(stands.p, stands.bound, basis, abstain, step.attempts, least, stands.doubt)
-    if stands.doubt <= error * ROUNDING:
+    if basis == "measured" and stands.doubt <= error * ROUNDING:
         return Support(stands.p, stands.bound, basis, abstain, step.attempts, least, stands.doubt, stands.by_votes)
     return Support(stands.p, stands.bound, "prior", abstain, step.attempts, least, stands.agreed, stands.by_votes)
 

@@ -348,17 +348,3 @@ class VoteBelief:
             total = total + one
             right = one if at == place else right
         return right, total
-
-    def chain(self, accepted: Mapping[Counts, int]) -> float:
-        """The chance that all of these accepted forms are right, the first of the counts each: all in.
-
-        Steps of one class share what is uncertain of it, so this is the mean of the product over the grid, which is
-        never less than the product of the means.
-        """
-        import numpy as np
-
-        logs: Array = np.log(self._mass + 1e-300)
-        for counts, times in accepted.items():
-            right, total = self._cells(counts, 0)
-            logs = logs + times * np.log(right / total + 1e-300)
-        return float(np.exp(logs).sum())

@@ -104,13 +104,6 @@ def test_a_label_never_allows_more_than_none() -> None:
     assert mixed == pytest.approx(start.learnt({((3, 1), UNKNOWN): 1}).p, rel=1e-6)
 
 
-def test_steps_that_share_what_is_uncertain_are_right_together_more_often_than_one_by_one() -> None:
-    belief = VoteBelief().learnt({((2,), UNKNOWN): 30, ((2,), "2"): 20})
-    one = belief.right((2,)).all_in
-    assert belief.learnt({((2,), UNKNOWN): 1}).chain({(2,): 1}) == pytest.approx(one, rel=1e-9)
-    assert one**10 < belief.learnt({((2,), UNKNOWN): 10}).chain({(2,): 10}) < one
-
-
 def test_means_of_the_grid_are_those_of_its_cells() -> None:
     axes, belief = grid(), VoteBelief()
     assert belief.misconceived == pytest.approx(sum(u * weight for u, weight in MISCONCEIVED.items()))
