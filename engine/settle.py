@@ -44,18 +44,33 @@ NOBODY: Asked = (None, None)
 
 
 @dataclass(slots=True)
-class _Voted:
-    """A step or plan that votes committed."""
+class Voted:
+    """A step or plan that samples voted on."""
 
     step: Step
     samples: list[tuple[str, str, Asked]] = field(default_factory=list)
     """Key, source and policy of each sample."""
     key: str | None = None
-    """Of the one that was committed; None where an exact check spoke for it."""
+    """Of the one that votes committed; None where they did not."""
+    proved: bool = False
+    """An exact check spoke for it."""
+
+    @property
+    def leader(self) -> str:
+        """The key in question: what was committed, else what had the most votes."""
+        return self.key or Counter(key for key, _, _ in self.samples).most_common(1)[0][0]
+
+    @property
+    def policy(self) -> Asked | None:
+        """Who gave the first sample."""
+        return self.samples[0][2] if self.samples else None
 
 
-def settle(store: Store, run_id: str, right: bool, step: int | None = None) -> list[Learned]:
+def settle(store: Store, run_id: str, right: bool, step: int | None = None, answer: str | None = None) -> list[Learned]:
     """Adds to the store what a run's result, or the output of one of its steps (by seq), turned out to be worth.
+
+    Of a step that was given up it is the leading candidate that was right or wrong. answer: canonical form of what
+    would have been right, where that is known of a step.
 
     Returns the counts; none where nothing rested on votes, or it was settled before.
     """
@@ -64,7 +79,7 @@ def settle(store: Store, run_id: str, right: bool, step: int | None = None) -> l
     if None in done or step in done:
         return []
     kinds = (PlannedStep, Attempt, ModelCall, Event)
-    learned = read(store.records(run_id, kinds=kinds), store.policies(), right, step)
+    learned = read(store.records(run_id, kinds=kinds), store.policies(), right, step, answer)
     if learned:
         store.learn(learned)
         target = "run" if step is None else "step"
@@ -73,44 +88,56 @@ def settle(store: Store, run_id: str, right: bool, step: int | None = None) -> l
 
 
 def read(
-    records: Iterable[JournalRecord], policies: Mapping[int, Policy], right: bool, step: int | None = None
+    records: Iterable[JournalRecord],
+    policies: Mapping[int, Policy],
+    right: bool,
+    step: int | None = None,
+    answer: str | None = None,
 ) -> list[Learned]:
     """The counts that records give, once it is known whether their result was right."""
-    voted = {seq: one for seq, one in _voted(records).items() if one.key is not None and step in (None, seq)}
-    if not right and len(voted) != 1:
-        return []
+    found = {seq: one for seq, one in voted(records).items() if not one.proved}
+    if step is None:
+        found = {seq: one for seq, one in found.items() if one.key is not None}
+        if not right and len(found) != 1:
+            return []
+    else:
+        found = {step: found[step]} if step in found else {}
     taught = Taught()
     labels: list[Learned] = []
-    for one in voted.values():
+    for one in found.values():
         kind = step_class(one.step)
         for (source, (policy, temperature)), keys in _keys(one).items():
             label = policies.get(policy) if policy is not None else None
             if label is not None:
                 name = policy_of(label.model, label.revision, temperature)
-                known = [(key, right and key == one.key) for key in keys if right or key == one.key]
+                known = [(key, right and key == one.leader) for key in keys if right or key == one.leader]
                 counts = tally(kind, name, source, known)
                 taught.sampled(replace(counts, pairs=0.0, again=0.0, same=0.0, thrice=0.0))
-                labels += _labels(kind, name, source, keys, one.key or "", right)
+                labels += _labels(kind, name, source, keys, one.leader if right else answer, one.leader)
     return summed([*taught.samplings.values(), *labels])
 
 
-def _labels(kind: str, policy: str, source: str, keys: list[str], committed: str, right: bool) -> list[Learned]:
-    """A prompt whose pattern was counted without a label when its step ended: now it has one."""
+def _labels(kind: str, policy: str, source: str, keys: list[str], right: str | None, leader: str) -> list[Learned]:
+    """A prompt whose pattern was counted without a label when its step ended: now it has one.
+
+    right: the form that is known to be right; None: all that is known is that the leader is wrong.
+    """
     counts = Counter(keys[:MOST])
-    pattern = text_of(ordered(counts.values()))
-    (leader, most), *rest = counts.most_common(2)
-    truth = (
-        str(counts[committed]) if right else WRONG if leader == committed and (not rest or most > rest[0][1]) else ""
-    )
-    if not truth:
+    (first, most), *rest = counts.most_common(2)
+    if right is not None:
+        truth = str(counts[right])
+    elif leader == first and (not rest or most > rest[0][1]):
+        truth = WRONG
+    else:
         return []
+    pattern = text_of(ordered(counts.values()))
     return [
         Agreement(kind, policy, source, pattern, UNKNOWN, -1.0),
         Agreement(kind, policy, source, pattern, truth, 1.0),
     ]
 
 
-def _keys(one: _Voted) -> dict[tuple[str, Asked], list[str]]:
+def _keys(one: Voted) -> dict[tuple[str, Asked], list[str]]:
     """Samples in order, by source and policy. Where the committed one is wrong, of the others nothing is known."""
     found: dict[tuple[str, Asked], list[str]] = {}
     for key, source, policy in one.samples:
@@ -118,13 +145,14 @@ def _keys(one: _Voted) -> dict[tuple[str, Asked], list[str]]:
     return found
 
 
-def _voted(records: Iterable[JournalRecord]) -> dict[int, _Voted]:
-    steps: dict[int, _Voted] = {}
+def voted(records: Iterable[JournalRecord]) -> dict[int, Voted]:
+    """Steps and plans that samples voted on, by seq."""
+    steps: dict[int, Voted] = {}
     policies: dict[int, Asked] = {}
     attempts: dict[int, tuple[int, str]] = {}
     for record in records:
         if isinstance(record, PlannedStep):
-            steps[record.seq] = _Voted(record.step)
+            steps[record.seq] = Voted(record.step)
         elif isinstance(record, ModelCall):
             policies[record.seq] = record.policy, (record.sampling or {}).get("temperature")
         elif isinstance(record, Attempt) and record.status == "proposed" and record.role in ("sample", "plan"):
@@ -132,10 +160,12 @@ def _voted(records: Iterable[JournalRecord]) -> dict[int, _Voted]:
             steps[record.step].samples.append((record.key, record.source, policy))
             attempts[record.seq] = (record.step, record.key)
         elif isinstance(record, Event) and record.kind in ("committed", "planned") and record.attempt in attempts:
+            seq, key = attempts[record.attempt]
             if (record.data or {}).get("basis") in ("prior", "measured"):
-                seq, key = attempts[record.attempt]
                 steps[seq].key = key
+            else:
+                steps[seq].proved = True
         elif isinstance(record, Event) and record.kind == "rolled_back":
             for seq in record.data["steps"]:
                 steps[seq].key = None
-    return steps
+    return {seq: one for seq, one in steps.items() if one.samples}

@@ -16,6 +16,7 @@ from surefoot.service.export import export
 from surefoot.service.feedback import feedback
 from surefoot.service.reliability import report
 from surefoot.service.resume import resume
+from surefoot.service.review import review
 from surefoot.service.run import run
 from surefoot.service.runs import list_runs
 from surefoot.service.show import show
@@ -50,6 +51,7 @@ for name, function in (
     ("list", list_runs),
     ("show", show),
     ("feedback", feedback),
+    ("review", review),
     ("export", export),
     ("calibrate", calibrate),
     ("report", report),
