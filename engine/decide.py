@@ -321,6 +321,8 @@ def _missing(state: RunState, step: StepState, rules: Rules, best: Candidate | N
     reach = _promise(_reachable(state, step, rules, best, source)) if votes is None else ""
     if votes is None and (learnt := source.belief.votes) is not None:
         low, high = learnt.interval()
+        if learnt.prompts < 1 and not learnt.hinted:
+            return "; nothing is known of this model yet: run `surefoot calibrate --probe` once, or some more tasks"
         return (
             f"; by its votes this model is right {low:.2f} to {high:.2f} of the time on steps like this "
             f"({learnt.prompts:.0f} seen, {learnt.truths:.0f} of them with a known answer): use another model, another "

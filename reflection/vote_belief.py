@@ -210,12 +210,14 @@ class Chances:
 class VoteBelief:
     """What is believed of one policy on one class of steps, asked in one way. Immutable; `learnt` makes another."""
 
-    def __init__(self, weights: Any = None, prompts: float = 0.0, truths: float = 0.0) -> None:
+    def __init__(self, weights: Any = None, prompts: float = 0.0, truths: float = 0.0, hinted: bool = False) -> None:
         self._weights = grid().start if weights is None else weights
         self.prompts = prompts
         """Prompts that it has learnt from."""
         self.truths = truths
         """Those of them whose leading form is known to be right or wrong."""
+        self.hinted = hinted
+        """Whether other classes, or a probe, showed something of the policy."""
         self._known: dict[Counts, list[tuple[float, float]]] = {}
 
     def learnt(self, patterns: Mapping[Pattern, float], most: float | None = None) -> VoteBelief:
@@ -236,8 +238,8 @@ class VoteBelief:
         weights -= np.log(np.exp(weights).sum())
         truths = sum(prompts for (_, truth), prompts in patterns.items() if truth != UNKNOWN)
         if most is not None:
-            return VoteBelief(weights, self.prompts, self.truths)
-        return VoteBelief(weights, self.prompts + total, self.truths + truths)
+            return VoteBelief(weights, self.prompts, self.truths, hinted=True)
+        return VoteBelief(weights, self.prompts + total, self.truths + truths, self.hinted)
 
     # --- what is believed -----------------------------------------------------------------------------------
 

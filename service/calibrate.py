@@ -14,21 +14,29 @@ import typer
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from surefoot.service import options as o
-from surefoot.service.command import OK, OUT_OF_BUDGET, command
+from surefoot.service.command import OK, OUT_OF_BUDGET, command, usage
 from surefoot.service.terminal import emit, stdout, tell
 
 if TYPE_CHECKING:
+    from surefoot.engine import Engine
     from surefoot.engine.calibrate import Labelled
     from surefoot.storage.records import Checking, Learned
 
 File = Annotated[
-    Path,
+    Path | None,
     typer.Option(
         "--file",
         help='Labelled steps, one JSON object a line: {"goal", "inputs", "answer", "kind", "gives"}; - is stdin.',
+        show_default=False,
     ),
 ]
-Samples = Annotated[int, typer.Option("--samples", help="Samples of each step. Default: 8", min=2, show_default=False)]
+Probe = Annotated[
+    bool, typer.Option("--probe", help="Ask short questions with known answers: a first hint of what a model can do.")
+]
+Samples = Annotated[
+    int | None,
+    typer.Option("--samples", help="Samples of each step. Default: 8; with --probe 2", min=2, show_default=False),
+]
 Check = Annotated[
     list[str] | None,
     typer.Option("--check", help="A verifier to measure too, as module:name. Repeatable.", show_default=False),
@@ -55,8 +63,9 @@ class Row(BaseModel):
 
 @command
 def calibrate(
-    file: File,
-    samples: Samples = 8,
+    file: File = None,
+    probe: Probe = False,
+    samples: Samples = None,
     check: Check = None,
     form: Form = None,
     model: o.Model = None,
@@ -75,15 +84,21 @@ def calibrate(
     Exit codes: 0 all were measured, 1 error, 2 usage, 5 the budget ended before; what was measured is kept.
     """
     from surefoot.engine import Engine
+    from surefoot.engine.calibrate import SAMPLES
     from surefoot.engine.calibrate import calibrate as measure
+    from surefoot.engine.probe import SAMPLES as PROBED
+    from surefoot.engine.probe import questions
     from surefoot.reflection.calibration import MEASURED
     from surefoot.service.report import spent
     from surefoot.storage.errors import SetupError
-    from surefoot.storage.records import Sampling
+    from surefoot.storage.records import Agreement, Sampling
 
-    cases = list(read(file))
+    if (file is None) != probe:
+        return usage("give labelled steps with --file, or --probe for questions that come with surefoot")
+    cases = questions(seed) if file is None else list(read(file))
     if not cases:
         raise SetupError(f"{file} holds no labelled step: give one JSON object a line, with an answer")
+    samples = samples or (PROBED if file is None else SAMPLES)
     engine = Engine(
         model or "pocket",
         act_model=act_model,
@@ -95,24 +110,49 @@ def calibrate(
     )
     began = time.monotonic()
     budget = o.budget_of(None, tokens, usd, seconds)
+    if probe:
+        tell(f"{len(cases)} short questions, each asked {samples} times: about {estimate(engine, cases, samples)}")
     with engine:
         found = measure(engine, cases, samples=samples, seed=seed, budget=budget)
         if json:
             for one in found.counts:
-                emit(said(one))
+                if not isinstance(one, Agreement):  # patterns of votes say nothing to whoever reads rates
+                    emit(said(one))
         elif found.counts:
             stdout().print(tables(found.counts), soft_wrap=True)
     cost = spent(found.usage, time.monotonic() - began)
     tell(f"{found.steps} labelled steps measured; the counts are in the store; spent: {cost}")
     if found.dropped:
         tell(f"{found.dropped} samples were no answers, and were dropped; the first: {found.flaw}")
-    if few := sorted({one.step_class for one in found.counts if isinstance(one, Sampling) and one.prompts < MEASURED}):
+    if probe:
+        tell(
+            "a hint for every kind of step, and a measurement of none: label steps of your own, as surefoot review does"
+        )
+    elif few := sorted(
+        {one.step_class for one in found.counts if isinstance(one, Sampling) and one.prompts < MEASURED}
+    ):
         tell(f"too few to go by of {', '.join(few)}: give at least {MEASURED} of a kind, and better some hundreds")
     if found.stopped:
         tell(f"{len(cases) - found.steps} were not: {found.stopped}")
         return OUT_OF_BUDGET
     tell(f"next   surefoot report{o.where(store)}")
     return OK
+
+
+def estimate(engine: Engine, cases: list[Labelled], samples: int) -> str:
+    """What asking them costs, from the model's own upper bound for the longest question."""
+    from surefoot.models.question import Question
+
+    model = engine.models["act"]
+    each = [
+        model.estimate(Question("act", one.goal, output_schema=one.gives, max_tokens=ANSWER), samples) for one in cases
+    ]
+    tokens, usd = sum(one.tokens for one in each), sum(one.usd for one in each)
+    return f"{tokens:,} tokens at most" + (f", {usd:.3f} US dollars" if usd else "")
+
+
+ANSWER = 64
+"""Tokens of an answer to a question of the probe, at the most that is likely."""
 
 
 def read(path: Path) -> Iterator[Labelled]:

@@ -1,0 +1,391 @@
+"""Models that nobody measured: what is accepted, under which name, and how much of it is wrong.
+
+    python -m benchmarks.first_contact [--quick] [--json] [--seed S] [--policies 100] [--jobs N] [--votes FILE ...]
+
+`docs/benchmarks.md` says what is measured, and what is fair in it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import json
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+from math import exp, log
+from pathlib import Path
+from random import Random
+
+from benchmarks.harness import Row, finish, fresh, machine, note, show
+from surefoot.engine import Engine
+from surefoot.engine.result import Result
+from surefoot.engine.settle import settle
+from surefoot.models import ScriptedModel
+from surefoot.models.question import Question
+from surefoot.planners import planner
+from surefoot.reflection.canonical import canonical
+from surefoot.reflection.rates import Beta
+from surefoot.storage import Plan, Step, ref
+from surefoot.storage.records import Json
+
+TARGETS = (0.9, 0.95, 0.99)
+LABELS = (0, 10, 30, 100)
+KINDS = ("uniform", "attractors", "zipf", "systematic", "bimodal", "pairs")
+CAP = 12
+"""Samples of a prompt that a rival draws at the most."""
+
+
+@planner
+def one(prompt: int, kind: str) -> Plan:
+    return Plan((Step("s", "Answer.", args={"prompt": prompt}, kind=kind),), output=ref("s"))
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """A question: how to draw an answer to it, and the right one."""
+
+    draw: Callable[[Random], str]
+    answer: str
+    kind: str = "question"
+
+
+# --- policies drawn at random ---------------------------------------------------------------------------------
+
+
+def drawn(seed: int, number: int) -> Row:
+    """What a policy is like: right .1 to .995 of the time, any spread over prompts, six ways of being wrong."""
+    rng = Random(f"first contact {seed} {number}")
+    kind = KINDS[number % len(KINDS)]
+    p = 1 - exp(rng.uniform(log(0.005), log(0.9)))
+    spread = None if rng.random() < 0.3 else exp(rng.uniform(log(0.3), log(30)))
+    more = {
+        "uniform": rng.uniform(0.05, 0.5),
+        "attractors": exp(rng.uniform(log(0.3), log(10))),
+        "zipf": 1.5,
+        "systematic": rng.uniform(0, 0.1),
+        "bimodal": rng.uniform(0, 0.5),
+        "pairs": rng.uniform(0.5, 0.9),
+    }[kind]
+    return {"policy": f"{seed}-{number}", "kind": kind, "p": p, "spread": spread, "more": more}
+
+
+def prompts(policy: Row, seed: int) -> Iterator[Prompt]:
+    """Prompts without end; the right answer to each is "0".
+
+    uniform: wrong answers among 1/more. attractors: a Dirichlet of total weight `more` over 40, of each prompt its own.
+    zipf: shares 1/rank^more. systematic: on a share `more` of the prompts one wrong answer has .7 to .98.
+    bimodal: a share `more` of the prompts is hard (right .02 to .4), the others easy. pairs: two wrong answers.
+    """
+    rng = Random(f"prompts {policy['policy']} {seed}")
+    kind, p, spread, more = policy["kind"], policy["p"], policy["spread"], policy["more"]
+    while True:
+        q = p if spread is None else rng.betavariate(p * spread, (1 - p) * spread)
+        weights = [1.0] * max(1, round(1 / more)) if kind == "uniform" else [1.0] * 10
+        if kind == "attractors":
+            weights = [rng.gammavariate(more / 40, 1) + 1e-300 for _ in range(40)]
+        elif kind == "zipf":
+            weights = [rank**-more for rank in range(1, 21)]
+        elif kind == "pairs":
+            weights = [more, 1 - more]
+        elif kind == "bimodal" and rng.random() < more:
+            q = rng.uniform(0.02, 0.4)
+        elif kind == "systematic" and rng.random() < more:
+            top = rng.uniform(0.7, 0.98)
+            q, weights = (1 - top) / 2, [top, *[(1 - top) / 16] * 8]
+        yield Prompt(_drawer(q, weights), "0")
+
+
+def _drawer(q: float, weights: list[float]) -> Callable[[Random], str]:
+    forms = range(1, len(weights) + 1)
+    return lambda rng: "0" if rng.random() < q else str(rng.choices(forms, weights)[0])
+
+
+# --- recorded votes -------------------------------------------------------------------------------------------
+
+
+def recorded(path: str, order: int, forms: int) -> list[Prompt]:
+    """Prompts of a file of votes, in an order of chance; with two forms their samples come in turn."""
+    rows = json.loads(Path(path).read_text())
+    Random(order).shuffle(rows)
+    return [Prompt(_player(row, forms), _said(row["a"]), row["kind"]) for row in rows]
+
+
+def _player(row: Row, forms: int) -> Callable[[Random], str]:
+    first, second = iter(row["s"]), iter(row.get("s2", ()))
+    turn = 0
+
+    def draw(_: Random) -> str:
+        nonlocal turn
+        turn += 1
+        said = next(second if forms == 2 and turn % 2 == 0 else first, None)
+        return _said(said) if said is not None else f"none left {turn}"
+
+    return draw
+
+
+def _said(text: str) -> str:
+    with contextlib.suppress(ValueError, LookupError, TypeError):
+        text = str(json.loads(text)["answer"])
+    return text.strip().strip(".").lower()
+
+
+# --- one cell -------------------------------------------------------------------------------------------------
+
+
+class Tallied:
+    """What became of the tasks of one cell."""
+
+    def __init__(self) -> None:
+        self.counts: Counter[str] = Counter()
+        self.predicted = self.by_votes = 0.0
+        self.samples = 0
+
+    def add(self, result: Result, right: bool) -> None:
+        outcome = result.outcome.value
+        self.counts[outcome] += 1
+        self.counts["tasks"] += 1
+        self.samples += result.usage.samples
+        if result.outcome.means.accepted:
+            self.counts[f"{outcome}_right"] += right
+            p = result.reliability.predicted or 0.0
+            votes = result.reliability.by_votes
+            self.predicted += 1 - p
+            self.by_votes += 1 - (p if votes is None else votes)
+            self.counts["verified_wrong_predicted_e6"] += round(1e6 * (1 - p)) if outcome == "verified" else 0
+
+    def row(self) -> Row:
+        count = self.counts
+        return {
+            "tasks": count["tasks"],
+            "verified": count["verified"],
+            "verified_right": count["verified_right"],
+            "agreed": count["agreed"],
+            "agreed_right": count["agreed_right"],
+            "predicted_wrong": round(self.predicted, 4),
+            "by_votes_wrong": round(self.by_votes, 4),
+            "verified_predicted_wrong": round(count["verified_wrong_predicted_e6"] / 1e6, 4),
+            "abstained": count["abstained"],
+            "samples": round(self.samples / max(count["tasks"], 1), 3),
+            "probe_tokens": 0,
+        }
+
+
+async def play(asked: list[Prompt], target: float, before: int, labels: int, seed: int) -> Row:
+    """`before` prompts without a label, `labels` with one, and the rest are what is counted."""
+    rng = Random(seed)
+
+    def script(question: Question, index: int) -> Json:
+        return asked[question.inputs["prompt"]].draw(rng)
+
+    model = ScriptedModel(script, name="stranger")
+    model.card = {}
+    found = Tallied()
+    with tempfile.TemporaryDirectory() as folder, Engine(model, planner=one, store=Path(folder) / "runs.db") as engine:
+        for number, prompt in enumerate(asked):
+            inputs = {"prompt": number, "kind": prompt.kind}
+            result = await engine.arun("Answer.", inputs=inputs, target=target, seed=number)
+            if number >= before + labels:
+                found.add(result, canonical(result.output) == canonical(prompt.answer))
+            elif number >= before:
+                _label(engine, result, prompt.answer)
+    return found.row()
+
+
+def _label(engine: Engine, result: Result, answer: str) -> None:
+    """What a person would say of the leading answer of the run's only step, accepted or not."""
+    step = next(one for one in result.steps if one.parent is not None)
+    votes = Counter(one.key for one in step.attempts if one.status == "proposed")
+    if votes:
+        leader = votes.most_common(1)[0][0]
+        settle(engine.store, result.run_id, leader == canonical(answer), step.seq)
+
+
+def policy(seed: int, number: int, tasks: int, before: int, labels: list[int], targets: list[float]) -> list[Row]:
+    """All cells of one policy."""
+    made = drawn(seed, number)
+    rows = []
+    for target in targets:
+        for known in labels:
+            asked = list(islice(prompts(made, hash_of(target, known)), before + known + tasks))
+            row = asyncio.run(play(asked, target, before, known, hash_of(target, known)))
+            head = {"policy": made["policy"], "kind": made["kind"], "p": round(made["p"], 4), "target": target}
+            rows.append(head | {"runs_before": before, "labels": known} | row)
+        rivals = list(islice(prompts(made, hash_of(target, -1)), tasks))
+        rows += [head | {"runs_before": 0, "labels": 0} | rival(rivals, name, seed) for name in RIVALS]
+    return rows
+
+
+def hash_of(target: float, labels: int) -> int:
+    return round(1000 * target) * 1000 + labels
+
+
+# --- rivals ---------------------------------------------------------------------------------------------------
+
+RIVALS = ("first sample", "three votes ahead")
+
+
+def rival(asked: list[Prompt], name: str, seed: int) -> Row:
+    """The first sample as it is, or the first form that is three votes ahead; they predict nothing."""
+    rng = Random(seed)
+    right = accepted = samples = 0
+    for prompt in asked:
+        votes: Counter[str] = Counter()
+        while sum(votes.values()) < CAP:
+            votes[prompt.draw(rng)] += 1
+            samples += 1
+            (leader, most), *rest = votes.most_common(2)
+            if most - (rest[0][1] if rest else 0) >= (1 if name == "first sample" else 3):
+                accepted += 1
+                right += leader == prompt.answer
+                break
+    found = {"tasks": len(asked), "verified": 0, "verified_right": 0, "agreed": accepted, "agreed_right": right}
+    found |= {"predicted_wrong": None, "by_votes_wrong": None, "verified_predicted_wrong": None}
+    return found | {"abstained": len(asked) - accepted, "samples": round(samples / len(asked), 3), "system": name}
+
+
+# --- what it comes to -----------------------------------------------------------------------------------------
+
+WHO: dict[str, Callable[[Row], bool]] = {
+    "all": lambda row: True,
+    "p >= .95": lambda row: row["p"] >= 0.95 and row["kind"] in KINDS[:3],
+    ".8 to .9": lambda row: 0.8 <= row["p"] < 0.9,
+    "p <= .5": lambda row: row["p"] <= 0.5,
+    "systematic": lambda row: row["kind"] == "systematic",
+}
+
+
+def summed(rows: list[Row]) -> list[Row]:
+    """One row for each target, number of labels, group of policies and system."""
+    places = sorted({(row.get("system", "surefoot"), row["target"], row["labels"]) for row in rows}, key=str)
+    found = []
+    for system, target, labels in places:
+        here = [
+            row
+            for row in rows
+            if (row.get("system", "surefoot"), row["target"], row["labels"]) == (system, target, labels)
+        ]
+        for who, meant in WHO.items():
+            if some := [row for row in here if meant(row)]:
+                found.append({"system": system, "target": target, "labels": labels, "who": who} | _sum(some))
+    return found
+
+
+def _sum(rows: list[Row]) -> Row:
+    total = {name: sum(row[name] or 0 for row in rows) for name in SUMS}
+    tasks, accepted = total["tasks"], total["verified"] + total["agreed"]
+    wrong = accepted - total["verified_right"] - total["agreed_right"]
+    low, high = Beta(wrong, tasks - wrong).interval()
+    return {
+        "tasks": tasks,
+        "verified": round(total["verified"] / tasks, 3),
+        "agreed": round(total["agreed"] / tasks, 3),
+        "wrong": round(wrong / tasks, 4),
+        "wrong_low": round(low, 4),
+        "wrong_high": round(high, 4),
+        "all_in": round(total["predicted_wrong"] / tasks, 4),
+        "by_votes": round(total["by_votes_wrong"] / tasks, 4),
+        "verified_wrong": round((total["verified"] - total["verified_right"]) / tasks, 4),
+        "verified_all_in": round(total["verified_predicted_wrong"] / tasks, 4),
+        "samples": round(sum(row["samples"] * row["tasks"] for row in rows) / tasks, 2),
+    }
+
+
+SUMS = (
+    "tasks",
+    "verified",
+    "verified_right",
+    "agreed",
+    "agreed_right",
+    "predicted_wrong",
+    "by_votes_wrong",
+    "verified_predicted_wrong",
+)
+
+
+def votes(path: str, targets: list[float], labels: list[int], orders: int) -> list[Row]:
+    """Recorded votes of a real model, kind by kind, in one form and in two where the file has them."""
+    rows = []
+    kinds = sorted({prompt.kind for prompt in recorded(path, 0, 1)})
+    two = any("s2" in row for row in json.loads(Path(path).read_text()))
+    for forms in (1, 2) if two else (1,):
+        for target in targets:
+            for known in labels:
+                for kind in (*kinds, "mixed"):
+                    parts = []
+                    for order in range(orders):
+                        asked = recorded(path, order, forms)
+                        if kind == "mixed":
+                            asked = [Prompt(prompt.draw, prompt.answer) for prompt in asked]
+                        else:
+                            asked = [prompt for prompt in asked if prompt.kind == kind]
+                        if known < len(asked) // 2 + 1:
+                            parts.append(asyncio.run(play(asked, target, 0, known, order)))
+                    if parts:
+                        head = {
+                            "file": Path(path).stem,
+                            "forms": forms,
+                            "target": target,
+                            "labels": known,
+                            "kind": kind,
+                        }
+                        rows.append(head | _sum(parts))
+    return rows
+
+
+def main() -> int:
+    said = argparse.ArgumentParser(
+        prog="python -m benchmarks.first_contact", description=(__doc__ or "").splitlines()[0]
+    )
+    said.add_argument("--quick", action="store_true", help="few policies and tasks, under two minutes")
+    said.add_argument("--json", action="store_true", help="nothing but the JSON line on stdout")
+    said.add_argument("--seed", type=int, default=0, help="of policies, tasks and samples")
+    said.add_argument("--policies", type=int, default=102)
+    said.add_argument("--tasks", type=int, default=40, help="counted tasks of each policy in each cell")
+    said.add_argument("--before", type=int, default=0, help="runs without a label before they are counted")
+    said.add_argument("--labels", type=lambda text: [int(one) for one in text.split(",")], default=list(LABELS))
+    said.add_argument("--targets", type=lambda text: [float(one) for one in text.split(",")], default=list(TARGETS))
+    said.add_argument("--jobs", type=int, default=2, help="policies measured at once")
+    said.add_argument("--votes", action="append", default=[], help="a file of recorded votes instead of policies")
+    said.add_argument("--orders", type=int, default=4, help="orders in which recorded prompts are asked")
+    options = said.parse_args()
+    if options.quick:
+        options.policies, options.tasks = min(options.policies, 12), min(options.tasks, 20)
+        options.labels, options.targets, options.orders = options.labels[:2], options.targets[1:2], 1
+    note(machine())
+    with ThreadPoolExecutor(options.jobs) as pool:
+        if options.votes:
+            rows = [
+                row for path in options.votes for row in votes(path, options.targets, options.labels, options.orders)
+            ]
+            shown = rows
+        else:
+
+            def cells(number: int) -> list[Row]:
+                found: list[Row] = fresh(
+                    "benchmarks.first_contact:policy",
+                    seed=options.seed,
+                    number=number,
+                    tasks=options.tasks,
+                    before=options.before,
+                    labels=options.labels,
+                    targets=options.targets,
+                )
+                note(json.dumps(found[0]))
+                return found
+
+            rows = [row for found in pool.map(cells, range(options.policies)) for row in found]
+            shown = summed(rows)
+    if not options.json:
+        show(shown, "Models that nobody measured")
+    finish(rows)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
