@@ -197,8 +197,8 @@ def _least(step: StepState, rules: Rules) -> int:
     return 1 if rules.source(step.source or "").belief.basis == "measured" else 2
 
 
-def _standing(step: StepState, best: Candidate, rules: Rules) -> Standing:
-    return standing(step.ballots(), rules.beliefs(), best.key, step.nats())
+def _standing(step: StepState, best: Candidate, rules: Rules, *, bounded: bool = False) -> Standing:
+    return standing(step.ballots(), rules.beliefs(), best.key, step.nats(), bounded=bounded)
 
 
 def _support(state: RunState, step: StepState, best: Candidate, checks: tuple[Verifier, ...], rules: Rules) -> Support:
@@ -206,7 +206,7 @@ def _support(state: RunState, step: StepState, best: Candidate, checks: tuple[Ve
         return EXACT
     if not rules.verify:
         return NOTHING
-    stands = _standing(step, best, rules)
+    stands = _standing(step, best, rules, bounded=True)
     belief = rules.source(step.source or "").belief
     error = max(rules.error(state, step), 1e-12)
     abstain = 0.0

@@ -111,11 +111,16 @@ def standing(
     beliefs: Mapping[str, Belief],
     candidate: str,
     checks: Mapping[str, float] | None = None,
+    *,
+    bounded: bool = True,
 ) -> Standing:
-    """Where `candidate` stands after the votes of each source, and the nats that checks gave each candidate."""
+    """Where `candidate` stands after the votes of each source, and the nats that checks gave each candidate.
+
+    bounded: False where nobody looks at the bound, which takes longer than the rest where votes are learnt from.
+    """
     checks = checks or {}
     if any(beliefs[source].votes is not None for source in ballots):
-        return _learnt(ballots, beliefs, candidate, checks)
+        return _learnt(ballots, beliefs, candidate, checks, bounded)
     if len(ballots) == 1 and not checks:
         (source, ballot) = next(iter(ballots.items()))
         others = tuple(sorted((votes for key, votes in ballot.items() if key != candidate), reverse=True))
@@ -129,7 +134,11 @@ def standing(
 
 
 def _learnt(
-    ballots: Mapping[str, Ballot], beliefs: Mapping[str, Belief], candidate: str, checks: Mapping[str, float]
+    ballots: Mapping[str, Ballot],
+    beliefs: Mapping[str, Belief],
+    candidate: str,
+    checks: Mapping[str, float],
+    bounded: bool,
 ) -> Standing:
     """Where a source is believed by what votes taught: two numbers, and the bound of the source that says most."""
     all_in = 1 - _doubt(ballots, beliefs, candidate, checks)
@@ -137,8 +146,8 @@ def _learnt(
     bounds = [1.0]
     for source, ballot in ballots.items():
         keys, counts = _cast(ballot)
-        if (votes := beliefs[source].votes) is not None and candidate in keys:
-            bounds.append(votes.right(counts, keys.index(candidate)).bound)
+        if bounded and (votes := beliefs[source].votes) is not None and candidate in keys:
+            bounds.append(votes.bound(counts, keys.index(candidate)))
     return Standing(all_in, 1 - all_in, max(min(bounds), 1 - all_in), max(by_votes, all_in))
 
 
@@ -258,7 +267,7 @@ def more(
     for extra in range(most + 1):
         cast = dict(ballots.get(source, {}))
         cast[candidate] = cast.get(candidate, 0) + extra
-        stands = standing({**ballots, source: cast}, beliefs, candidate, checks)
+        stands = standing({**ballots, source: cast}, beliefs, candidate, checks, bounded=False)
         if (stands.agreed if by_votes else stands.doubt) <= error * ROUNDING:
             return extra
     return None

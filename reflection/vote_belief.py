@@ -203,8 +203,6 @@ class Chances:
     """Misconceptions counted: a prediction."""
     by_votes: float
     """What it would be if there were no misconceptions."""
-    bound: float
-    """Of being wrong: the upper end of what is believed, in one tail of `TAIL`, misconceptions counted."""
 
 
 class VoteBelief:
@@ -219,6 +217,7 @@ class VoteBelief:
         self.hinted = hinted
         """Whether other classes, or a probe, showed something of the policy."""
         self._known: dict[Counts, list[tuple[float, float]]] = {}
+        self._bounds: dict[tuple[Counts, int], float] = {}
 
     def learnt(self, patterns: Mapping[Pattern, float], most: float | None = None) -> VoteBelief:
         """The belief after so many prompts of each pattern.
@@ -325,7 +324,14 @@ class VoteBelief:
         best = max(one for one, _ in found), max(one for _, one in found)
         all_in = exp(found[place][0] - best[0]) / sum(exp(one - best[0]) for one, _ in found)
         by_votes = exp(found[place][1] - best[1]) / sum(exp(one - best[1]) for _, one in found)
-        return Chances(all_in, by_votes, self._bound(counts, place))
+        return Chances(all_in, by_votes)
+
+    def bound(self, counts: Counts, place: int = 0) -> float:
+        """Of the chance that the form at `place` is wrong: the upper end of what is believed, in one tail of `TAIL`."""
+        key, mine = ordered(counts), counts[place]
+        if (key, mine) not in self._bounds:
+            self._bounds[key, mine] = self._bound(key, key.index(mine))
+        return self._bounds[key, mine]
 
     def _bound(self, counts: Counts, place: int) -> float:
         import numpy as np
