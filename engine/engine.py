@@ -64,12 +64,12 @@ class Engine:
     model: litellm name, `pocket`, `local/<path>`, or a Model; `plan_model`, `act_model` and `judge_model` set one
         role's. Default: the environment's SUREFOOT_MODEL, else the pocket model.
     tools: what steps may use: functions under `@tool`, LangChain tools, names of built-in ones.
-    verifiers: put before the task's output; each must pass. A plan's steps may name them too.
-    checks: verifiers that only steps which name them are put before.
+    verifiers: put before the task's output; each must pass. checks: verifiers for steps that name them.
     planner: a Planner, a Plan, or the path of a plan; default: the plan model makes the plan. `planners` are
         further ones, for steps that name them.
     store: a Store, its SQLAlchemy URL or path; default SUREFOOT_STORE, else ./.surefoot/surefoot.db.
     target, budget, verify, votes, seed: defaults for every run; see `run`. strict: `agreed` is an abstention.
+    forms: ask in two forms, in turn, what votes alone decide.
     prior: probability that a sample is right, to assume where nothing was measured; default: what votes teach.
     representations: other forms to ask steps in, so that samples do not err together. alternates: models to go on
         with where the first is not enough. ladder: the strategies to try, in order, before a step is given up.
@@ -102,6 +102,7 @@ class Engine:
         temperature: float | None = None,
         prior: float | None = None,
         strict: bool = False,
+        forms: bool = True,
         representations: Iterable[Representation] = (),
         alternates: Iterable[str | Model] = (),
         ladder: Iterable[Rung] = LADDER,
@@ -123,8 +124,7 @@ class Engine:
         self.final = tuple(verifiers)
         self.checks = (*self.final, *checks)
         self.planners = tuple(planners)
-        self.target = target
-        self.budget = budget
+        self.target, self.budget = target, budget
         self.workspace = Path(workspace) if workspace is not None else None
         self.notes = notes
         self.representations = tuple(representations)
@@ -138,6 +138,7 @@ class Engine:
             target=target,
             prior=config.prior if prior is None else prior,
             strict=strict,
+            forms=forms,
             ladder=tuple(ladder),
             canaries=canaries,
         )
@@ -354,7 +355,7 @@ class Engine:
 
     @property
     def running(self) -> tuple[str, ...]:
-        """ids of the runs under way, oldest first; a run is among them from its first record on."""
+        """ids of the runs under way, oldest first."""
         return tuple(self._flows)
 
     # --- the run's beginning --------------------------------------------------------------------------------

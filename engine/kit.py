@@ -71,6 +71,8 @@ class Settings:
     """Strategies for steps that do not get their evidence; those left out are not tried."""
     canaries: float = 0.1
     """Share of a run's tokens that may go into measuring its verifiers; 0 measures none."""
+    forms: bool = True
+    """What votes alone decide is asked in two forms, in turn."""
     concurrency: int = 32
     """Steps driven at once."""
     temperature: float | None = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from random import Random
 
 from surefoot.engine.act import Metered, Sampler, message_from, missed, proposed, use_tool
@@ -63,17 +63,44 @@ async def _sample_answer(desk: Desk, step: StepState, n: int, source: Source, vo
     """Samples of one question together; one by one where each has tools to call, or is asked in a form of its own."""
     names = tuple(desk.kit.tools)
     other = next((one for one in desk.kit.representations if one.name == source.name), None)
+    forms = _forms(desk, step, source, n)
     if not names and other is None:
-        sampler = _sampler(desk, step, source.name)
-        question = _question(desk, step, desk.inputs(step), lesson=source.lesson)
-        for reply in await sampler.replies(question, n, voted):
-            _answered(desk, step, sampler, reply, source.name)
+        await _in_forms(desk, step, source, forms, voted)
         return
-    draws = [_draw(desk, step, names, index, source, other, voted) for index in range(n)]
+    draws = [_draw(desk, step, names, index, source, other, voted, forms[index]) for index in range(n)]
     # All end before the step goes on: one that ran on by itself would propose to a step already decided.
     errors = [one for one in await asyncio.gather(*draws, return_exceptions=True) if one is not None]
     for error in sorted(errors, key=lambda one: isinstance(one, (ModelError, ToolError))):
         raise error
+
+
+def _forms(desk: Desk, step: StepState, source: Source, n: int) -> list[int]:
+    """The form of each sample. What votes alone decide is asked in two, in turn: a model that says the same in both is
+    less likely to say it for the form's sake. What was measured was measured in the first."""
+    if source.belief.votes is None or not desk.kit.settings.forms:
+        return [0] * n
+    drawn = step.drawn(source.name)
+    return [(drawn + index) % 2 for index in range(n)]
+
+
+async def _in_forms(desk: Desk, step: StepState, source: Source, forms: list[int], voted: bool) -> None:
+    """Samples of one question, all of a form together."""
+
+    async def ask(form: int) -> Iterator[tuple[Sampler, Reply]]:
+        sampler = _sampler(desk, step, source.name)
+        first = forms.index(form)
+        question = _question(desk, step, desk.inputs(step), index=first, lesson=source.lesson, form=form)
+        return iter([(sampler, reply) for reply in await sampler.replies(question, forms.count(form), voted)])
+
+    kinds = sorted(set(forms))
+    found = await asyncio.gather(*map(ask, kinds), return_exceptions=True)
+    replies = {form: one for form, one in zip(kinds, found, strict=True) if not isinstance(one, BaseException)}
+    for form in forms:
+        if form in replies:
+            _answered(desk, step, *next(replies[form]), source.name)
+    for error in found:
+        if isinstance(error, BaseException):
+            raise error
 
 
 async def _draw(
@@ -84,13 +111,14 @@ async def _draw(
     source: Source,
     other: Representation | None,
     voted: bool,
+    form: int,
 ) -> None:
     sampler = _sampler(desk, step, source.name)
     inputs: Mapping[str, Json] = desk.inputs(step)
     back = None
     if other is not None:
         inputs, back = other.ask(inputs, Random(_seed(desk, step, index)))
-    question = _question(desk, step, inputs, tools=names, index=index, lesson=source.lesson)
+    question = _question(desk, step, inputs, tools=names, index=index, lesson=source.lesson, form=form)
     if names:
         stopped = [message_from(one) for one in step.stopped or ()] if index == 0 else []
         reply = await sampler.draw(question, stopped, voted)
@@ -191,6 +219,7 @@ def _question(
     choice: str = "auto",
     index: int = 0,
     lesson: str = "",
+    form: int = 0,
 ) -> Question:
     if lesson:
         inputs = {**inputs, LESSON: lesson}
@@ -209,6 +238,7 @@ def _question(
         tool_choice="required" if choice == "required" else "auto",
         temperature=desk.kit.settings.temperature,
         seed=_seed(desk, step, index),
+        form=form,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -123,13 +124,42 @@ def _system(role: Role, instructions: str) -> str:
 
 
 def _user(question: Question) -> str:
-    parts = [question.goal]
+    other = question.form % 2 == 1
+    parts = [reordered(question.goal) if other else question.goal]
     if question.inputs:
-        parts.append(f"<inputs>\n{data(dict(question.inputs))}\n</inputs>")
+        inputs = dict(reversed(list(question.inputs.items()))) if other else dict(question.inputs)
+        parts.append(f"<inputs>\n{data(inputs)}\n</inputs>")
     if question.output_schema is not None:
         when = "When you have the result, reply" if question.tools else "Reply"
         parts.append(f"{when} with JSON alone, of this JSON Schema:\n{_wanted(question.output_schema)}")
-    return "\n\n".join(parts)
+    return "\n\n".join(reversed(parts) if other else parts)
+
+
+_SENTENCES = re.compile(r"(?<=[.!?])\s+(?=[A-Z\"'])")
+_LINKED = re.compile(
+    r"\W*(then|he|she|it|they|his|her|its|their|this|that|these|those|after|next|finally|but|so|and|or|also|however"
+    r"|therefore|first|second|third|now|later|before|when|if)\b",
+    re.IGNORECASE,
+)
+"""A sentence that begins so may lean on the one before it."""
+
+
+def reordered(goal: str) -> str:
+    """The same task with its statements the other way round and its question first, where none leans on another.
+
+    A goal of one sentence, of several questions, with line breaks, or with words that tie sentences together stays as
+    it is: its parts must mean the same in any order.
+    """
+    sentences = _SENTENCES.split(goal.strip())
+    asked = [one for one in sentences if one.endswith("?")]
+    told = [one for one in sentences if not one.endswith("?")]
+    if len(sentences) < 2 or len(asked) != 1 or "\n" in goal:
+        return goal
+    place = sentences.index(asked[0])
+    before, after = told[:place], told[place:]
+    if any(_LINKED.match(one) for one in before):
+        return goal
+    return " ".join([*reversed(before), asked[0], *after] if len(before) > 1 else [asked[0], *before, *after])
 
 
 @kept

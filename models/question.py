@@ -63,6 +63,9 @@ class Question:
     temperature: float | None = None
     max_tokens: int | None = None
     seed: int | None = None
+    form: int = 0
+    """How the dialect puts it together: 0 as it is, 1 with its parts in another order. A dialect that has one way only
+    takes no notice."""
 
 
 @record
