@@ -50,9 +50,15 @@ def _accepted(output: Json, trust: Reliability, settings: Settings) -> Ending:
     if trust.basis in ("exact", "measured"):
         return Ending(Outcome.VERIFIED, output, "", trust)
     if settings.strict:
-        return Ending(Outcome.ABSTAINED, None, f"{BY_VOTES}, and strict= asks for more: {MEASURE}", trust)
-    return Ending(Outcome.AGREED, output, f"{BY_VOTES}: no promise; {MEASURE}", trust)
+        return Ending(Outcome.ABSTAINED, None, f"only votes speak for it, and strict asks for more: {MEASURE}", trust)
+    return Ending(Outcome.AGREED, output, f"accepted by votes alone{_numbers(trust)}: no promise; {MEASURE}", trust)
 
 
-BY_VOTES = "accepted by votes alone, of a model that was never measured on such steps"
-MEASURE = "label some steps and run `surefoot calibrate`, or add a check that can prove a step"
+MEASURE = "label some steps (`surefoot review`, `surefoot calibrate`), or add a check that can prove them"
+
+
+def _numbers(trust: Reliability) -> str:
+    """Both numbers, where votes taught them."""
+    if trust.predicted is None or trust.by_votes is None:
+        return ""
+    return f" ({trust.predicted:.3g} all in; {trust.by_votes:.3g} if the model has no misconceptions of this kind)"

@@ -41,6 +41,7 @@ def as_json(result: Result, tree: RunTree) -> dict[str, Json]:
             "predicted": reliability.predicted,
             "silent_error_bound": reliability.silent_error_bound,
             "basis": reliability.basis,
+            "by_votes": reliability.by_votes,
         },
         "usage": usage_of(result.usage),
         "steps": tree.committed,
@@ -57,6 +58,8 @@ def trust(reliability: Reliability) -> str:
     if reliability.predicted is None:
         return ""
     parts = [f"predicted {probability(reliability.predicted)}"]
+    if reliability.by_votes is not None:
+        parts = [f"{parts[0]} all in", f"{probability(reliability.by_votes)} if it has no misconceptions of this kind"]
     if reliability.silent_error_bound is not None:
         parts.append(f"silent error at most {probability(reliability.silent_error_bound)}")
     if reliability.target is not None:
@@ -67,7 +70,7 @@ def trust(reliability: Reliability) -> str:
 BASIS = {
     "exact": "every step was proved by an exact check",
     "measured": "from measured rates",
-    "prior": "by votes alone: from an assumption, not measured",
+    "prior": "by votes alone, no truth stands behind it",
     "none": "nothing was checked",
 }
 

@@ -80,7 +80,7 @@ def test_each_task_is_one_object_and_the_last_is_the_summary(shell: Shell, serve
     }
     for row in rows:
         assert row.keys() >= {"id", "run_id", "outcome", "output", "reliability", "usage", "steps"}
-        assert row["reliability"].keys() == {"target", "predicted", "silent_error_bound", "basis"}
+        assert row["reliability"].keys() == {"target", "predicted", "silent_error_bound", "basis", "by_votes"}
     summary = last["summary"]
     assert (summary["tasks"], summary["accepted"], summary["correct_accepted"], summary["abstained"]) == (4, 0, 0, 1)
     assert (summary["agreed"], summary["correct_agreed"]) == (3, 2), (
