@@ -96,8 +96,8 @@ async def _in_forms(desk: Desk, step: StepState, source: Source, forms: list[int
     found = await asyncio.gather(*map(ask, kinds), return_exceptions=True)
     replies = {form: one for form, one in zip(kinds, found, strict=True) if not isinstance(one, BaseException)}
     for form in forms:
-        if form in replies:
-            _answered(desk, step, *next(replies[form]), source.name)
+        if form in replies and (drawn := next(replies[form], None)) is not None:  # a model may give fewer than asked
+            _answered(desk, step, *drawn, source.name)
     for error in found:
         if isinstance(error, BaseException):
             raise error
