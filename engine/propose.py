@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from itertools import zip_longest
 from random import Random
 
 from surefoot.engine.act import Metered, Sampler, message_from, missed, proposed, use_tool
@@ -84,20 +85,22 @@ def _forms(desk: Desk, step: StepState, source: Source, n: int) -> list[int]:
 
 
 async def _in_forms(desk: Desk, step: StepState, source: Source, forms: list[int], voted: bool) -> None:
-    """Samples of one question, all of a form together."""
+    """Samples of one question, all of a form together, counted in turn."""
 
-    async def ask(form: int) -> Iterator[tuple[Sampler, Reply]]:
+    async def ask(form: int) -> list[tuple[Sampler, Reply]]:
         sampler = _sampler(desk, step, source.name)
         first = forms.index(form)
         question = _question(desk, step, desk.inputs(step), index=first, lesson=source.lesson, form=form)
-        return iter([(sampler, reply) for reply in await sampler.replies(question, forms.count(form), voted)])
+        return [(sampler, reply) for reply in await sampler.replies(question, forms.count(form), voted)]
 
-    kinds = sorted(set(forms))
-    found = await asyncio.gather(*map(ask, kinds), return_exceptions=True)
-    replies = {form: one for form, one in zip(kinds, found, strict=True) if not isinstance(one, BaseException)}
-    for form in forms:
-        if form in replies and (drawn := next(replies[form], None)) is not None:  # a model may give fewer than asked
-            _answered(desk, step, *drawn, source.name)
+    kinds = list(dict.fromkeys(forms))
+    if len(kinds) == 1:
+        found: list[list[tuple[Sampler, Reply]] | BaseException] = [await ask(kinds[0])]
+    else:
+        found = await asyncio.gather(*map(ask, kinds), return_exceptions=True)
+    for drawn in zip_longest(*(one for one in found if not isinstance(one, BaseException))):
+        for sampler, reply in filter(None, drawn):
+            _answered(desk, step, sampler, reply, source.name)
     for error in found:
         if isinstance(error, BaseException):
             raise error
