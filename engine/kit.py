@@ -18,6 +18,7 @@ from surefoot.reflection.arithmetic import arithmetic
 from surefoot.reflection.calibration import (
     FORMAL,
     MEASURED,
+    PLENTY,
     USUAL_TEMPERATURE,
     Calibration,
     belief_in,
@@ -245,10 +246,12 @@ class Kit:
         kind = step_class(step)
 
         def believed(name: str, stated: Belief | None) -> Belief:
-            found = self.calibration.belief(kind, self.policy(name, role), name, stated or Belief())
-            if found.basis == "measured":
+            policy = self.policy(name, role)
+            found = self.calibration.belief(kind, policy, name, stated or Belief())
+            carded = stated is not None and stated.basis == "measured"
+            if found.basis == "measured" and (carded or sum(self.calibration.counts(kind, policy, name)) >= PLENTY):
                 return found
-            votes = self.calibration.votes(kind, self.policy(name, role), name, seen.get(name))
+            votes = self.calibration.votes(kind, policy, name, seen.get(name))
             return belief_in(votes) if stated is None or votes.truths >= MEASURED else found
 
         policy = self.policy("", role)

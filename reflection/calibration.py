@@ -29,6 +29,10 @@ FORMAL = ("schema", "type", "structure")
 MEASURED = 20
 """Prompts, and candidates of either kind, from which on a rate counts as measured."""
 
+PLENTY = 60
+"""Prompts from which on rates and pairs alone tell how samples err together, more finely than the grid of votes. With
+fewer, the quantile of that is so wide that forty-seven votes of forty-nine were not enough."""
+
 HINT = 4.0
 """Prompts that what other classes of a policy showed may be worth to a class, however many they were."""
 
