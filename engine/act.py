@@ -341,10 +341,11 @@ def proposed(
     call: int | None = None,
     role: AttemptRole = "sample",
     source: str = "",
+    form: int = 0,
 ) -> None:
     """Records an attempt that has a candidate."""
     ordinal = step.tried + 1
-    desk.record(Attempt(desk.seq(), step.seq, ordinal, role, "proposed", output, None, key, call, source))
+    desk.record(Attempt(desk.seq(), step.seq, ordinal, role, "proposed", output, None, key, call, source, form))
 
 
 def missed(

@@ -7,7 +7,6 @@ came out, and before mutants of the answer. What that shows goes into the store,
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import dataclass, field
 from random import Random
@@ -24,9 +23,10 @@ from surefoot.models.answer import answer
 from surefoot.models.question import Model, Question, Reply
 from surefoot.reflection.calibration import step_class, tally
 from surefoot.reflection.canonical import canonical
+from surefoot.reflection.forms import split_of, text_of_split
 from surefoot.reflection.mutants import mutants
 from surefoot.reflection.verifier import Case
-from surefoot.reflection.vote_belief import MOST, ordered
+from surefoot.reflection.vote_belief import MOST
 from surefoot.storage.errors import ModelError, OutOfBudget, SetupError
 from surefoot.storage.records import Budget, Contract, Json, Learned, Origin, Step, Usage
 
@@ -199,9 +199,9 @@ class _Session:
                 seen.setdefault(key, _Seen(output, False, reply=reply)).times += 1
             if known:
                 taught.sampled(tally(step_class(step), "", source.name, known, complete=True))
-                counts = Counter(key for key, _ in known[:MOST])
-                pattern = ordered(counts.values())
-                taught.agreed(step_class(step), "act", source.name, pattern, str(counts[right]))
+                split = split_of((key, 0) for key, _ in known[:MOST])
+                truth = str(sum(split.get(right, (0, 0))))
+                taught.agreed(step_class(step), "act", source.name, text_of_split(split.values()), truth)
         for mutant in mutants(case.answer, Random(seed), MUTANTS):
             seen.setdefault(canonical(mutant), _Seen(mutant, False, "canary"))
         return await self._judged(case, list(seen.values()))

@@ -323,8 +323,12 @@ def _missing(state: RunState, step: StepState, rules: Rules, best: Candidate | N
         low, high = learnt.interval()
         if learnt.prompts < 1 and not learnt.hinted:
             return "; nothing is known of this model yet: run `surefoot calibrate --probe` once, or some more tasks"
+        turned = ""
+        if source.ratio is not None and source.ratio < HANGS:
+            share = f"asked in two forms, its answers agree {source.ratio:.2f} times as often as in one"
+            turned = f"; what this model says hangs on the form of the question: {share}"
         return (
-            f"; by its votes this model is right {low:.2f} to {high:.2f} of the time on steps like this "
+            f"{turned}; by its votes this model is right {low:.2f} to {high:.2f} of the time on steps like this "
             f"({learnt.prompts:.0f} seen, {learnt.truths:.0f} of them with a known answer): use another model, another "
             f"form of the question or an exact check, or label ten answers{reach}"
         )
@@ -335,6 +339,10 @@ def _missing(state: RunState, step: StepState, rules: Rules, best: Candidate | N
     spent = state.spent.usage
     price = f", about {votes * spent.usd / spent.samples:.2g} dollars" if spent.usd and spent.samples else ""
     return f"; missing: {votes} more vote{'s' if votes > 1 else ''} for the leading answer{price}"
+
+
+HANGS = 0.8
+"""Agreement across forms, divided by that within one, below which a reason says so."""
 
 
 def _reachable(state: RunState, step: StepState, rules: Rules, best: Candidate | None, source: Source) -> float:

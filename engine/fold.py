@@ -67,7 +67,7 @@ def _attempt(state: RunState, record: Attempt) -> None:
             state.judged[record.seq] = step.seq
         if record.role in ("sample", "plan"):
             step.samples = step.samples or []
-            step.samples.append((record.source, key))
+            step.samples.append((record.source, key, record.form))
         if record.source:
             candidate.by = candidate.by or {}
             candidate.by[record.source] = candidate.by.get(record.source, 0) + 1

@@ -255,7 +255,9 @@ class Kit:
             return belief_in(votes) if stated is None or votes.truths >= MEASURED else found
 
         policy = self.policy("", role)
-        found = [Source("", believed("", stated), tried=self.calibration.counts(kind, policy, ""))]
+        forms = self.calibration.forms(kind, policy, "")
+        tried = self.calibration.counts(kind, policy, "")
+        found = [Source("", believed("", stated), forms=forms.kept, ratio=forms.ratio, tried=tried)]
         # A source that is asked in another form is not what the card measured.
         unmeasured = None if stated is None else Belief(stated.p)
         if mode == "answer":

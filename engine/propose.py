@@ -81,26 +81,27 @@ def _forms(desk: Desk, step: StepState, source: Source, n: int) -> list[int]:
     if source.belief.votes is None or not desk.kit.settings.forms:
         return [0] * n
     drawn = step.drawn(source.name)
-    return [(drawn + index) % 2 for index in range(n)]
+    return [source.forms[(drawn + index) % len(source.forms)] for index in range(n)]
 
 
 async def _in_forms(desk: Desk, step: StepState, source: Source, forms: list[int], voted: bool) -> None:
     """Samples of one question, all of a form together, counted in turn."""
 
-    async def ask(form: int) -> list[tuple[Sampler, Reply]]:
+    async def ask(form: int) -> list[tuple[Sampler, Reply, int]]:
         sampler = _sampler(desk, step, source.name)
         first = forms.index(form)
         question = _question(desk, step, desk.inputs(step), index=first, lesson=source.lesson, form=form)
-        return [(sampler, reply) for reply in await sampler.replies(question, forms.count(form), voted)]
+        return [(sampler, reply, form) for reply in await sampler.replies(question, forms.count(form), voted)]
 
     kinds = list(dict.fromkeys(forms))
     if len(kinds) == 1:
-        found: list[list[tuple[Sampler, Reply]] | BaseException] = [await ask(kinds[0])]
+        found: list[list[tuple[Sampler, Reply, int]] | BaseException] = [await ask(kinds[0])]
     else:
         found = await asyncio.gather(*map(ask, kinds), return_exceptions=True)
-    for drawn in zip_longest(*(one for one in found if not isinstance(one, BaseException))):
-        for sampler, reply in filter(None, drawn):
-            _answered(desk, step, sampler, reply, source.name)
+    answered = [one for one in found if not isinstance(one, BaseException)]
+    for drawn in zip_longest(*answered):
+        for sampler, reply, form in filter(None, drawn):
+            _answered(desk, step, sampler, reply, source.name, form=form)
     for error in found:
         if isinstance(error, BaseException):
             raise error
@@ -127,11 +128,17 @@ async def _draw(
         reply = await sampler.draw(question, stopped, voted)
     else:
         (reply,) = await sampler.replies(question, 1, voted)
-    _answered(desk, step, sampler, reply, source.name, back)
+    _answered(desk, step, sampler, reply, source.name, back, form)
 
 
 def _answered(
-    desk: Desk, step: StepState, sampler: Sampler, reply: Reply, source: str = "", back: Back | None = None
+    desk: Desk,
+    step: StepState,
+    sampler: Sampler,
+    reply: Reply,
+    source: str = "",
+    back: Back | None = None,
+    form: int = 0,
 ) -> None:
     if reply.unknown:
         missed(desk, step, reply.error or "", sampler.call, status="unknown", source=source)
@@ -143,13 +150,15 @@ def _answered(
         except (ValueError, LookupError, TypeError) as error:
             missed(desk, step, f"no answer to the question: {error}", sampler.call, status="invalid", source=source)
         else:
-            _propose(desk, step, output, sampler, reply, source)
+            _propose(desk, step, output, sampler, reply, source, form)
 
 
-def _propose(desk: Desk, step: StepState, output: Json, sampler: Sampler, reply: Reply, source: str = "") -> None:
+def _propose(
+    desk: Desk, step: StepState, output: Json, sampler: Sampler, reply: Reply, source: str = "", form: int = 0
+) -> None:
     key = canonical(output)
     fresh = key not in step.candidates
-    proposed(desk, step, output, key, sampler.call, source=source)
+    proposed(desk, step, output, key, sampler.call, source=source, form=form)
     if fresh and key in step.candidates:  # not where another plan has taken the place of the step's
         desk.replies[step.candidates[key].attempt] = reply
 

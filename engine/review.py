@@ -136,7 +136,7 @@ def _open(store: Store) -> Iterator[_Open]:
 
 
 def _question(run_id: str, seq: int, one: Voted, policy: str, task: str, outputs: Mapping[str, Json]) -> _Open:
-    counts = Counter(key for key, _, _ in one.samples)
+    counts = Counter(key for key, *_ in one.samples)
     first = one.leader
     keys = [first, *(key for key, _ in counts.most_common() if key != first)]
     candidates = tuple(Candidate(outputs.get(key), counts[key]) for key in keys)

@@ -11,6 +11,7 @@ from typing import Literal
 
 from surefoot.engine.state import RunState, StepState
 from surefoot.reflection.evidence import Belief, Race, coarse, more, race
+from surefoot.reflection.forms import FORMS
 from surefoot.reflection.verifier import Verifier
 from surefoot.reflection.votes import logit, sigmoid
 from surefoot.storage.records import record
@@ -41,6 +42,10 @@ class Source:
     """The rung of the ladder that it is on; None for the first."""
     lesson: str = ""
     """What its questions say of earlier attempts at other steps."""
+    forms: tuple[int, ...] = FORMS
+    """In which its questions are asked, in turn, where votes alone decide."""
+    ratio: float | None = None
+    """Agreement of answers across forms, divided by that within one; None where too little was seen."""
     tried: tuple[float, float] = (0.0, 0.0)
     """First samples that were right, and wrong, as far as truth came out."""
 

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 
 from surefoot.engine.taught import Taught, summed
 from surefoot.reflection.calibration import policy_of, step_class, tally
-from surefoot.reflection.vote_belief import MOST, UNKNOWN, WRONG, ordered, text_of
+from surefoot.reflection.forms import split_of, text_of_split
+from surefoot.reflection.vote_belief import MOST, UNKNOWN, WRONG
 from surefoot.storage.records import (
     Agreement,
     Attempt,
@@ -48,8 +49,8 @@ class Voted:
     """A step or plan that samples voted on."""
 
     step: Step
-    samples: list[tuple[str, str, Asked]] = field(default_factory=list)
-    """Key, source and policy of each sample."""
+    samples: list[tuple[str, str, Asked, int]] = field(default_factory=list)
+    """Key, source, policy and form of each sample."""
     key: str | None = None
     """Of the one that votes committed; None where they did not."""
     proved: bool = False
@@ -58,7 +59,7 @@ class Voted:
     @property
     def leader(self) -> str:
         """The key in question: what was committed, else what had the most votes."""
-        return self.key or Counter(key for key, _, _ in self.samples).most_common(1)[0][0]
+        return self.key or Counter(key for key, *_ in self.samples).most_common(1)[0][0]
 
     @property
     def policy(self) -> Asked | None:
@@ -106,23 +107,26 @@ def read(
     labels: list[Learned] = []
     for one in found.values():
         kind = step_class(one.step)
-        for (source, (policy, temperature)), keys in _keys(one).items():
+        for (source, (policy, temperature)), asked in _asked(one).items():
+            keys = [key for key, _ in asked]
             label = policies.get(policy) if policy is not None else None
             if label is not None:
                 name = policy_of(label.model, label.revision, temperature)
                 known = [(key, right and key == one.leader) for key in keys if right or key == one.leader]
                 counts = tally(kind, name, source, known)
                 taught.sampled(replace(counts, pairs=0.0, again=0.0, same=0.0, thrice=0.0))
-                labels += _labels(kind, name, source, keys, one.leader if right else answer, one.leader)
+                labels += _labels(kind, name, source, asked, one.leader if right else answer, one.leader)
     return summed([*taught.samplings.values(), *labels])
 
 
-def _labels(kind: str, policy: str, source: str, keys: list[str], right: str | None, leader: str) -> list[Learned]:
+def _labels(
+    kind: str, policy: str, source: str, asked: list[tuple[str, int]], right: str | None, leader: str
+) -> list[Learned]:
     """A prompt whose pattern was counted without a label when its step ended: now it has one.
 
     right: the form that is known to be right; None: all that is known is that the leader is wrong.
     """
-    counts = Counter(keys[:MOST])
+    counts = Counter(key for key, _ in asked[:MOST])
     (first, most), *rest = counts.most_common(2)
     if right is not None:
         truth = str(counts[right])
@@ -130,18 +134,21 @@ def _labels(kind: str, policy: str, source: str, keys: list[str], right: str | N
         truth = WRONG
     else:
         return []
-    pattern = text_of(ordered(counts.values()))
+    pattern = text_of_split(split_of(asked[:MOST]).values())
     return [
         Agreement(kind, policy, source, pattern, UNKNOWN, -1.0),
         Agreement(kind, policy, source, pattern, truth, 1.0),
     ]
 
 
-def _keys(one: Voted) -> dict[tuple[str, Asked], list[str]]:
-    """Samples in order, by source and policy. Where the committed one is wrong, of the others nothing is known."""
-    found: dict[tuple[str, Asked], list[str]] = {}
-    for key, source, policy in one.samples:
-        found.setdefault((source, policy), []).append(key)
+def _asked(one: Voted) -> dict[tuple[str, Asked], list[tuple[str, int]]]:
+    """Samples in order, with their forms, by source and policy.
+
+    Where the committed one is wrong, of the others nothing is known.
+    """
+    found: dict[tuple[str, Asked], list[tuple[str, int]]] = {}
+    for key, source, policy, form in one.samples:
+        found.setdefault((source, policy), []).append((key, form))
     return found
 
 
@@ -157,7 +164,7 @@ def voted(records: Iterable[JournalRecord]) -> dict[int, Voted]:
             policies[record.seq] = record.policy, (record.sampling or {}).get("temperature")
         elif isinstance(record, Attempt) and record.status == "proposed" and record.role in ("sample", "plan"):
             policy = policies.get(record.call, NOBODY) if record.call is not None else NOBODY
-            steps[record.step].samples.append((record.key, record.source, policy))
+            steps[record.step].samples.append((record.key, record.source, policy, record.form))
             attempts[record.seq] = (record.step, record.key)
         elif isinstance(record, Event) and record.kind in ("committed", "planned") and record.attempt in attempts:
             seq, key = attempts[record.attempt]

@@ -70,8 +70,8 @@ class StepState:
     errors: int = 0
     """Attempts without a candidate since the last candidate."""
     candidates: dict[str, Candidate] = field(default_factory=dict)
-    samples: list[tuple[str, str]] | None = None
-    """Source and key of each sample that had a candidate, in order."""
+    samples: list[tuple[str, str, int]] | None = None
+    """Source, key and form of each sample that had a candidate, in order."""
     source: str | None = None
     """Where samples come from now; None until that is settled."""
     others: dict[str, int] | None = None

@@ -10,8 +10,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Protocol
 
-from surefoot.reflection.calibration import FORMAL, step_class, subsets, tally
-from surefoot.reflection.vote_belief import MOST, UNKNOWN, WRONG, Counts, Pattern, Truth, ordered, text_of
+from surefoot.reflection.calibration import FORMAL, Shape, patterns, step_class, subsets, tally
+from surefoot.reflection.forms import split_of, text_of_split
+from surefoot.reflection.vote_belief import MOST, UNKNOWN, WRONG, Pattern, Truth
 from surefoot.storage.records import Agreement, Checking, Json, Learned, Lesson, Origin, Role, Sampling, Step, Verdict
 
 LESSONS, LONGEST = 20, 400
@@ -38,15 +39,16 @@ class Taught:
     """Steps by class and critique: told it, and right afterwards."""
     tokens: int = 0
     """Spent on canaries."""
-    agreements: dict[tuple[str, Role, str], dict[Pattern, float]] = field(default_factory=dict)
-    """Prompts of each pattern of samples, by class, role of the model that was asked, and source."""
+    agreements: dict[tuple[str, Role, str], dict[Shape, float]] = field(default_factory=dict)
+    """Prompts by class, role of the model that was asked, and source; then by shape of the samples, as `text_of_split`
+    writes it, and by what is known of them."""
     heard_of: dict[tuple[str, Role], int] = field(default_factory=dict)
     """How many patterns were counted, by class and role."""
     known: dict[tuple[str, Role], dict[str, dict[Pattern, float]]] = field(default_factory=dict)
     """Patterns by source as they were when their number last reached a power of two: what the run goes by until
     the next, so that few beliefs are made, and a replay makes the same ones."""
 
-    def settled(self, step: Step, samples: Sequence[tuple[str, str]], candidates: Mapping[str, Judged]) -> None:
+    def settled(self, step: Step, samples: Sequence[tuple[str, str, int]], candidates: Mapping[str, Judged]) -> None:
         """A step whose output an exact check proved: the samples that the check judged are right or wrong."""
         kind = step_class(step)
         truth = {key: not one.refuted for key, one in candidates.items() if _exactly(one)}
@@ -61,35 +63,34 @@ class Taught:
                 versions = {one.verifier: one.version for one in said}
                 self.heard(kind, versions, {one.verifier: one.ruling == "pass" for one in said}, "audit", right)
 
-    def _drawn(self, kind: str, samples: Sequence[tuple[str, str]], truth: Mapping[str, bool]) -> None:
+    def _drawn(self, kind: str, samples: Sequence[tuple[str, str, int]], truth: Mapping[str, bool]) -> None:
         by_source: dict[str, list[tuple[str, bool]]] = {}
-        for source, key in samples:
+        for source, key, _ in samples:
             if key in truth:
                 by_source.setdefault(source, []).append((key, truth[key]))
         for source, known in by_source.items():
             self.sampled(tally(kind, "", source, known))
 
-    def voted(self, step: Step, samples: Sequence[tuple[str, str]], candidates: Mapping[str, Judged]) -> None:
+    def voted(self, step: Step, samples: Sequence[tuple[str, str, int]], candidates: Mapping[str, Judged]) -> None:
         """A step that ends, or begins anew: how its samples fell into forms, and what is known of them."""
         proved = {key for key, one in candidates.items() if _exactly(one) and not one.refuted}
         failed = {key for key, one in candidates.items() if _exactly(one) and one.refuted}
-        by_source: dict[str, list[str]] = {}
-        for source, key in samples:
+        by_source: dict[str, list[tuple[str, int]]] = {}
+        for source, key, form in samples:
             if key in candidates and not key.startswith("\0"):  # "I do not know" is a vote for nothing
-                by_source.setdefault(source, []).append(key)
-        for source, keys in by_source.items():
-            counts = Counter(keys[:MOST])
+                by_source.setdefault(source, []).append((key, form))
+        for source, asked in by_source.items():
+            counts = Counter(key for key, _ in asked[:MOST])
             right = next((str(counts[key]) for key in proved), None)
-            self.agreed(
-                step_class(step), _role(step), source, ordered(counts.values()), right or _wrong(counts, failed)
-            )
+            shape = text_of_split(split_of(asked[:MOST]).values())
+            self.agreed(step_class(step), _role(step), source, shape, right or _wrong(counts, failed))
 
-    def agreed(self, kind: str, role: Role, source: str, counts: Counts, truth: Truth, prompts: float = 1.0) -> None:
+    def agreed(self, kind: str, role: Role, source: str, shape: str, truth: Truth, prompts: float = 1.0) -> None:
         found = self.agreements.setdefault((kind, role, source), {})
-        found[counts, truth] = found.get((counts, truth), 0.0) + prompts
+        found[shape, truth] = found.get((shape, truth), 0.0) + prompts
         number = self.heard_of[kind, role] = self.heard_of.get((kind, role), 0) + 1
         if not number & (number - 1):
-            mine = {place[2]: dict(one) for place, one in self.agreements.items() if place[:2] == (kind, role)}
+            mine = {place[2]: patterns(one) for place, one in self.agreements.items() if place[:2] == (kind, role)}
             self.known[kind, role] = mine
 
     def epoch(self, kind: str, role: Role) -> int:
@@ -144,9 +145,9 @@ class Taught:
         ]
         lessons = [Lesson(kind, text, seen) for (kind, text), seen in self.lessons.items()]
         agreements = [
-            Agreement(kind, policy(source, role), source, text_of(counts), truth, prompts)
-            for (kind, role, source), patterns in self.agreements.items()
-            for (counts, truth), prompts in patterns.items()
+            Agreement(kind, policy(source, role), source, shape, truth, prompts)
+            for (kind, role, source), shapes in self.agreements.items()
+            for (shape, truth), prompts in shapes.items()
         ]
         return [*found, *self.checkings.values(), *lessons, *agreements]
 

@@ -16,8 +16,9 @@ from math import inf
 
 from surefoot.reflection.correlation import concentration
 from surefoot.reflection.evidence import Belief
+from surefoot.reflection.forms import FORMS, FormCounts, right_in, split_in
 from surefoot.reflection.rates import Beta, Rates
-from surefoot.reflection.vote_belief import Pattern, VoteBelief, counts_of, text_of
+from surefoot.reflection.vote_belief import UNKNOWN, Pattern, Truth, VoteBelief, ordered
 from surefoot.storage.records import Agreement, Basis, Checking, Json, Learned, Lesson, Sampling, Step
 
 DEEP = 3
@@ -44,6 +45,9 @@ LESSONS = 2
 
 USUAL_TEMPERATURE = 1.0
 """What a model samples at where nothing else is said, and what its card was measured at."""
+
+Shape = tuple[str, Truth]
+"""How the samples of a prompt fell into answers and forms, as `text_of_split` writes it, and what is known of them."""
 
 Known = Sequence[tuple[str, bool]]
 """Samples of one prompt in the order drawn: canonical form, and whether it is right."""
@@ -126,6 +130,24 @@ def belief_of(counts: Sampling, stated: Belief) -> Belief:
     )
 
 
+def patterns(shapes: Mapping[Shape, float], forms: Sequence[int] = FORMS) -> dict[Pattern, float]:
+    """Shapes of samples as beliefs about votes learn from them: all samples, or those of the one form that is kept."""
+    found: dict[Pattern, float] = {}
+    for (shape, truth), prompts in shapes.items():
+        split = split_in(shape)
+        right = right_in(split, truth)
+        counts = [sum(one[form] for form in forms) for one in split]
+        if not any(counts):
+            continue
+        if right is not None:
+            truth = str(counts[right]) if right >= 0 else "0"
+        elif counts != [sum(one) for one in split]:
+            truth = UNKNOWN  # which answer led in one form alone is not said
+        pattern = (ordered(counts), truth)
+        found[pattern] = found.get(pattern, 0.0) + prompts
+    return found
+
+
 def belief_in(votes: VoteBelief) -> Belief:
     """A source as votes and labels taught it."""
     basis: Basis = "measured" if votes.truths >= MEASURED else "prior"
@@ -153,8 +175,8 @@ class Calibration:
         self._checkings: dict[tuple[str, str, str, str], dict[str, Checking]] = {}
         self._verifiers: set[str] = set()
         self._lessons: dict[str, list[Lesson]] = {}
-        self._agreements: dict[str, dict[tuple[str, str], dict[Pattern, float]]] = {}
-        """By policy, and class and source."""
+        self._agreements: dict[str, dict[tuple[str, str], dict[Shape, float]]] = {}
+        """By policy, and class and source; then by shape and truth."""
         self._votes: dict[tuple[str, str, str], VoteBelief] = {}
         for one in learned:
             if isinstance(one, Sampling):
@@ -165,7 +187,7 @@ class Calibration:
             elif isinstance(one, Agreement):
                 found = self._agreements.setdefault(one.policy, {}).setdefault((one.step_class, one.source), {})
                 if one.prompts > 0:  # a label that came twice may leave a little less than nothing
-                    found[counts_of(one.counts), one.truth] = one.prompts
+                    found[one.counts, one.truth] = one.prompts
             else:
                 self._lessons.setdefault(one.step_class, []).append(one)
 
@@ -182,14 +204,23 @@ class Calibration:
         """
         place = (kind, policy, source)
         if place not in self._votes:
+            kept = self.forms(kind, policy, source).kept
             mine: dict[Pattern, float] = {}
             others: dict[Pattern, float] = {}
-            for (other, way), patterns in self._agreements.get(policy, {}).items():
+            for (other, way), shapes in self._agreements.get(policy, {}).items():
                 into = mine if (other, way) == (kind, source) else others
-                for pattern, prompts in patterns.items():
+                for pattern, prompts in patterns(shapes, kept if into is mine else FORMS).items():
                     into[pattern] = into.get(pattern, 0.0) + prompts
             self._votes[place] = VoteBelief().learnt(others, HINT).learnt(mine)
         return self._votes[place].learnt(run or {})
+
+    def forms(self, kind: str, policy: str, source: str) -> FormCounts:
+        """What asking in two forms showed of a source on steps of a class."""
+        found = FormCounts()
+        for (shape, truth), prompts in self._agreements.get(policy, {}).get((kind, source), {}).items():
+            split = split_in(shape)
+            found = found.and_(split, right_in(split, truth), prompts)
+        return found
 
     def rates(self, kind: str, verifier: str, version: str, after: str = "") -> tuple[Rates, Basis] | None:
         """A verifier's rates, and what they rest on; None where too little was seen.
@@ -259,10 +290,10 @@ class Calibration:
         checkings = [asdict(one) for found in self._checkings.values() for one in found.values()]
         lessons = [asdict(one) for found in self._lessons.values() for one in found if one.seen >= OFTEN]
         agreements = [
-            [kind, policy, source, text_of(counts), truth, round(prompts, 4)]
+            [kind, policy, source, shape, truth, round(prompts, 4)]
             for policy in sorted(wanted)
-            for (kind, source), patterns in self._agreements.get(policy, {}).items()
-            for (counts, truth), prompts in patterns.items()
+            for (kind, source), shapes in self._agreements.get(policy, {}).items()
+            for (shape, truth), prompts in shapes.items()
         ]
         found = {"sampling": samplings, "checking": checkings, "lesson": lessons, "agreement": agreements}
         return {name: rows for name, rows in found.items() if rows}

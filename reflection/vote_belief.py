@@ -185,16 +185,6 @@ def ordered(counts: Iterable[int]) -> Counts:
     return tuple(sorted((count for count in counts if count > 0), reverse=True))
 
 
-def text_of(counts: Counts) -> str:
-    """ "3+1": one form came three times, another once."""
-    return "+".join(map(str, counts))
-
-
-def counts_of(text: str) -> Counts:
-    """Undoes `text_of`."""
-    return tuple(map(int, text.split("+")))
-
-
 @dataclass(frozen=True, slots=True)
 class Chances:
     """Of one form being right."""

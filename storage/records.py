@@ -212,6 +212,8 @@ class Attempt:
     """seq of the model call that proposed it."""
     source: str = ""
     """Where the sample came from, where it was not the step's model asked as it is: another representation or model."""
+    form: int = 0
+    """In which form of the question it was asked; 0 is the usual one."""
 
 
 @record
@@ -470,7 +472,8 @@ class Agreement:
     policy: str
     source: str
     counts: str
-    """How often each form came, as `reflection.vote_belief.text_of` writes it: "3+1" is three and one."""
+    """How often each answer came, as `reflection.forms.text_of_split` writes it: "3+1" is three and one, "2/1+0/1" the
+    same in two forms of the question."""
     truth: str = ""
     """What is known of the right form, in the words of `reflection.vote_belief`; empty: nothing."""
     prompts: float = 0.0

@@ -175,11 +175,12 @@ def _from_attempt(run: int, r: Attempt) -> Row:
         twin(r.key or None, output),
         r.call,
         _word(r.source or None),
+        r.form or None,
     )
 
 
 def _to_attempt(row: Row) -> Attempt:
-    seq, step, ordinal, role, status, output, error, key, call, source = row
+    seq, step, ordinal, role, status, output, error, key, call, source, form = row
     return Attempt(
         seq,
         step,
@@ -191,6 +192,7 @@ def _to_attempt(row: Row) -> Attempt:
         untwin(key, output) or "",
         call,
         from_text(source) if source else "",
+        form or 0,
     )
 
 
@@ -384,7 +386,7 @@ KINDS: Mapping[type, Kind] = {
     ),
     Attempt: _kind(
         "attempt",
-        "run, seq, step, ordinal, role, status, output, error, key, call, source",
+        "run, seq, step, ordinal, role, status, output, error, key, call, source, form",
         _from_attempt,
         _to_attempt,
     ),

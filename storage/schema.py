@@ -8,7 +8,7 @@ from sqlalchemy import Connection, inspect, text
 
 from surefoot.storage.errors import SchemaTooNew, StoreError
 
-HEAD = "0004"
+HEAD = "0005"
 """Newest revision in `migrations/versions`. Revisions are numbered, so that a greater one is known to be newer."""
 
 

@@ -188,6 +188,8 @@ class AttemptRow(SQLModel, table=True):
     """As `rows.twin` has it: U+001A and `=` where it is the text of `output`."""
     call: int | None = None
     source: str | None = _words()
+    form: int | None = None
+    """None is the usual form."""
 
 
 class VerdictRow(SQLModel, table=True):

@@ -108,3 +108,20 @@ def test_only_statements_that_lean_on_nothing_change_their_order(goal: str, othe
 @given(st.text())
 def test_no_word_is_lost_whatever_the_goal(goal: str) -> None:
     assert sorted(reordered(goal).split()) == sorted(goal.split())
+
+
+def test_what_forms_show_is_kept_and_said_and_once_truth_is_known_the_worse_one_is_dropped(store: Store) -> None:
+    both, _ = engine(store, last_named)
+    for seed in range(3):
+        both.run("who", target=0.95, seed=seed)
+    attempts = [one for one in store.records(store.runs(1)[0].run_id, kinds=(Attempt,)) if isinstance(one, Attempt)]
+    assert {one.form for one in attempts} == {0, 1}
+    shapes = [one.counts for one in store.learned() if isinstance(one, Agreement)]
+    assert any("/" in shape for shape in shapes), shapes
+    store.learn([Agreement("owner", "m@script", "", "0/3+3/0", "", 12.0)])
+    said = both.run("who", target=0.95, seed=4).reason
+    assert "hangs on the form of the question" in said
+    store.learn([Agreement("owner", "m@script", "", "0/2+3/0", "2", 20.0)])
+    known, model = engine(store, last_named)
+    assert known.run("who", target=0.95, seed=5).output == "Anna"
+    assert {question.form for question in model.questions} == {1}

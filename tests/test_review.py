@@ -13,6 +13,7 @@ from terminal import Shell, on_a_terminal
 from surefoot.engine import Engine
 from surefoot.engine.review import answer, changed, queue
 from surefoot.models import ScriptedModel
+from surefoot.reflection.calibration import patterns
 from surefoot.storage.errors import SetupError
 from surefoot.storage.records import Agreement, Feedback, Plan, Step, ref
 from surefoot.storage.store import Store
@@ -68,8 +69,9 @@ def test_a_correction_says_which_of_the_candidates_was_right(store: Store) -> No
     with pytest.raises(SetupError, match="no correction"):
         answer(store, one, True, correct="2")
     answer(store, one, False, correct="2")
-    found = {(row.counts, row.truth): row.prompts for row in store.learned() if isinstance(row, Agreement)}
-    assert found[("2+1", "1")] == 1 and abs(found[("2+1", "")]) < 0.001
+    rows = [row for row in store.learned() if isinstance(row, Agreement)]
+    found = patterns({(row.counts, row.truth): row.prompts for row in rows})
+    assert found[((2, 1), "1")] == 1 and abs(found[((2, 1), "")]) < 0.001
 
 
 def test_what_is_skipped_teaches_nothing_and_does_not_come_again(store: Store) -> None:

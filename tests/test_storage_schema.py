@@ -58,6 +58,7 @@ def test_what_was_learned_before_verifiers_were_measured_together_is_kept(open_s
                 "bad_passed, bad_failed, updated_at FROM checking",
                 "DROP TABLE checking",
                 "DROP TABLE agreement",
+                "ALTER TABLE attempt DROP COLUMN form",
                 "ALTER TABLE old RENAME TO checking",
                 "UPDATE alembic_version SET version_num = '0002'",
             ):
