@@ -176,8 +176,11 @@ class Tallied:
         }
 
 
-async def play(asked: list[Prompt], target: float, before: int, labels: int, seed: int) -> Row:
-    """`before` prompts without a label, `labels` with one, and the rest are what is counted."""
+async def play(asked: list[Prompt], target: float, before: int, labels: int, seed: str) -> Row:
+    """`before` prompts without a label, `labels` with one, and the rest are what is counted.
+
+    seed: of the samples; another for each policy and cell, so that chance does not strike all policies alike.
+    """
     rng = Random(seed)
 
     def script(question: Question, index: int) -> Json:
@@ -213,11 +216,14 @@ def policy(seed: int, number: int, tasks: int, before: int, labels: list[int], t
     for target in targets:
         for known in labels:
             asked = list(islice(prompts(made, hash_of(target, known)), before + known + tasks))
-            row = asyncio.run(play(asked, target, before, known, hash_of(target, known)))
+            row = asyncio.run(play(asked, target, before, known, f"{made['policy']} {target} {known}"))
             head = {"policy": made["policy"], "kind": made["kind"], "p": round(made["p"], 4), "target": target}
             rows.append(head | {"runs_before": before, "labels": known} | row)
         rivals = list(islice(prompts(made, hash_of(target, -1)), tasks))
-        rows += [head | {"runs_before": 0, "labels": 0} | rival(rivals, name, seed) for name in RIVALS]
+        rows += [
+            head | {"runs_before": 0, "labels": 0} | rival(rivals, name, f"{made['policy']} {target}")
+            for name in RIVALS
+        ]
     return rows
 
 
@@ -230,7 +236,7 @@ def hash_of(target: float, labels: int) -> int:
 RIVALS = ("first sample", "three votes ahead")
 
 
-def rival(asked: list[Prompt], name: str, seed: int) -> Row:
+def rival(asked: list[Prompt], name: str, seed: str) -> Row:
     """The first sample as it is, or the first form that is three votes ahead; they predict nothing."""
     rng = Random(seed)
     right = accepted = samples = 0
@@ -325,7 +331,7 @@ def votes(path: str, targets: list[float], labels: list[int], orders: int) -> li
                         else:
                             asked = [prompt for prompt in asked if prompt.kind == kind]
                         if known < len(asked) // 2 + 1:
-                            parts.append(asyncio.run(play(asked, target, 0, known, order)))
+                            parts.append(asyncio.run(play(asked, target, 0, known, str(order))))
                     if parts:
                         head = {
                             "file": Path(path).stem,

@@ -34,16 +34,16 @@ def test_policies_are_right_as_often_as_they_say() -> None:
 
 
 def test_a_model_that_is_always_right_is_agreed_and_with_labels_verified() -> None:
-    cold = asyncio.run(contact.play(asked(ALWAYS, 20), 0.95, 0, 0, 1))
+    cold = asyncio.run(contact.play(asked(ALWAYS, 20), 0.95, 0, 0, "1"))
     assert cold["verified"] == 0 and cold["agreed"] >= 15 and cold["agreed"] == cold["agreed_right"]
-    known = asyncio.run(contact.play(asked(ALWAYS, 50), 0.95, 0, 30, 1))
+    known = asyncio.run(contact.play(asked(ALWAYS, 50), 0.95, 0, 30, "1"))
     assert known["verified"] >= 18 and known["verified"] == known["verified_right"]
 
 
 def test_of_a_weak_model_hardly_anything_is_accepted() -> None:
-    row = asyncio.run(contact.play(asked(WEAK, 40), 0.95, 0, 0, 2))
+    row = asyncio.run(contact.play(asked(WEAK, 40), 0.95, 0, 0, "2"))
     assert row["verified"] == 0 and row["abstained"] >= 36
-    assert contact.rival(asked(WEAK, 40), "first sample", 2)["agreed"] == 40
+    assert contact.rival(asked(WEAK, 40), "first sample", "2")["agreed"] == 40
 
 
 def test_recorded_votes_are_played_in_one_form_or_in_two_in_turn(tmp_path: Path) -> None:
