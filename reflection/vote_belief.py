@@ -2,14 +2,16 @@
 
 The samples of one prompt fall into forms that occurred n_1 >= n_2 >= ... times. On most prompts the right form has the
 chance q ~ Beta(p c, (1-p) c). The wrong ones share the rest as in a Chinese restaurant process, so that a prompt has
-wrong answers of its own that come again: of concentration t (two wrong samples agree with chance 1 / (1+t)), and on a
-share s of the prompts of concentration `STRONG`. On a share u of all prompts the policy is *misconceived*: the right
+wrong answers of its own that come again: of concentration t (two wrong samples agree with chance 1 / (1+t)), on a
+share s of the prompts of concentration `STRONG`, and on a share `SOME` of the others of concentration `MEDIUM`: that
+wrong answers hardly ever met so far does not say that one which came three times of eleven is right. On a share u of all prompts the policy is *misconceived*: the right
 answer hardly ever comes, q ~ Beta(.6, 6), and one wrong answer nearly always does. The likelihood of counts of
 which the j-th belongs to the right form (j = none: it was not seen) is
 
-    (1-u) B(pc + n_j, (1-p)c + n - n_j) / B(pc, (1-p)c) ((1-s) crp(others; t) + s crp(others; STRONG))
+    (1-u) B(pc + n_j, (1-p)c + n - n_j) / B(pc, (1-p)c) ((1-s) usual(others; t) + s crp(others; STRONG))
     + u B(.6 + n_j, 6 + n - n_j) / B(.6, 6) crp(others; STRONG)
 
+    usual(m; t) = (1-SOME) crp(m; t) + SOME crp(m; MEDIUM)
     crp(m_1 .. m_d; t) = t^d product of (m_i - 1)! Gamma(t) / Gamma(t + sum m_i)       (Ewens, 1972; Aldous, 1985)
 
 p, c, t, s and u are unknown. They lie on a grid, and its weights are the belief. Every prompt moves them, labelled or
@@ -55,6 +57,9 @@ TABLES = (0.5, 1.5, 5.0, 20.0, 300.0)
 SHARES = (0.0, 0.03, 0.1, 0.2, 0.4)
 STRONG = 0.15
 """Concentration of the wrong answers of a prompt that has a strong favourite among them."""
+
+SOME, MEDIUM = 0.15, 10.0
+"""Share of the other prompts whose wrong answers come again a little, whatever the rest are like, and how much."""
 
 MISCONCEIVED = {0.0: 0.12, 0.003: 0.12, 0.01: 0.14, 0.02: 0.14, 0.04: 0.14, 0.08: 0.12, 0.15: 0.1, 0.3: 0.07, 0.5: 0.05}
 """Share of misconceived prompts: its weight before anything was seen. A statement about models in general."""
@@ -122,7 +127,8 @@ def _rows(counts: Counts) -> tuple[list[Row], float]:
         mine = counts[place] if place < len(counts) else 0
         others = tuple(count for other, count in enumerate(counts) if other != place)
         mean = _beta(axes.a, axes.b, mine, size - mine)
-        soft, hard = _crp(axes.t, others), float(_crp(np.array([STRONG]), others)[0])
+        medium, hard = (float(_crp(np.array([t]), others)[0]) for t in (MEDIUM, STRONG))
+        soft = np.logaddexp(log(1 - SOME) + _crp(axes.t, others), log(SOME) + medium)
         with np.errstate(divide="ignore"):
             wrong = np.logaddexp(np.log1p(-axes.s) + soft, np.log(axes.s) + hard)
         misled = float(_beta(np.array([RIGHT]), np.array([LEFT]), mine, size - mine)[0]) + hard
@@ -270,7 +276,8 @@ class VoteBelief:
     def same(self) -> float:
         """Chance that two wrong samples of one prompt agree."""
         axes = grid()
-        agree = (1 - axes.s) / (1 + axes.t) + axes.s / (1 + STRONG)
+        usual = (1 - SOME) / (1 + axes.t) + SOME / (1 + MEDIUM)
+        agree = (1 - axes.s) * usual + axes.s / (1 + STRONG)
         plain = (self._plain * (axes.b / (axes.a + axes.b))[:, None]).sum(0)
         misled = self.misconceived * LEFT / (RIGHT + LEFT)
         return (float(plain @ agree) + misled / (1 + STRONG)) / (float(plain.sum()) + misled)
