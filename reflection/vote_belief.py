@@ -4,9 +4,9 @@ The samples of one prompt fall into forms that occurred n_1 >= n_2 >= ... times.
 chance q ~ Beta(p c, (1-p) c). The wrong ones share the rest as in a Chinese restaurant process, so that a prompt has
 wrong answers of its own that come again: of concentration t (two wrong samples agree with chance 1 / (1+t)), on a
 share s of the prompts of concentration `STRONG`, and on a share `SOME` of the others of concentration `MEDIUM`: that
-wrong answers hardly ever met so far does not say that one which came three times of eleven is right. On a share u of all prompts the policy is *misconceived*: the right
-answer hardly ever comes, q ~ Beta(.6, 6), and one wrong answer nearly always does. The likelihood of counts of
-which the j-th belongs to the right form (j = none: it was not seen) is
+wrong answers hardly ever met so far does not say that one which came three times of eleven is right. On a share u of
+all prompts the policy is *misconceived*: the right answer hardly ever comes, q ~ Beta(.6, 6), and one wrong answer
+nearly always does. The likelihood of counts of which the j-th belongs to the right form (j = none: it was not seen) is
 
     (1-u) B(pc + n_j, (1-p)c + n - n_j) / B(pc, (1-p)c) ((1-s) usual(others; t) + s crp(others; STRONG))
     + u B(.6 + n_j, 6 + n - n_j) / B(.6, 6) crp(others; STRONG)
