@@ -188,13 +188,17 @@ class Kit:
             plan_checks = (StructureCheck(self.defects), *self.planners[step.planner].checks)
         sampled = mode != "plan" and self.sampled(step)
         gauges = self._gauges(step, checks) if sampled else {}
+        sources = self._sources(step, mode, seen)
+        votes = self._votes(step, mode)
+        proved = votes is None and any(one.exact for one in checks)
         return Rules(
             mode=mode,
             sampled=self.sampled(step),
             checks=tuple(checks),
             plan_checks=plan_checks,
-            votes=self._votes(step, mode),
-            sources=self._sources(step, mode, seen),
+            votes=votes,
+            sources=sources,
+            learning=not proved and any(one.belief.votes is not None for one in sources),
             target=settings.target,
             tries=1 if mode in ("tool", "arguments") and self._harmful(step, mode) else settings.tries,
             samples=settings.samples,

@@ -84,10 +84,8 @@ class Rules:
     gauges: Mapping[str, float] = field(default_factory=dict)
     """Nats per unit of cost of the checks that are evidence only: those whose rates were measured."""
 
-    @property
-    def learning(self) -> bool:
-        """Whether what votes teach inside the run changes what is believed of them."""
-        return any(one.belief.votes is not None for one in self.sources)
+    learning: bool = False
+    """Whether what votes teach inside the run changes what is believed of them, and no exact check decides instead."""
 
     @property
     def lessons(self) -> tuple[Source, ...]:

@@ -73,6 +73,11 @@ class Taught:
 
     def voted(self, step: Step, samples: Sequence[tuple[str, str, int]], candidates: Mapping[str, Judged]) -> None:
         """A step that ends, or begins anew: how its samples fell into forms, and what is known of them."""
+        if len(samples) == 1 and len(candidates) == 1:  # most steps that a check proves
+            ((source, key, form),) = samples
+            if (only := candidates.get(key)) is not None and not only.refuted and _exactly(only):
+                self.agreed(step_class(step), _role(step), source, "0/1" if form else "1", "1")
+                return
         proved = {key for key, one in candidates.items() if _exactly(one) and not one.refuted}
         failed = {key for key, one in candidates.items() if _exactly(one) and one.refuted}
         by_source: dict[str, list[tuple[str, int]]] = {}
