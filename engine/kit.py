@@ -190,7 +190,7 @@ class Kit:
         gauges = self._gauges(step, checks) if sampled else {}
         sources = self._sources(step, mode, seen)
         votes = self._votes(step, mode)
-        proved = votes is None and any(one.exact for one in checks)
+        proved = mode != "plan" and votes is None and any(one.exact for one in checks)
         return Rules(
             mode=mode,
             sampled=self.sampled(step),
@@ -258,24 +258,25 @@ class Kit:
             votes = self.calibration.votes(kind, policy, name, seen.get(name))
             return belief_in(votes) if stated is None or votes.truths >= MEASURED else found
 
+        def source(name: str, stated: Belief | None, rung: Rung | None = None, lesson: str = "") -> Source:
+            place = (kind, self.policy(name, role), name)
+            forms, tried = self.calibration.forms(*place), self.calibration.counts(*place)
+            return Source(name, believed(name, stated), rung, lesson, forms.kept, forms.ratio, tried)
+
         policy = self.policy("", role)
-        forms = self.calibration.forms(kind, policy, "")
-        tried = self.calibration.counts(kind, policy, "")
-        found = [Source("", believed("", stated), forms=forms.kept, ratio=forms.ratio, tried=tried)]
+        found = [source("", stated)]
         # A source that is asked in another form is not what the card measured.
         unmeasured = None if stated is None else Belief(stated.p)
         if mode == "answer":
             if "critique" in self.settings.ladder:
                 for lesson in self.calibration.lessons(kind, policy):
-                    name = source_of(lesson.text)
-                    tried = self.calibration.counts(kind, policy, name)
-                    found.append(Source(name, believed(name, unmeasured), lesson=lesson.text, tried=tried))
+                    found.append(source(source_of(lesson.text), unmeasured, lesson=lesson.text))
             for one in self.representations:
                 if one.kind in ("", step.kind):
-                    found.append(Source(one.name, believed(one.name, unmeasured), "representation"))
+                    found.append(source(one.name, unmeasured, "representation"))
             for name in self.alternates:
                 prior = None if self.settings.prior is None else Belief(self.settings.prior)
-                found.append(Source(name, believed(name, prior or self.alternate(name)), "model"))
+                found.append(source(name, prior or self.alternate(name), "model"))
         return tuple(found)
 
     def _planners(self, step: Step, mode: Mode) -> tuple[tuple[Rung, str], ...]:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from surefoot.engine.taught import Taught, summed
 from surefoot.reflection.calibration import policy_of, step_class, tally
-from surefoot.reflection.forms import split_of, text_of_split
+from surefoot.reflection.forms import split_of, text_of_split, truth_of
 from surefoot.reflection.vote_belief import MOST, UNKNOWN, WRONG
 from surefoot.storage.records import (
     Agreement,
@@ -127,14 +127,15 @@ def _labels(
     right: the form that is known to be right; None: all that is known is that the leader is wrong.
     """
     counts = Counter(key for key, _ in asked[:MOST])
+    split = split_of(asked[:MOST])
     (first, most), *rest = counts.most_common(2)
     if right is not None:
-        truth = str(counts[right])
+        truth = truth_of(split, right)
     elif leader == first and (not rest or most > rest[0][1]):
         truth = WRONG
     else:
         return []
-    pattern = text_of_split(split_of(asked[:MOST]).values())
+    pattern = text_of_split(split.values())
     return [
         Agreement(kind, policy, source, pattern, UNKNOWN, -1.0),
         Agreement(kind, policy, source, pattern, truth, 1.0),

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Protocol
 
 from surefoot.reflection.calibration import FORMAL, Shape, patterns, step_class, subsets, tally
-from surefoot.reflection.forms import split_of, text_of_split
+from surefoot.reflection.forms import split_of, text_of_split, truth_of
 from surefoot.reflection.vote_belief import MOST, UNKNOWN, WRONG, Pattern, Truth
 from surefoot.storage.records import Agreement, Checking, Json, Learned, Lesson, Origin, Role, Sampling, Step, Verdict
 
@@ -76,7 +76,7 @@ class Taught:
         if len(samples) == 1 and len(candidates) == 1:  # most steps that a check proves
             ((source, key, form),) = samples
             if (only := candidates.get(key)) is not None and not only.refuted and _exactly(only):
-                self.agreed(step_class(step), _role(step), source, "0/1" if form else "1", "1")
+                self.agreed(step_class(step), _role(step), source, *(("0/1", "0/1") if form else ("1", "1")))
                 return
         proved = {key for key, one in candidates.items() if _exactly(one) and not one.refuted}
         failed = {key for key, one in candidates.items() if _exactly(one) and one.refuted}
@@ -86,8 +86,9 @@ class Taught:
                 by_source.setdefault(source, []).append((key, form))
         for source, asked in by_source.items():
             counts = Counter(key for key, _ in asked[:MOST])
-            right = next((str(counts[key]) for key in proved), None)
-            shape = text_of_split(split_of(asked[:MOST]).values())
+            split = split_of(asked[:MOST])
+            right = next((truth_of(split, key) for key in proved), None)
+            shape = text_of_split(split.values())
             self.agreed(step_class(step), _role(step), source, shape, right or _wrong(counts, failed))
 
     def agreed(self, kind: str, role: Role, source: str, shape: str, truth: Truth, prompts: float = 1.0) -> None:

@@ -219,7 +219,7 @@ class Calibration:
         found = FormCounts()
         for (shape, truth), prompts in self._agreements.get(policy, {}).get((kind, source), {}).items():
             split = split_in(shape)
-            found = found.and_(split, right_in(split, truth), prompts)
+            found = found.plus(split, right_in(split, truth), prompts)
         return found
 
     def rates(self, kind: str, verifier: str, version: str, after: str = "") -> tuple[Rates, Basis] | None:

@@ -9,7 +9,7 @@ side of a comparison do not enter it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from surefoot.reflection.rates import Beta
@@ -56,7 +56,7 @@ class FormCounts:
             return (0,)
         return (1,) if second.lower() > first.upper() + SLACK else FORMS
 
-    def and_(self, split: Split, right: int | None, prompts: float) -> FormCounts:
+    def plus(self, split: Split, right: int | None, prompts: float) -> FormCounts:
         """With so many more prompts. right: place of the right answer in the split, where it is known; -1: it did not
         come."""
         first, second = sum(one for one, _ in split), sum(other for _, other in split)
@@ -98,6 +98,14 @@ def text_of_split(split: Iterable[tuple[int, int]]) -> str:
     return "+".join(f"{first}/{second}" for first, second in found)
 
 
+def truth_of(split: Mapping[str, tuple[int, int]], right: str) -> str:
+    """The right answer's own part of the text of a split; "0": it did not come."""
+    if right not in split:
+        return "0"
+    first, second = split[right]
+    return f"{first}/{second}" if any(other for _, other in split.values()) else str(first)
+
+
 def split_in(text: str) -> list[tuple[int, int]]:
     """Undoes `text_of_split`."""
     parts = (part.partition("/") for part in text.split("+"))
@@ -105,7 +113,8 @@ def split_in(text: str) -> list[tuple[int, int]]:
 
 
 def right_in(split: Split, truth: str) -> int | None:
-    """Place of the right answer where its count is the truth that is known; -1: it did not come; None: not known."""
-    if not truth.isdigit():
+    """Place of the right answer in a split, from `truth_of`; -1: it did not come; None: it is not known which it is."""
+    if not truth[:1].isdigit():
         return None
-    return next((place for place, one in enumerate(split) if sum(one) == int(truth)), -1)
+    ((first, second),) = split_in(truth)
+    return next((place for place, one in enumerate(split) if one == (first, second)), -1)

@@ -121,7 +121,7 @@ def test_what_forms_show_is_kept_and_said_and_once_truth_is_known_the_worse_one_
     store.learn([Agreement("owner", "m@script", "", "0/3+3/0", "", 12.0)])
     said = both.run("who", target=0.95, seed=4).reason
     assert "hangs on the form of the question" in said
-    store.learn([Agreement("owner", "m@script", "", "0/2+3/0", "2", 20.0)])
+    store.learn([Agreement("owner", "m@script", "", "0/2+3/0", "0/2", 20.0)])
     known, model = engine(store, last_named)
     assert known.run("who", target=0.95, seed=5).output == "Anna"
     assert {question.form for question in model.questions} == {1}

@@ -7,7 +7,7 @@ from random import Random
 import pytest
 
 from surefoot.reflection.calibration import Calibration, patterns
-from surefoot.reflection.forms import FORMS, FormCounts, split_in, split_of, text_of_split
+from surefoot.reflection.forms import FORMS, FormCounts, split_in, split_of, text_of_split, truth_of
 from surefoot.storage.records import Agreement
 
 
@@ -24,7 +24,7 @@ def test_beliefs_learn_from_shapes_without_their_forms() -> None:
         ((4,), "4"): 3.0,
     }
 
-    one = {("0/3+3/0", "3"): 1.0, ("0/2+3/0", "2"): 2.0, ("1/0", ""): 4.0, ("2/1+1/0", "wrong"): 5.0}
+    one = {("0/3+3/0", "0/3"): 1.0, ("0/2+3/0", "0/2"): 2.0, ("1/0", ""): 4.0, ("2/1+1/0", "wrong"): 5.0}
     assert patterns(one, (1,)) == {((3,), "3"): 1.0, ((2,), "2"): 2.0, ((1,), ""): 5.0}
 
 
@@ -47,7 +47,7 @@ def test_where_forms_make_no_difference_the_ratio_is_near_one_and_both_are_kept(
         p = rng.betavariate(2, 1)
         shares = {"right": p, "wrong": 0.7 * (1 - p), "other": 0.3 * (1 - p)}
         split = stopped(rng, shares, shares)
-        found = found.and_(list(split.values()), list(split).index("right") if "right" in split else -1, 1.0)
+        found = found.plus(list(split.values()), list(split).index("right") if "right" in split else -1, 1.0)
     assert found.ratio == pytest.approx(1.0, abs=0.08)
     assert found.kept == FORMS
 
@@ -58,20 +58,27 @@ def test_a_model_that_goes_by_the_form_is_seen_and_with_labels_the_better_form_i
     for _ in range(40):
         said = (("wrong" if form == 0 and rng.random() < 0.9 else "right", form) for form in FORMS * 3)
         split = split_of(said)
-        found = found.and_(list(split.values()), list(split).index("right"), 1.0)
+        found = found.plus(list(split.values()), list(split).index("right"), 1.0)
     assert found.ratio is not None and found.ratio < 0.3
     assert found.kept == (1,)
+
+
+def test_of_two_answers_with_as_many_votes_the_one_that_is_right_is_told_by_its_forms() -> None:
+    for right, kept in (("a", (0,)), ("b", (1,))):
+        split = split_of([("a", 0), ("b", 1), ("a", 0), ("b", 1)])
+        row = Agreement("owner", "m@1", "", text_of_split(split.values()), truth_of(split, right), 20.0)
+        assert Calibration([row]).forms("owner", "m@1", "").kept == kept
 
 
 def test_a_few_prompts_settle_nothing() -> None:
     found = FormCounts()
     for _ in range(5):
-        found = found.and_([(2, 0), (0, 2)], 1, 1.0)
+        found = found.plus([(2, 0), (0, 2)], 1, 1.0)
     assert found.ratio is None and found.kept == FORMS
 
 
 def test_what_the_store_holds_tells_of_forms_and_comes_back_from_a_record() -> None:
-    rows = [Agreement("owner", "m@1", "", "3/0+0/3", "3", 20.0), Agreement("owner", "m@1", "", "3/3", "", 5.0)]
+    rows = [Agreement("owner", "m@1", "", "3/0+0/3", "3/0", 20.0), Agreement("owner", "m@1", "", "3/3", "", 5.0)]
     known = Calibration(rows)
     assert known.forms("owner", "m@1", "").ratio == pytest.approx(0.2)
     again = Calibration.from_json(known.to_json(["m@1"]))
