@@ -1,6 +1,7 @@
 """Models that nobody measured: what is accepted, under which name, and how much of it is wrong.
 
     python -m benchmarks.first_contact [--quick] [--json] [--seed S] [--policies 100] [--jobs N] [--votes FILE ...]
+    python -m benchmarks.first_contact --model openai/NAME [--questions 200] [--review 20]
 
 `docs/benchmarks.md` says what is measured, and what is fair in it.
 """
@@ -23,15 +24,20 @@ from pathlib import Path
 from random import Random
 
 from benchmarks.harness import Row, finish, fresh, machine, note, show
+from benchmarks.questions import questions, right
 from surefoot.engine import Engine
+from surefoot.engine.calibrate import Labelled, calibrate
+from surefoot.engine.probe import SAMPLES as PROBED
+from surefoot.engine.probe import questions as probed
 from surefoot.engine.result import Result
+from surefoot.engine.review import answer, queue
 from surefoot.engine.settle import settle
 from surefoot.models import ScriptedModel
 from surefoot.models.question import Question
 from surefoot.planners import planner
 from surefoot.reflection.canonical import canonical
 from surefoot.reflection.rates import Beta
-from surefoot.storage import Plan, Step, ref
+from surefoot.storage import Contract, Plan, Step, ref
 from surefoot.storage.records import Json
 
 TARGETS = (0.9, 0.95, 0.99)
@@ -255,6 +261,55 @@ def rival(asked: list[Prompt], name: str, seed: str) -> Row:
     return found | {"abstained": len(asked) - accepted, "samples": round(samples / len(asked), 3), "system": name}
 
 
+# --- a real model over the wire -------------------------------------------------------------------------------
+
+AT_ONCE = 4
+"""Questions that wait for a real model at the same time."""
+
+
+@planner
+def plain(question: str, kind: str, gives: Json) -> Plan:
+    return Plan((Step("s", question, contract=Contract(gives=gives), kind=kind),), output=ref("s"))
+
+
+def real(model: str, target: float, count: int, reviewed: int, seed: int) -> list[Row]:
+    """A real model on an empty store; then after a probe and `reviewed` labels, on as many other questions.
+
+    Labels are given to the steps that `surefoot review` would ask about, by the known answers.
+    """
+    rows = []
+    with tempfile.TemporaryDirectory() as folder, Engine(model, planner=plain, store=Path(folder) / "x.db") as engine:
+        rows += _asked(engine, questions(count, seed), target, 0, 0)
+        probe = calibrate(engine, probed(seed), samples=PROBED, seed=seed)
+        answers = {one.goal: one.answer for one in questions(count, seed)}
+        for asked in queue(engine.store, reviewed, seed):
+            answer(engine.store, asked, right(asked.candidates[0].output, answers[asked.goal]), by="benchmark")
+        rows += _asked(engine, questions(count, seed + 1), target, reviewed, probe.usage.tokens)
+    return [{"policy": model, "p": None, "target": target} | row for row in rows]
+
+
+def _asked(engine: Engine, asked: list[Labelled], target: float, labels: int, probe: int) -> list[Row]:
+    """A row for each kind of question, and one for all."""
+    found: dict[str, Tallied] = {kind: Tallied() for kind in (*dict.fromkeys(one.kind for one in asked), "all")}
+
+    async def put(one: Labelled, turn: asyncio.Semaphore) -> None:
+        inputs = {"question": one.goal, "kind": one.kind, "gives": one.gives}
+        async with turn:
+            result = await engine.arun(one.goal, inputs=inputs, target=target)
+        note(f"{result.outcome.value}: {one.goal} {result.output!r} {result.reason}")
+        for kind in (one.kind, "all"):
+            found[kind].add(result, right(result.output, one.answer))
+
+    async def every() -> None:
+        turn = asyncio.Semaphore(AT_ONCE)
+        await asyncio.gather(*(put(one, turn) for one in asked))
+
+    asyncio.run(every())
+    before = 0 if labels == 0 else len(asked)
+    head = {"runs_before": before, "labels": labels}
+    return [{"kind": kind} | head | one.row() | {"probe_tokens": probe} for kind, one in found.items()]
+
+
 # --- what it comes to -----------------------------------------------------------------------------------------
 
 WHO: dict[str, Callable[[Row], bool]] = {
@@ -359,13 +414,22 @@ def main() -> int:
     said.add_argument("--jobs", type=int, default=2, help="policies measured at once")
     said.add_argument("--votes", action="append", default=[], help="a file of recorded votes instead of policies")
     said.add_argument("--orders", type=int, default=4, help="orders in which recorded prompts are asked")
+    said.add_argument("--model", help="a real model instead of policies; SUREFOOT_BASE_URL names its server")
+    said.add_argument("--questions", type=int, default=200, help="put to a real model cold, and again with labels")
+    said.add_argument("--review", type=int, default=20, help="labels that a real model gets in between")
     options = said.parse_args()
     if options.quick:
         options.policies, options.tasks = min(options.policies, 12), min(options.tasks, 20)
         options.labels, options.targets, options.orders = options.labels[:2], options.targets[1:2], 1
     note(machine())
     with ThreadPoolExecutor(options.jobs) as pool:
-        if options.votes:
+        if options.model:
+            shown = rows = [
+                row
+                for target in options.targets
+                for row in real(options.model, target, options.questions, options.review, options.seed)
+            ]
+        elif options.votes:
             rows = [
                 row for path in options.votes for row in votes(path, options.targets, options.labels, options.orders)
             ]

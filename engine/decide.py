@@ -15,6 +15,7 @@ from surefoot.engine.state import UNKNOWN, Candidate, RunState, StepState
 from surefoot.reflection.evidence import ROUNDING, Standing, more, pace, standing, wald
 from surefoot.reflection.trust import EXACT, NOTHING, Support
 from surefoot.reflection.verifier import Verifier
+from surefoot.reflection.vote_belief import EXCUSED
 from surefoot.storage.records import Basis, Json, Verdict, record
 
 
@@ -324,9 +325,12 @@ def _missing(state: RunState, step: StepState, rules: Rules, best: Candidate | N
         if learnt.prompts < 1 and not learnt.hinted:
             return "; nothing is known of this model yet: run `surefoot calibrate --probe` once, or some more tasks"
         turned = ""
+        if learnt.truths and learnt.misconceived > 1.5 * EXCUSED:
+            share = f"about {100 * learnt.misconceived:.0f} % of such questions"
+            turned = f"; by its labels this model gets {share} wrong in the same way each time"
         if source.ratio is not None and source.ratio < HANGS:
             share = f"asked in two forms, its answers agree {source.ratio:.2f} times as often as in one"
-            turned = f"; what this model says hangs on the form of the question: {share}"
+            turned += f"; what this model says hangs on the form of the question: {share}"
         return (
             f"{turned}; by its votes this model is right {low:.2f} to {high:.2f} of the time on steps like this "
             f"({learnt.prompts:.0f} seen, {learnt.truths:.0f} of them with a known answer): use another model, another "

@@ -214,6 +214,10 @@ class Calibration:
             self._votes[place] = VoteBelief().learnt(others, HINT).learnt(mine)
         return self._votes[place].learnt(run or {})
 
+    def classes(self) -> list[tuple[str, str, str]]:
+        """Class, policy and source of whatever votes were kept of."""
+        return sorted((kind, policy, way) for policy, found in self._agreements.items() for kind, way in found)
+
     def forms(self, kind: str, policy: str, source: str) -> FormCounts:
         """What asking in two forms showed of a source on steps of a class."""
         found = FormCounts()

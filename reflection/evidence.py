@@ -27,7 +27,7 @@ from functools import lru_cache
 from math import exp, inf, lgamma, log, log1p, log2
 from typing import Literal
 
-from surefoot.reflection.vote_belief import VoteBelief
+from surefoot.reflection.vote_belief import EXCUSED, VoteBelief
 from surefoot.reflection.votes import logit, sigmoid
 from surefoot.storage.records import Basis
 
@@ -102,8 +102,9 @@ class Standing:
 
     @property
     def agreed(self) -> float:
-        """Probability that it is wrong, as far as votes can tell."""
-        return self.doubt if self.by_votes is None else 1 - self.by_votes
+        """Probability that it is wrong, as far as votes can tell: misconceptions are left out as long as they are only
+        what is believed of models in general, and no further where labels showed more of them."""
+        return self.doubt if self.by_votes is None else max(1 - self.by_votes, self.doubt - EXCUSED)
 
 
 def standing(

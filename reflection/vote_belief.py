@@ -61,8 +61,23 @@ STRONG = 0.15
 SOME, MEDIUM = 0.15, 10.0
 """Share of the other prompts whose wrong answers come again a little, whatever the rest are like, and how much."""
 
-MISCONCEIVED = {0.0: 0.12, 0.003: 0.12, 0.01: 0.14, 0.02: 0.14, 0.04: 0.14, 0.08: 0.12, 0.15: 0.1, 0.3: 0.07, 0.5: 0.05}
+MISCONCEIVED = {
+    0.0: 0.12,
+    0.003: 0.12,
+    0.01: 0.14,
+    0.02: 0.14,
+    0.04: 0.14,
+    0.08: 0.12,
+    0.15: 0.1,
+    0.3: 0.07,
+    0.5: 0.03,
+    0.8: 0.02,
+}
 """Share of misconceived prompts: its weight before anything was seen. A statement about models in general."""
+
+EXCUSED = sum(share * weight for share, weight in MISCONCEIVED.items()) / sum(MISCONCEIVED.values())
+"""Doubt that votes may leave out: the share of misconceived prompts before anything was seen. What labels show beyond
+it counts."""
 
 RIGHT, LEFT = 0.6, 6.0
 """The right answer's chance on a misconceived prompt is Beta(RIGHT, LEFT)."""
@@ -75,7 +90,7 @@ TAIL = 0.05
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """The axes: means and spreads (64), wrong answers (25), misconceptions (9)."""
+    """The axes: means and spreads (64), wrong answers (25), misconceptions (10)."""
 
     a: Array
     """[64] p c."""
@@ -86,9 +101,9 @@ class Grid:
     """[25]"""
     s: Array
     u: Array
-    """[9]"""
+    """[10]"""
     start: Array
-    """[64, 25, 9] log-weights before anything was seen."""
+    """[64, 25, 10] log-weights before anything was seen."""
 
 
 @lru_cache(maxsize=1)
@@ -173,7 +188,7 @@ def _allowed(counts: Counts, truth: Truth) -> list[int]:
 
 @lru_cache(maxsize=512)
 def _likelihood(counts: Counts, truth: Truth) -> Array:
-    """[64, 25, 9] ln of the likelihood of a pattern, up to a constant."""
+    """[64, 25, 10] ln of the likelihood of a pattern, up to a constant."""
     import numpy as np
 
     rows, _ = _rows(counts)
@@ -341,7 +356,7 @@ class VoteBelief:
         return float(wrong.ravel()[order][min(int(np.searchsorted(above, 1 - TAIL)), wrong.size - 1)])
 
     def _cells(self, counts: Counts, place: int) -> tuple[Array, Array]:
-        """[64, 25, 9] the likelihood with the form at `place` right, and that of the counts."""
+        """[64, 25, 10] the likelihood with the form at `place` right, and that of the counts."""
         import numpy as np
 
         rows, _ = _rows(counts)

@@ -27,7 +27,7 @@ class Judged:
     samples: int
     tokens: int
     usd: float
-    verified: bool = True
+    outcome: str = "verified"
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +82,9 @@ def groups(runs: Sequence[Judged], most: int = 8) -> list[list[Judged]]:
     return [one for one in found if one]
 
 
+COLOURS = {"verified": BLUE, "agreed": ORANGE}
+"""Of accepted runs that predict something."""
+
 NEAR = 0.01
 """Predictions that differ by less than this are one group."""
 
@@ -94,23 +97,25 @@ def _predicted(axes: Axes, runs: Sequence[Judged]) -> None:
     axes.set_title("Is what was predicted what came out?", loc="left", color=INK, fontsize=11)
     axes.set_xlabel("predicted probability of being right")
     axes.set_ylabel("share that was right")
-    found = groups(runs)
+    found = [(name, group) for name in COLOURS for group in groups([one for one in runs if one.outcome == name])]
     if not found:
         _nothing(axes, "No accepted run has a known answer yet.\nsurefoot run --file ... --score, or surefoot feedback")
         return
-    means = [_mean(group) for group in found]
+    means = [_mean(group) for _, group in found]
     least = min(0.9, *means)
-    for group, mean in zip(found, means, strict=True):
+    for (name, group), mean in zip(found, means, strict=True):
         right = sum(one.right for one in group)
         low, high = Beta(right, len(group) - right).interval()
         least = min(least, low)
-        axes.plot([mean, mean], [low, high], color=BLUE, linewidth=1.5)
-        axes.plot(mean, right / len(group), "o", color=BLUE, markersize=6)
-        axes.annotate(f"{len(group)} runs", (mean, right / len(group)), xytext=(6, -12), textcoords="offset points",
+        axes.plot([mean, mean], [low, high], color=COLOURS[name], linewidth=1.5)
+        axes.plot(mean, right / len(group), "o", color=COLOURS[name], markersize=6)
+        axes.annotate(f"{len(group)} {name}", (mean, right / len(group)), xytext=(6, -12), textcoords="offset points",
                       fontsize=8, color=INK)  # fmt: skip
     axes.plot([0, 1], [0, 1], "--", color=GREY, linewidth=1, zorder=0)
-    axes.text(0.02, 0.98, "dashed: as predicted; bars: 95 % intervals", transform=axes.transAxes, fontsize=8, color=INK,
-              va="top")  # fmt: skip
+    told = "dashed: as predicted; bars: 95 % intervals"
+    if any(name == "agreed" for name, _ in found):
+        told += "\nagreed (by votes alone): the prediction counts misconceptions"
+    axes.text(0.02, 0.98, told, transform=axes.transAxes, fontsize=8, color=INK, va="top")
     least = max(0.0, least - 0.02)
     axes.set_xlim(max(0.0, min(means) - 0.05), 1.005)
     axes.set_ylim(least, 1.02)
@@ -119,24 +124,25 @@ def _predicted(axes: Axes, runs: Sequence[Judged]) -> None:
 def _cost(axes: Axes, runs: Sequence[Judged]) -> None:
     axes.set_title("What does reliability cost?", loc="left", color=INK, fontsize=11)
     axes.set_ylabel("share that was right")
-    by_target: dict[tuple[bool, float | None], list[Judged]] = {}
+    by_target: dict[tuple[str, float | None], list[Judged]] = {}
     for one in runs:
-        by_target.setdefault((one.verified, one.target), []).append(one)
+        by_target.setdefault((one.outcome, one.target), []).append(one)
     if not by_target:
         _nothing(axes, "Nothing to draw yet.")
         return
     paid = any(one.usd for one in runs)
     axes.set_xlabel("dollars a run" if paid else "samples a run")
-    for (verified, target), group in sorted(by_target.items(), key=lambda item: (item[0][0], item[0][1] or 0)):
+    for (outcome, target), group in sorted(by_target.items(), key=lambda item: (item[0][0], item[0][1] or 0)):
         right = sum(one.right for one in group)
         low, high = Beta(right, len(group) - right).interval()
         cost = sum(one.usd if paid else one.samples for one in group) / len(group)
         axes.plot([cost, cost], [low, high], color=ORANGE, linewidth=1.5)
         axes.plot(cost, right / len(group), "o", color=ORANGE, markersize=6)
-        label = ("no target" if target is None else f"target {target:g}") if verified else "unverified"
+        asked = "no target" if target is None else f"target {target:g}"
+        label = {"verified": asked, "agreed": f"{asked}, agreed"}.get(outcome, outcome)
         axes.annotate(f"{label}\n{len(group)} runs", (cost, low), xytext=(0, -6), textcoords="offset points",
                       fontsize=8, color=INK, ha="center", va="top")  # fmt: skip
-        if verified and target is not None:
+        if outcome in COLOURS and target is not None:
             axes.plot(cost, target, "_", color=INK, markersize=16)
     axes.text(0.02, 0.96, "black dash: the target that was asked for", transform=axes.transAxes, fontsize=8, color=INK)
     axes.margins(x=0.3, y=0.25)

@@ -33,18 +33,21 @@ def report(
     """Draw predicted against observed, reliability against cost, and each verifier's rates (PNG and one HTML page)."""
     from surefoot.service import charts
     from surefoot.storage.errors import SetupError
+    from surefoot.storage.records import Agreement
 
     with o.open_store(store) as opened:
         runs, accepted = judged(opened, limit)
         learned = opened.learned()
         shares = estimates(learned, opened.ruled())
+        votes = voted(learned)
     if json:
-        emit(summary(runs, accepted) | {"learned": [said(one) for one in learned], "estimates": shares})
+        rates = [said(one) for one in learned if not isinstance(one, Agreement)]
+        emit(summary(runs, accepted) | {"learned": rates, "votes": votes, "estimates": shares})
         return OK
     picture = charts.png(charts.figure(runs, instruments(learned)))
     try:
         out.with_suffix(".png").write_bytes(picture)
-        out.write_text(page(picture, runs, accepted, learned, shares), encoding="utf-8")
+        out.write_text(page(picture, runs, accepted, learned, votes, shares), encoding="utf-8")
     except OSError as error:
         raise SetupError(f"cannot write {out}: {error.strerror}; give another --out") from None
     put(str(out))
@@ -74,7 +77,7 @@ def judged(store: Store, limit: int) -> tuple[list[Judged], int]:
                     usage.samples if usage else 0,
                     usage.tokens if usage else 0,
                     usage.usd if usage else 0.0,
-                    info.outcome.value == "verified",
+                    info.outcome.value,
                 )
             )
     return found, accepted
@@ -140,18 +143,28 @@ def estimates(learned: Sequence[Learned], ruled: Sequence[Ruled]) -> list[dict[s
 
 
 def summary(runs: Sequence[Judged], accepted: int) -> dict[str, Any]:
-    """Figures of the accepted runs whose truth is known: what was predicted and came out of those that were verified.
+    """Figures of the accepted runs whose truth is known: what was predicted, and what came out.
 
-    What was accepted unverified predicts nothing, and is counted apart.
+    Those that votes alone accepted are counted apart (`agreed_...`), and so is what was accepted unverified, which
+    predicts nothing.
     """
+    from surefoot.service.charts import COLOURS
+
+    found: dict[str, Any] = {"accepted": accepted}
+    for outcome in COLOURS:
+        known = [one for one in runs if one.outcome == outcome and one.predicted is not None]
+        prefix = "" if outcome == "verified" else f"{outcome}_"
+        found |= {f"{prefix}{name}": value for name, value in _compared(known).items()}
+    bare = [one for one in runs if one.outcome not in COLOURS]
+    return found | {"unverified_judged": len(bare), "unverified_right": sum(one.right for one in bare)}
+
+
+def _compared(known: Sequence[Judged]) -> dict[str, float | None]:
     from surefoot.reflection.rates import Beta
 
-    known = [one for one in runs if one.verified and one.predicted is not None]
-    bare = [one for one in runs if not one.verified]
     right = sum(one.right for one in known)
     low, high = Beta(right, len(known) - right).interval() if known else (None, None)
     return {
-        "accepted": accepted,
         "judged": len(known),
         "right": right,
         "observed": right / len(known) if known else None,
@@ -159,9 +172,32 @@ def summary(runs: Sequence[Judged], accepted: int) -> dict[str, Any]:
         "observed_high": high,
         "predicted": sum(one.predicted or 0.0 for one in known) / len(known) if known else None,
         "samples_per_run": sum(one.samples for one in known) / len(known) if known else None,
-        "unverified_judged": len(bare),
-        "unverified_right": sum(one.right for one in bare),
     }
+
+
+def voted(learned: Sequence[Learned]) -> list[dict[str, Any]]:
+    """What the votes of each policy told, with labels and without: a row for each class of steps and way of asking."""
+    from surefoot.reflection.calibration import Calibration
+    from surefoot.reflection.forms import FORMS
+
+    known = Calibration(learned)
+    found = []
+    for place in known.classes():
+        belief, forms = known.votes(*place), known.forms(*place)
+        low, high = belief.interval()
+        found.append(
+            {
+                **dict(zip(("step_class", "policy", "source"), place, strict=True)),
+                "prompts": belief.prompts,
+                "labels": belief.truths,
+                "right_low": low,
+                "right_high": high,
+                "misconceived": belief.misconceived,
+                "form_ratio": forms.ratio,
+                "forms": "both" if forms.kept == FORMS else ("first", "second")[forms.kept[0]],
+            }
+        )
+    return found
 
 
 STYLE = """
@@ -177,6 +213,7 @@ def page(
     runs: Sequence[Judged],
     accepted: int,
     learned: Sequence[Learned],
+    votes: Sequence[dict[str, Any]],
     shares: Sequence[dict[str, Any]],
 ) -> str:
     """One HTML file that needs nothing beside it."""
@@ -204,19 +241,27 @@ def page(
          f"{figure_of(row['right_low'])} to {figure_of(row['right_high'])}"]
         for row in shares
     ]  # fmt: skip
-    told = (
-        f"<p>Of {accepted} accepted runs, {figures['judged']} were verified and have a known answer. "
-        f"{figures['right']} of them were right: {figure_of(figures['observed'])} "
-        f"(95&nbsp;% interval {figure_of(figures['observed_low'])} to {figure_of(figures['observed_high'])}). "
-        f"Predicted was {figure_of(figures['predicted'])}.</p>"
-        if figures["judged"]
-        else "<p>No accepted run has a known answer yet.</p>"
+    told = "".join(
+        f"<p>Of {accepted} accepted runs, {figures[prefix + 'judged']} {how} and have a known answer. "
+        f"{figures[prefix + 'right']} of them were right: {figure_of(figures[prefix + 'observed'])} "
+        f"(95&nbsp;% interval {figure_of(figures[prefix + 'observed_low'])} to "
+        f"{figure_of(figures[prefix + 'observed_high'])}). "
+        f"Predicted was {figure_of(figures[prefix + 'predicted'])}.</p>"
+        for prefix, how in (("", "were verified"), ("agreed_", "were agreed (by votes alone)"))
+        if figures[prefix + "judged"]
     )
+    told = told or "<p>No accepted run has a known answer yet.</p>"
     if figures["unverified_judged"]:
         told += (
             f"<p>Of {figures['unverified_judged']} that were accepted unverified, "
             f"{figures['unverified_right']} were right.</p>"
         )
+    agreement = [
+        [row["step_class"], row["policy"], row["source"] or "as it is", figure_of(row["prompts"], "{:.0f}"),
+         figure_of(row["labels"], "{:.0f}"), f"{figure_of(row['right_low'])} to {figure_of(row['right_high'])}",
+         figure_of(row["misconceived"]), figure_of(row["form_ratio"], "{:.2f}"), row["forms"]]
+        for row in votes
+    ]  # fmt: skip
     return (
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>surefoot: report</title><style>{STYLE}</style>'
         f"<h1>Reliability</h1>{told}"
@@ -226,6 +271,14 @@ def page(
         "concentration c of the Beta mixture over prompts: the smaller it is, the more samples of one prompt err "
         "together, and the less their agreement is worth.</p>"
         + _table(["step class", "model", "asked", "right", "at least (95 %)", "errors alike, c", "prompts"], samples)
+        + "<h2>Votes</h2><p>What the answers themselves show of a model, labelled or not. “Misconceived” is the "
+        "share of questions that it may get wrong in the same way again and again: no vote shows those, labels do. "
+        "“Forms” is how often its answers agree across two forms of a question, divided by how often they agree "
+        "within one: far below 1, answers hang on the form.</p>"
+        + _table(
+            ["step class", "model", "asked", "prompts", "labels", "right (95 %)", "misconceived", "forms", "asked in"],
+            agreement,
+        )
         + "<h2>Verifiers</h2><p>How often a verifier passes right and wrong answers, and what its word is worth. "
         "“audit” are answers of models whose truth came out, “canary” are known-bad mutants of right answers. “After” "
         "counts only answers of which other verifiers had said so before: a copy of one of them is worth nothing "

@@ -188,7 +188,11 @@ def test_a_report_shows_runs_and_instruments_and_needs_nothing_beside_it(shell: 
     figures: dict[str, Any] = said.json
     assert figures["accepted"] == 12 and figures["judged"] == figures["unverified_judged"] == 6
     assert figures["observed"] == figures["right"] / 6, "what was not verified promised nothing"
-    assert {one["what"] for one in figures["learned"]} == {"sampling", "checking", "agreement"}
+    assert {one["what"] for one in figures["learned"]} == {"sampling", "checking"}
+    (votes,) = figures["votes"]
+    assert votes["step_class"] == "sum" and round(votes["labels"]) == 36
+    assert 0.5 < votes["right_low"] < votes["right_high"] < 0.95 and votes["misconceived"] > 0.1, "six wrong ones agree"
+    assert votes["forms"] == "both" and votes["form_ratio"] is None, "what was measured was measured in one form"
     said = shell("report", "--out", "report.html")
     assert said.code == 0, said.err
     assert Path("report.png").read_bytes().startswith(b"\x89PNG")

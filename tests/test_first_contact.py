@@ -97,6 +97,16 @@ def test_a_systematic_error_is_agreed_upon_but_never_promised(store: Store) -> N
     assert Outcome.VERIFIED not in found and Outcome.AGREED in found, "votes cannot show it; so they promise nothing"
 
 
+def test_a_systematic_error_that_labels_showed_is_not_agreed_upon_any_more(store: Store) -> None:
+    model = stranger(adder(0.99, hard=1.0))
+    outcomes(store, model, 10)
+    for info in [one for one in store.runs(10) if one.outcome is Outcome.AGREED][:4]:
+        assert settle(store, info.run_id, False)
+    result = Engine(model, planner=sums(1, seed=77), store=store).run("add", target=0.9)
+    assert result.outcome is Outcome.ABSTAINED
+    assert "% of such questions wrong in the same way each time" in result.reason
+
+
 def test_every_prompt_is_counted_whatever_became_of_its_run(store: Store) -> None:
     rng = Random(0)
 
