@@ -35,6 +35,7 @@ from surefoot.engine.settle import settle
 from surefoot.models import ScriptedModel
 from surefoot.models.question import Question
 from surefoot.planners import planner
+from surefoot.reflection.calibration import Calibration
 from surefoot.reflection.canonical import canonical
 from surefoot.reflection.rates import Beta
 from surefoot.storage import Contract, Plan, Step, ref
@@ -289,8 +290,14 @@ def real(model: str, target: float, count: int, reviewed: int, seed: int) -> lis
 
 
 def _asked(engine: Engine, asked: list[Labelled], target: float, labels: int, probe: int) -> list[Row]:
-    """A row for each kind of question, and one for all."""
+    """A row for each kind of question, and one for all.
+
+    With how often samples are right: as it is believed before, and as it is.
+    """
     found: dict[str, Tallied] = {kind: Tallied() for kind in (*dict.fromkeys(one.kind for one in asked), "all")}
+    sampled: dict[str, Counter[bool]] = {kind: Counter() for kind in found}
+    known = Calibration(engine.store.learned())
+    believed = {kind: known.votes(kind, policy, source).interval() for kind, policy, source in known.classes()}
 
     async def put(one: Labelled, turn: asyncio.Semaphore) -> None:
         inputs = {"question": one.goal, "kind": one.kind, "gives": one.gives}
@@ -299,6 +306,14 @@ def _asked(engine: Engine, asked: list[Labelled], target: float, labels: int, pr
         note(f"{result.outcome.value}: {one.goal} {result.output!r} {result.reason}")
         for kind in (one.kind, "all"):
             found[kind].add(result, right(result.output, one.answer))
+            said = (
+                attempt
+                for step in result.steps
+                if step.parent
+                for attempt in step.attempts
+                if attempt.status == "proposed"
+            )
+            sampled[kind].update(right(attempt.output, one.answer) for attempt in said)
 
     async def every() -> None:
         turn = asyncio.Semaphore(AT_ONCE)
@@ -307,7 +322,13 @@ def _asked(engine: Engine, asked: list[Labelled], target: float, labels: int, pr
     asyncio.run(every())
     before = 0 if labels == 0 else len(asked)
     head = {"runs_before": before, "labels": labels}
-    return [{"kind": kind} | head | one.row() | {"probe_tokens": probe} for kind, one in found.items()]
+    rows = []
+    for kind, one in found.items():
+        low, high = believed.get(kind, (None, None))
+        samples = {"believed_low": low, "believed_high": high, "samples_right": sampled[kind][True]}
+        counts = samples | {"samples_all": sampled[kind].total()}
+        rows.append({"kind": kind} | head | one.row() | {"probe_tokens": probe} | counts)
+    return rows
 
 
 # --- what it comes to -----------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Short questions with known answers, of six kinds, for real models. None of them is of a kind that the probe asks."""
+"""Short questions with known answers, of eight kinds, easy and hard, for real models. The probe asks none of them."""
 
 from __future__ import annotations
 
@@ -57,6 +57,7 @@ OPPOSITES = (
 
 PEOPLE = ("Maria", "Tom", "Lena", "Omar", "Julia", "Pavel", "Sofia", "Noah")
 ROOMS = ("bathroom", "cellar", "hall", "library", "stable", "workshop")
+COLOURS = ("red", "green", "blue", "black", "white", "yellow")
 FRUIT = ("apple", "pear", "plum", "cherry", "grape", "lemon", "melon", "peach")
 
 Asked = tuple[str, Json, Json]
@@ -89,12 +90,22 @@ def _where(rng: Random, number: int) -> Asked:
     room, elsewhere = rng.sample(ROOMS, 2)
     told = [f"{person} is in the {room}.", f"{other} is in the {elsewhere}."]
     rng.shuffle(told)
-    return f"{' '.join(told)} In which room is {person}? Answer with one word.", room, TEXT
+    return f"{' '.join(told)} In which room is {person}?", room, {"enum": list(ROOMS)}
 
 
 def _last(rng: Random, number: int) -> Asked:
     words = rng.sample(FRUIT, 4)
     return f"Here is a list: {', '.join(words)}. What is the last word of the list?", words[-1], TEXT
+
+
+def _colour(rng: Random, number: int) -> Asked:
+    thing, colour = rng.choice(FRUIT), rng.choice(COLOURS)
+    return f"Today the {thing} is {colour}. What colour is the {thing}?", colour, {"enum": list(COLOURS)}
+
+
+def _many(rng: Random, number: int) -> Asked:
+    person, fruit, many = rng.choice(PEOPLE), rng.choice(FRUIT), rng.randrange(2, 100)
+    return f"{person} buys {many} pieces of {fruit}. How many pieces of {fruit} does {person} buy?", many, NUMBER
 
 
 KINDS: dict[str, Callable[[Random, int], Asked]] = {
@@ -104,6 +115,8 @@ KINDS: dict[str, Callable[[Random, int], Asked]] = {
     "larger": _larger,
     "where": _where,
     "last": _last,
+    "colour": _colour,
+    "many": _many,
 }
 
 

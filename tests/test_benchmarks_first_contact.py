@@ -31,7 +31,7 @@ def nobody_measured(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[ScriptedServer]:
     """A model that knows every answer but those of one kind, which it always gets wrong in the same way."""
-    known = [one for seed in (3, 4) for one in asks.questions(60, seed)] + probed(3)
+    known = [one for seed in (3, 4) for one in asks.questions(80, seed)] + probed(3)
     answers = {one.goal: "seven" if one.kind == "last" else one.answer for one in known}
 
     def reply(body: Body) -> Body:
@@ -69,20 +69,20 @@ def test_of_a_weak_model_hardly_anything_is_accepted() -> None:
     assert contact.rival(asked(WEAK, 40), "first sample", "2")["agreed"] == 40
 
 
-def test_questions_are_of_six_kinds_and_others_with_another_seed() -> None:
-    found = asks.questions(120, 1)
+def test_questions_are_of_eight_kinds_and_others_with_another_seed() -> None:
+    found = asks.questions(160, 1)
     assert Counter(one.kind for one in found) == dict.fromkeys(asks.KINDS, 20)
-    assert len({one.goal for one in found}) > 115
+    assert len({one.goal for one in found}) > 140
     drawn = {one.goal for one in found if one.kind in ("sum", "larger", "where", "last")}
-    assert len(drawn & {one.goal for one in asks.questions(120, 2)}) < 10
+    assert len(drawn & {one.goal for one in asks.questions(160, 2)}) < 10
     assert asks.right(" Paris. ", "Paris") and asks.right(12, 12) and not asks.right("12 books", 12)
     assert not asks.right(None, "none of these")
 
 
 def test_a_real_model_is_asked_cold_and_again_after_a_probe_and_labels(server: ScriptedServer) -> None:
-    rows = contact.real("openai/test", 0.9, 60, 30, 3)
-    cold, known = ({row["kind"]: row for row in rows if row["labels"] == labels} for labels in (0, 30))
-    assert cold["all"]["tasks"] == known["all"]["tasks"] == 60
+    rows = contact.real("openai/test", 0.9, 80, 40, 3)
+    cold, known = ({row["kind"]: row for row in rows if row["labels"] == labels} for labels in (0, 40))
+    assert cold["all"]["tasks"] == known["all"]["tasks"] == 80
     assert cold["all"]["verified"] == known["all"]["verified"] == 0, "nothing was measured of any kind"
     assert cold["last"]["agreed"] > 5 and cold["last"]["agreed_right"] == 0
     assert known["last"]["agreed"] == 0, "labels showed what votes cannot"
