@@ -95,7 +95,6 @@ def _mean(runs: Sequence[Judged]) -> float:
 
 def _predicted(axes: Axes, runs: Sequence[Judged]) -> None:
     axes.set_title("Is what was predicted what came out?", loc="left", color=INK, fontsize=11)
-    axes.set_xlabel("predicted probability of being right")
     axes.set_ylabel("share that was right")
     found = [(name, group) for name in COLOURS for group in groups([one for one in runs if one.outcome == name])]
     if not found:
@@ -109,13 +108,13 @@ def _predicted(axes: Axes, runs: Sequence[Judged]) -> None:
         least = min(least, low)
         axes.plot([mean, mean], [low, high], color=COLOURS[name], linewidth=1.5)
         axes.plot(mean, right / len(group), "o", color=COLOURS[name], markersize=6)
-        axes.annotate(f"{len(group)} {name}", (mean, right / len(group)), xytext=(6, -12), textcoords="offset points",
-                      fontsize=8, color=INK)  # fmt: skip
+        axes.annotate(f"{len(group)} {name}", (mean, right / len(group)), xytext=(6, -12 - 12 * (name == "agreed")),
+                      textcoords="offset points", fontsize=8, color=INK)  # fmt: skip
     axes.plot([0, 1], [0, 1], "--", color=GREY, linewidth=1, zorder=0)
-    told = "dashed: as predicted; bars: 95 % intervals"
+    told = "predicted probability of being right\ndashed: as predicted; bars: 95 % intervals"
     if any(name == "agreed" for name, _ in found):
-        told += "\nagreed (by votes alone): the prediction counts misconceptions"
-    axes.text(0.02, 0.98, told, transform=axes.transAxes, fontsize=8, color=INK, va="top")
+        told += "; agreed: by votes alone"
+    axes.set_xlabel(told)
     least = max(0.0, least - 0.02)
     axes.set_xlim(max(0.0, min(means) - 0.05), 1.005)
     axes.set_ylim(least, 1.02)

@@ -14,6 +14,8 @@ import pytest
 from servers import Body, Response, ScriptedServer, refuse, say
 from terminal import Shell
 
+from surefoot.service.charts import Judged, figure, png
+from surefoot.service.reliability import page, summary
 from surefoot.storage.records import Agreement, Sampling
 from surefoot.storage.store import Store
 
@@ -200,6 +202,17 @@ def test_a_report_shows_runs_and_instruments_and_needs_nothing_beside_it(shell: 
     assert "data:image/png;base64," in page and 'src="http' not in page and "href=" not in page
     assert "Of 12 accepted runs, 6 were verified and have a known answer" in page and "nines" in page
     assert "Of 6 that were accepted unverified" in page
+
+
+def test_what_votes_alone_accepted_is_compared_apart() -> None:
+    runs = [Judged(0.98, True, 0.95, 2, 100, 0.0)] * 20 + [Judged(0.9, True, 0.95, 2, 100, 0.0, "agreed")] * 6
+    runs += [Judged(0.9, False, 0.95, 2, 100, 0.0, "agreed"), Judged(None, True, None, 1, 50, 0.0, "unverified")]
+    figures = summary(runs, 40)
+    assert (figures["judged"], figures["observed"], round(figures["predicted"], 3)) == (20, 1.0, 0.98)
+    assert (figures["agreed_judged"], figures["agreed_right"], round(figures["agreed_predicted"], 3)) == (7, 6, 0.9)
+    assert figures["unverified_judged"] == figures["unverified_right"] == 1
+    text = page(png(figure(runs, [])), runs, 40, [], [], [])
+    assert "7 were agreed (by votes alone) and have a known answer. 6 of them were right: 0.857" in text
 
 
 def test_a_report_that_cannot_be_written_says_so(shell: Shell) -> None:
