@@ -23,7 +23,7 @@ from surefoot.models.answer import answer
 from surefoot.models.question import Model, Question, Reply
 from surefoot.reflection.calibration import step_class, tally
 from surefoot.reflection.canonical import canonical
-from surefoot.reflection.forms import split_of, text_of_split, truth_of
+from surefoot.reflection.forms import shape_of, split_of, truth_of
 from surefoot.reflection.mutants import mutants
 from surefoot.reflection.verifier import Case
 from surefoot.reflection.vote_belief import MOST
@@ -199,9 +199,9 @@ class _Session:
                 seen.setdefault(key, _Seen(output, False, reply=reply)).times += 1
             if known:
                 taught.sampled(tally(step_class(step), "", source.name, known, complete=True))
-                split = split_of((key, 0) for key, _ in known[:MOST])
-                shape = text_of_split(split.values())
-                taught.agreed(step_class(step), "act", source.name, shape, truth_of(split, right))
+                asked = [(key, 0) for key, _ in known[:MOST]]
+                truth = truth_of(split_of(asked), right)
+                taught.agreed(step_class(step), "act", source.name, shape_of(asked), truth)
         for mutant in mutants(case.answer, Random(seed), MUTANTS):
             seen.setdefault(canonical(mutant), _Seen(mutant, False, "canary"))
         return await self._judged(case, list(seen.values()))

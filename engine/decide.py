@@ -331,6 +331,9 @@ def _missing(state: RunState, step: StepState, rules: Rules, best: Candidate | N
         if source.ratio is not None and source.ratio < HANGS:
             share = f"asked in two forms, its answers agree {source.ratio:.2f} times as often as in one"
             turned += f"; what this model says hangs on the form of the question: {share}"
+        if source.at_most is not None and source.at_most < low:
+            most = f"at most {source.at_most:.2f} of the time, whatever its errors are like"
+            turned += f"; its first two answers agree so seldom that it is right {most}: its votes mislead"
         return (
             f"{turned}; by its votes this model is right {low:.2f} to {high:.2f} of the time on steps like this "
             f"({learnt.prompts:.0f} seen, {learnt.truths:.0f} of them with a known answer): use another model, another "

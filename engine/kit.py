@@ -261,7 +261,8 @@ class Kit:
         def source(name: str, stated: Belief | None, rung: Rung | None = None, lesson: str = "") -> Source:
             place = (kind, self.policy(name, role), name)
             forms, tried = self.calibration.forms(*place), self.calibration.counts(*place)
-            return Source(name, believed(name, stated), rung, lesson, forms.kept, forms.ratio, tried)
+            at_most = self.calibration.openings(*place).at_most
+            return Source(name, believed(name, stated), rung, lesson, forms.kept, forms.ratio, at_most, tried)
 
         policy = self.policy("", role)
         found = [source("", stated)]

@@ -46,6 +46,8 @@ class Source:
     """In which its questions are asked, in turn, where votes alone decide."""
     ratio: float | None = None
     """Agreement of answers across forms, divided by that within one; None where too little was seen."""
+    at_most: float | None = None
+    """How often a sample is right at most, whatever its errors are like; None where too little was seen."""
     tried: tuple[float, float] = (0.0, 0.0)
     """First samples that were right, and wrong, as far as truth came out."""
 

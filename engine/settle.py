@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from surefoot.engine.taught import Taught, summed
 from surefoot.reflection.calibration import policy_of, step_class, tally
-from surefoot.reflection.forms import split_of, text_of_split, truth_of
+from surefoot.reflection.forms import shape_of, split_of, truth_of
 from surefoot.reflection.vote_belief import MOST, UNKNOWN, WRONG
 from surefoot.storage.records import (
     Agreement,
@@ -135,7 +135,7 @@ def _labels(
         truth = WRONG
     else:
         return []
-    pattern = text_of_split(split.values())
+    pattern = shape_of(asked[:MOST])
     return [
         Agreement(kind, policy, source, pattern, UNKNOWN, -1.0),
         Agreement(kind, policy, source, pattern, truth, 1.0),

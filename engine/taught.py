@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Protocol
 
 from surefoot.reflection.calibration import FORMAL, Shape, patterns, step_class, subsets, tally
-from surefoot.reflection.forms import split_of, text_of_split, truth_of
+from surefoot.reflection.forms import shape_of, split_of, truth_of
 from surefoot.reflection.vote_belief import MOST, UNKNOWN, WRONG, Pattern, Truth
 from surefoot.storage.records import Agreement, Checking, Json, Learned, Lesson, Origin, Role, Sampling, Step, Verdict
 
@@ -40,7 +40,7 @@ class Taught:
     tokens: int = 0
     """Spent on canaries."""
     agreements: dict[tuple[str, Role, str], dict[Shape, float]] = field(default_factory=dict)
-    """Prompts by class, role of the model that was asked, and source; then by shape of the samples, as `text_of_split`
+    """Prompts by class, role of the model that was asked, and source; then by shape of the samples, as `shape_of`
     writes it, and by what is known of them."""
     heard_of: dict[tuple[str, Role], int] = field(default_factory=dict)
     """How many patterns were counted, by class and role."""
@@ -88,8 +88,7 @@ class Taught:
             counts = Counter(key for key, _ in asked[:MOST])
             split = split_of(asked[:MOST])
             right = next((truth_of(split, key) for key in proved), None)
-            shape = text_of_split(split.values())
-            self.agreed(step_class(step), _role(step), source, shape, right or _wrong(counts, failed))
+            self.agreed(step_class(step), _role(step), source, shape_of(asked[:MOST]), right or _wrong(counts, failed))
 
     def agreed(self, kind: str, role: Role, source: str, shape: str, truth: Truth, prompts: float = 1.0) -> None:
         found = self.agreements.setdefault((kind, role, source), {})

@@ -16,7 +16,7 @@ from math import inf
 
 from surefoot.reflection.correlation import concentration
 from surefoot.reflection.evidence import Belief
-from surefoot.reflection.forms import FORMS, FormCounts, right_in, split_in
+from surefoot.reflection.forms import FORMS, FormCounts, Openings, right_in, split_in
 from surefoot.reflection.rates import Beta, Rates
 from surefoot.reflection.vote_belief import UNKNOWN, Pattern, Truth, VoteBelief, ordered
 from surefoot.storage.records import Agreement, Basis, Checking, Json, Learned, Lesson, Sampling, Step
@@ -47,7 +47,7 @@ USUAL_TEMPERATURE = 1.0
 """What a model samples at where nothing else is said, and what its card was measured at."""
 
 Shape = tuple[str, Truth]
-"""How the samples of a prompt fell into answers and forms, as `text_of_split` writes it, and what is known of them."""
+"""How the samples of a prompt fell into answers and forms, as `shape_of` writes it, and what is known of them."""
 
 Known = Sequence[tuple[str, bool]]
 """Samples of one prompt in the order drawn: canonical form, and whether it is right."""
@@ -224,6 +224,13 @@ class Calibration:
         for (shape, truth), prompts in self._agreements.get(policy, {}).get((kind, source), {}).items():
             split = split_in(shape)
             found = found.plus(split, right_in(split, truth), prompts)
+        return found
+
+    def openings(self, kind: str, policy: str, source: str) -> Openings:
+        """How often the first two samples of a prompt agreed."""
+        found = Openings()
+        for (shape, _), prompts in self._agreements.get(policy, {}).get((kind, source), {}).items():
+            found = found.plus(shape, prompts)
         return found
 
     def rates(self, kind: str, verifier: str, version: str, after: str = "") -> tuple[Rates, Basis] | None:

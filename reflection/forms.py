@@ -78,6 +78,63 @@ class FormCounts:
         return found
 
 
+@dataclass(frozen=True, slots=True)
+class Openings:
+    """How often the first two samples of a prompt agree: what they bound holds whatever errors are like.
+
+    The first two are free of the choice when to stop. In one form, (E p)^2 <= E p^2 <= P(they agree) by Jensen's
+    inequality. In two forms, a prompt has one right answer, so that p_1 + p_2 <= 1 + P(they agree) on average.
+    """
+
+    within: tuple[float, float] = (0.0, 0.0)
+    """Prompts whose first two samples, in one form, agree; and do not."""
+    across: tuple[float, float] = (0.0, 0.0)
+    """The same for two forms."""
+
+    @property
+    def at_most(self) -> float | None:
+        """How often a sample is right, at most: a bound of 97.5 %; None where too little was seen."""
+        found = []
+        if sum(self.within) >= ENOUGH:
+            found.append(Beta(*self.within).upper() ** 0.5)
+        if sum(self.across) >= ENOUGH:
+            found.append((1 + Beta(*self.across).upper()) / 2)
+        return min(found, default=None)
+
+    def plus(self, shape: str, prompts: float) -> Openings:
+        """With so many more prompts of a shape, as `shape_of` writes it."""
+        alike = opening_in(shape)
+        if alike is None:
+            return self
+        split = split_in(shape)
+        across = any(one for one, _ in split) and any(other for _, other in split)
+        agree, differ = self.across if across else self.within
+        found = (agree + prompts, differ) if alike else (agree, differ + prompts)
+        return replace(self, across=found) if across else replace(self, within=found)
+
+
+def shape_of(samples: Sequence[tuple[str, int]]) -> str:
+    """The split of samples in the order drawn as text; where it leaves open whether the first two agree, "=" at its end
+    says that they do, and "~" that they do not."""
+    text = text_of_split(split_of(samples).values())
+    if len(samples) < 2 or opening_in(text) is not None:
+        return text
+    return text + ("=" if samples[0][0] == samples[1][0] else "~")
+
+
+def opening_in(shape: str) -> bool | None:
+    """Whether the first two samples of a prompt agree; None where there were not two, or the shape does not say."""
+    counts = [sum(one) for one in split_in(shape)]
+    if shape[-1:] in MARKS:
+        return shape.endswith("=")
+    if sum(counts) < 2:
+        return None
+    return True if len(counts) == 1 else False if max(counts) == 1 else None
+
+
+MARKS = ("=", "~")
+
+
 def split_of(samples: Iterable[tuple[str, int]]) -> dict[str, tuple[int, int]]:
     """How often each answer came in either form; samples are answers with the form they were asked in."""
     found: dict[str, tuple[int, int]] = {}
@@ -107,8 +164,8 @@ def truth_of(split: Mapping[str, tuple[int, int]], right: str) -> str:
 
 
 def split_in(text: str) -> list[tuple[int, int]]:
-    """Undoes `text_of_split`."""
-    parts = (part.partition("/") for part in text.split("+"))
+    """Undoes `text_of_split`, and reads `shape_of`."""
+    parts = (part.partition("/") for part in text.rstrip("=~").split("+"))
     return [(int(first), int(second or 0)) for first, _, second in parts]
 
 

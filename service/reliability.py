@@ -192,6 +192,7 @@ def voted(learned: Sequence[Learned]) -> list[dict[str, Any]]:
                 "labels": belief.truths,
                 "right_low": low,
                 "right_high": high,
+                "right_at_most": known.openings(*place).at_most,
                 "misconceived": belief.misconceived,
                 "form_ratio": forms.ratio,
                 "forms": "both" if forms.kept == FORMS else ("first", "second")[forms.kept[0]],
@@ -259,7 +260,8 @@ def page(
     agreement = [
         [row["step_class"], row["policy"], row["source"] or "as it is", figure_of(row["prompts"], "{:.0f}"),
          figure_of(row["labels"], "{:.0f}"), f"{figure_of(row['right_low'])} to {figure_of(row['right_high'])}",
-         figure_of(row["misconceived"]), figure_of(row["form_ratio"], "{:.2f}"), row["forms"]]
+         figure_of(row["right_at_most"]), figure_of(row["misconceived"]), figure_of(row["form_ratio"], "{:.2f}"),
+         row["forms"]]
         for row in votes
     ]  # fmt: skip
     return (
@@ -271,12 +273,24 @@ def page(
         "concentration c of the Beta mixture over prompts: the smaller it is, the more samples of one prompt err "
         "together, and the less their agreement is worth.</p>"
         + _table(["step class", "model", "asked", "right", "at least (95 %)", "errors alike, c", "prompts"], samples)
-        + "<h2>Votes</h2><p>What the answers themselves show of a model, labelled or not. “Misconceived” is the "
+        + "<h2>Votes</h2><p>What the answers themselves show of a model, labelled or not. “At most” "
+        "bounds it by how often the first two answers agree, whatever errors are like. “Misconceived” is the "
         "share of questions that it may get wrong in the same way again and again: no vote shows those, labels do. "
         "“Forms” is how often its answers agree across two forms of a question, divided by how often they agree "
         "within one: far below 1, answers hang on the form.</p>"
         + _table(
-            ["step class", "model", "asked", "prompts", "labels", "right (95 %)", "misconceived", "forms", "asked in"],
+            [
+                "step class",
+                "model",
+                "asked",
+                "prompts",
+                "labels",
+                "right (95 %)",
+                "at most",
+                "misconceived",
+                "forms",
+                "asked in",
+            ],
             agreement,
         )
         + "<h2>Verifiers</h2><p>How often a verifier passes right and wrong answers, and what its word is worth. "

@@ -472,7 +472,7 @@ class Agreement:
     policy: str
     source: str
     counts: str
-    """How often each answer came, as `reflection.forms.text_of_split` writes it: "3+1" is three and one, "2/1+0/1" the
+    """How often each answer came, as `reflection.forms.shape_of` writes it: "3+1" is three and one, "2/1+0/1" the
     same in two forms of the question."""
     truth: str = ""
     """What is known of the right form, in the words of `reflection.vote_belief`; empty: nothing."""

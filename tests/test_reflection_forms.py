@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from random import Random
 
 import pytest
 
 from surefoot.reflection.calibration import Calibration, patterns
-from surefoot.reflection.forms import FORMS, FormCounts, split_in, split_of, text_of_split, truth_of
+from surefoot.reflection.forms import (
+    FORMS,
+    FormCounts,
+    Openings,
+    opening_in,
+    shape_of,
+    split_in,
+    split_of,
+    text_of_split,
+    truth_of,
+)
 from surefoot.storage.records import Agreement
 
 
@@ -68,6 +79,37 @@ def test_of_two_answers_with_as_many_votes_the_one_that_is_right_is_told_by_its_
         split = split_of([("a", 0), ("b", 1), ("a", 0), ("b", 1)])
         row = Agreement("owner", "m@1", "", text_of_split(split.values()), truth_of(split, right), 20.0)
         assert Calibration([row]).forms("owner", "m@1", "").kept == kept
+
+
+@pytest.mark.parametrize(
+    ("said", "shape", "alike"),
+    [
+        ("a", "1", None),
+        ("aa", "1/1", True),
+        ("ab", "1/0+0/1", False),
+        ("aba", "2/0+0/1~", False),
+        ("aab", "1/0+1/1=", True),
+        ("abcd", "1/0+1/0+0/1+0/1", False),
+    ],
+)
+def test_a_shape_says_whether_the_first_two_samples_agree(said: str, shape: str, alike: bool | None) -> None:
+    found = shape_of([(key, place % 2) for place, key in enumerate(said)])
+    assert Counter(found) == Counter(shape) and opening_in(found) is alike
+    assert sum(sum(one) for one in split_in(found)) == len(said)
+
+
+@pytest.mark.parametrize("p", [0.1, 0.5, 0.9])
+def test_how_often_first_samples_agree_bounds_how_often_they_are_right(p: float) -> None:
+    rng = Random(5)
+    for forms in (1, 2):
+        found = Openings()
+        for _ in range(400):
+            q = rng.betavariate(3 * p, 3 * (1 - p))
+            said = [("right" if rng.random() < q else f"wrong {rng.randrange(9)}", place % forms) for place in range(4)]
+            found = found.plus(shape_of(said), 1.0)
+        assert found.at_most is not None and p < found.at_most < 1
+        assert sum(found.within if forms == 1 else found.across) == 400
+    assert Openings((3.0, 1.0), (2.0, 0.0)).at_most is None, "a few prompts bound nothing"
 
 
 def test_a_few_prompts_settle_nothing() -> None:

@@ -44,9 +44,9 @@ def test_a_right_result_settles_every_vote_under_it(store: Store) -> None:
     assert (found.prompts, found.right, found.wrong) == (1, 0, 1), "the first sample is free of when sampling stopped"
     assert found.pairs == 0, "only accepted runs are judged, so pairs would look better than they are"
     assert [one for one in store.learned() if isinstance(one, Sampling)] == [found]
-    assert counted(labels) == {("3+1", ""): -1, ("3+1", "3"): 1}, "the prompt was counted when it ended"
+    assert counted(labels) == {("3+1~", ""): -1, ("3+1~", "3"): 1}, "the prompt was counted when it ended"
     kept = {key: prompts for key, prompts in counted(store.learned()).items() if prompts}
-    assert kept == {("3+1", "3"): 1}
+    assert kept == {("3+1~", "3"): 1}
 
 
 def test_a_wrong_result_settles_a_step_only_where_it_alone_rested_on_votes(store: Store) -> None:
