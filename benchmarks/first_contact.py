@@ -23,8 +23,10 @@ from math import exp, log
 from pathlib import Path
 from random import Random
 
+from benchmarks import sums
 from benchmarks.harness import Row, finish, fresh, machine, note, show
 from benchmarks.questions import questions, right
+from benchmarks.sums import chain
 from surefoot.engine import Engine
 from surefoot.engine.calibrate import Labelled, calibrate
 from surefoot.engine.probe import SAMPLES as PROBED
@@ -195,19 +197,43 @@ async def play(asked: list[Prompt], target: float, before: int, labels: int, see
 
     model = ScriptedModel(script, name="stranger")
     model.card = {}
-    found = Tallied()
+    tasks = [({"prompt": number, "kind": prompt.kind}, prompt.answer) for number, prompt in enumerate(asked)]
     with tempfile.TemporaryDirectory() as folder, Engine(model, planner=one, store=Path(folder) / "runs.db") as engine:
-        for number, prompt in enumerate(asked):
-            inputs = {"prompt": number, "kind": prompt.kind}
-            result = await engine.arun("Answer.", inputs=inputs, target=target, seed=number)
-            if number >= before + labels:
-                found.add(result, canonical(result.output) == canonical(prompt.answer))
-            elif number >= before:
-                _label(engine, result, prompt.answer)
+        return await _played(engine, tasks, target, before, labels)
+
+
+async def network(name: str, target: float, before: int, labels: int, tasks: int, seed: int) -> Row:
+    """The same for a packaged network that adds two numbers, with what its card says of it hidden."""
+    sums_ = [chain(f"first contact {seed} {place}", 1) for place in range(before + labels + tasks)]
+    asked = [({"first": one.first, "added": list(one.added)}, one.answer) for one in sums_]
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        hidden(name, Path(folder) / "runs.db") as engine,
+    ):
+        return await _played(engine, asked, target, before, labels)
+
+
+def hidden(name: str, store: Path) -> Engine:
+    """An engine with a packaged network that nobody measured."""
+    model = sums.model(name)
+    model.card = {
+        field: value for field, value in model.card.items() if field not in ("sample", "sampling", "accepted")
+    }
+    return Engine(model, planner=sums.ChainPlanner(), store=store)
+
+
+async def _played(engine: Engine, tasks: list[tuple[Row, Json]], target: float, before: int, labels: int) -> Row:
+    found = Tallied()
+    for number, (inputs, truth) in enumerate(tasks):
+        result = await engine.arun("Answer.", inputs=inputs, target=target, seed=number)
+        if number >= before + labels:
+            found.add(result, canonical(result.output) == canonical(truth))
+        elif number >= before:
+            _label(engine, result, truth)
     return found.row()
 
 
-def _label(engine: Engine, result: Result, answer: str) -> None:
+def _label(engine: Engine, result: Result, answer: Json) -> None:
     """What a person would say of the leading answer of the run's only step, accepted or not."""
     step = next(one for one in result.steps if one.parent is not None)
     votes = Counter(one.key for one in step.attempts if one.status == "proposed")
@@ -231,6 +257,17 @@ def policy(seed: int, number: int, tasks: int, before: int, labels: list[int], t
             head | {"runs_before": 0, "labels": 0} | rival(rivals, name, f"{made['policy']} {target}")
             for name in RIVALS
         ]
+    return rows
+
+
+def packaged(seed: int, name: str, tasks: int, before: int, labels: list[int], targets: list[float]) -> list[Row]:
+    """All cells of one packaged network."""
+    rows = []
+    for target in targets:
+        for known in labels:
+            row = asyncio.run(network(name, target, before, known, tasks, seed))
+            head = {"policy": f"running-sums/{name}", "kind": "network", "p": int(name[1:]) / 100, "target": target}
+            rows.append(head | {"runs_before": before, "labels": known} | row)
     return rows
 
 
@@ -334,11 +371,12 @@ def _asked(engine: Engine, asked: list[Labelled], target: float, labels: int, pr
 # --- what it comes to -----------------------------------------------------------------------------------------
 
 WHO: dict[str, Callable[[Row], bool]] = {
-    "all": lambda row: True,
+    "all": lambda row: row["kind"] != "network",
     "p >= .95": lambda row: row["p"] >= 0.95 and row["kind"] in KINDS[:3],
-    ".8 to .9": lambda row: 0.8 <= row["p"] < 0.9,
+    ".8 to .9": lambda row: 0.8 <= row["p"] < 0.9 and row["kind"] != "network",
     "p <= .5": lambda row: row["p"] <= 0.5,
     "systematic": lambda row: row["kind"] == "systematic",
+    "networks": lambda row: row["kind"] == "network",
 }
 
 
@@ -457,11 +495,11 @@ def main() -> int:
             shown = rows
         else:
 
-            def cells(number: int) -> list[Row]:
+            def cells(which: int | str) -> list[Row]:
                 found: list[Row] = fresh(
-                    "benchmarks.first_contact:policy",
+                    f"benchmarks.first_contact:{'policy' if isinstance(which, int) else 'packaged'}",
                     seed=options.seed,
-                    number=number,
+                    **{"number" if isinstance(which, int) else "name": which},
                     tasks=options.tasks,
                     before=options.before,
                     labels=options.labels,
@@ -470,7 +508,7 @@ def main() -> int:
                 note(json.dumps(found[0]))
                 return found
 
-            rows = [row for found in pool.map(cells, range(options.policies)) for row in found]
+            rows = [row for found in pool.map(cells, [*range(options.policies), *sums.POLICIES]) for row in found]
             shown = summed(rows)
     if not options.json:
         show(shown, "Models that nobody measured")

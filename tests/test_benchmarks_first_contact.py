@@ -90,6 +90,12 @@ def test_a_real_model_is_asked_cold_and_again_after_a_probe_and_labels(server: S
     assert known["all"]["probe_tokens"] > 0 == cold["all"]["probe_tokens"]
 
 
+def test_of_a_packaged_network_whose_card_is_hidden_nothing_is_known() -> None:
+    (row,) = contact.packaged(1, "p95", 12, 0, [0], [0.95])
+    assert (row["kind"], row["p"], row["tasks"]) == ("network", 0.95, 12)
+    assert row["verified"] == 0 < row["agreed"] and row["abstained"] > 0
+
+
 def test_recorded_votes_are_played_in_one_form_or_in_two_in_turn(tmp_path: Path) -> None:
     row = {"a": "yes", "kind": "k", "s": ["a", "b"], "s2": ["x", "y"]}
     (tmp_path / "votes.json").write_text(json.dumps([row]))
