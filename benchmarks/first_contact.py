@@ -25,6 +25,7 @@ from random import Random
 
 from benchmarks import sums
 from benchmarks.harness import Row, finish, fresh, machine, note, show
+from benchmarks.peers import trustgate
 from benchmarks.questions import questions, right
 from benchmarks.sums import chain
 from surefoot.engine import Engine
@@ -252,6 +253,11 @@ def policy(seed: int, number: int, tasks: int, before: int, labels: list[int], t
             row = asyncio.run(play(asked, target, before, known, f"{made['policy']} {target} {known}"))
             head = {"policy": made["policy"], "kind": made["kind"], "p": round(made["p"], 4), "target": target}
             rows.append(head | {"runs_before": before, "labels": known} | row)
+            if known and trustgate.installed():
+                rng = Random(f"trustgate {made['policy']} {target} {known}")
+                answers = [([prompt.draw(rng) for _ in range(trustgate.K)], prompt.answer) for prompt in asked[before:]]
+                row = trustgate.accepted(answers, known, target)
+                rows.append(head | {"runs_before": before, "labels": known} | row | {"system": "trustgate"})
         rivals = list(islice(prompts(made, hash_of(target, -1)), tasks))
         rows += [
             head | {"runs_before": 0, "labels": 0} | rival(rivals, name, f"{made['policy']} {target}")
