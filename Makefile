@@ -2,7 +2,7 @@
 # Every target sets up what it needs in .venv first, and does nothing twice.
 
 PYTHON ?= python3
-WORKERS ?= 2
+WORKERS ?= 3
 PYTEST_ARGS ?=
 
 VENV := .venv
