@@ -19,7 +19,7 @@ from surefoot.models.chat import Chat, render, wire
 from surefoot.models.completion import Price, answered, ceiling, size, sound_json, sound_messages, to_reply
 from surefoot.models.failures import PassingTrouble, charge, charged, classify
 from surefoot.models.forbid import check_allowed
-from surefoot.models.gateway import accepted, litellm, missing_key, provider
+from surefoot.models.gateway import BODY, accepted, litellm, missing_key, provider
 from surefoot.models.loop import elsewhere
 from surefoot.models.question import Question, Reply
 from surefoot.storage.errors import ModelError, ModelRefused, ModelUnavailable, SetupError
@@ -246,9 +246,11 @@ async def _complete(request: dict[str, Any], captured: list[Any]) -> Any:
     """
     loop = asyncio.get_running_loop()
     begun = asyncio.Event()
+    bodies: list[str] = []
+    BODY.set(bodies)
 
     def log(details: dict[str, Any]) -> None:
-        captured.append(details.get("original_response"))
+        captured.append(bodies[-1] if bodies else details.get("original_response"))
         loop.call_soon_threadsafe(begun.set)
 
     # litellm stores a cost that came as text where pydantic wants a number, and writes it out in threads of its own,

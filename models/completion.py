@@ -27,8 +27,8 @@ Price = tuple[float, float]
 class Answered:
     """A completion as litellm reads it, beside the body that came over the wire.
 
-    The body is there because litellm fills in what a server left out: usage with zeros, a missing finish
-    reason with "stop". `raw` is None where the provider's format is not that of chat completions.
+    The body is there because litellm fills in what a server left out: usage with zeros. `raw` is
+    None where the provider's format is not that of chat completions.
     """
 
     response: Any
@@ -36,15 +36,10 @@ class Answered:
 
     @property
     def choice(self) -> Any:
-        choices = self.response.choices
-        if not choices:
-            raise PassingTrouble("the server sent a completion without choices")
-        return choices[0]
+        return self.response.choices[0]
 
     @property
     def finish_reason(self) -> str | None:
-        if self.raw is not None and self.raw["choices"][0].get("finish_reason") is None:
-            return None
         return str(self.choice.finish_reason) if self.choice.finish_reason else None
 
 
@@ -68,6 +63,9 @@ def to_reply(
     sampling: Mapping[str, Any],
 ) -> Reply:
     """The reply; raises PassingTrouble where the completion broke off."""
+    if not got.response.choices:
+        usage, _, _ = spent(got, prompt, "", name, price)
+        raise PassingTrouble(f"{name}: the server sent a completion without choices", usage=usage)
     message = got.choice.message
     text = message.content or ""
     usage, source, cost = spent(got, prompt, text, name, price)

@@ -71,6 +71,10 @@ def classify(
     status = getattr(error, "status_code", None)
     text = redacted(_text(error), secrets)[:500]
     where = redacted(base_url or "the provider", secrets)
+    read = next((link for link in chain if isinstance(link, ModelError)), None)
+    if read is not None:  # the reader of replies has said what is wrong
+        told = redacted(f"{model}: {read}", secrets)
+        return PassingTrouble(told) if isinstance(read, PassingTrouble) else ModelRefused(told)
     codes = {str(vars(link).get("code", "")) for link in chain}  # aiohttp's `code` is a property that only warns
     if "insufficient_quota" in codes or any(mark in text for mark in _SPENT):
         return ModelRefused(f"{model}: the account has no credit left; top it up or use another model ({text})")

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import warnings
 from collections.abc import Mapping
+from contextvars import ContextVar
 from functools import lru_cache
 from typing import Any
+
+from surefoot.models.reading import completion
 
 # The price map that ships with litellm, not one from the network; no .env file read from the current folder.
 SETTINGS = {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_MODE": "PRODUCTION"}
@@ -27,7 +31,50 @@ def litellm() -> Any:
     module.num_retries = 0
     for name in ("LiteLLM", "LiteLLM Router", "LiteLLM Proxy"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
+    module.aclient_session = _session()
     return module
+
+
+BODY: ContextVar[list[str] | None] = ContextVar("body", default=None)
+"""Where the body of a completion goes, as `reading.completion` made it; None: nowhere."""
+
+
+def _session() -> Any:
+    """An HTTP client for servers of chat completions whose replies are read by `reading.completion` first."""
+    import httpx
+    from litellm.llms.custom_httpx.http_handler import AsyncHTTPHandler, get_ssl_configuration
+
+    class Reader(httpx.AsyncBaseTransport):
+        def __init__(self, inner: httpx.AsyncBaseTransport) -> None:
+            self.inner = inner
+
+        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+            response = await self.inner.handle_async_request(request)
+            if response.status_code != 200 or not request.url.path.endswith("/chat/completions"):
+                return response
+            body = await response.aread()
+            await response.aclose()
+            found = completion(body, response.headers.get("content-type", ""))
+            status, content = (200, body) if found is None else (found[0], json.dumps(found[1]).encode())
+            if found is not None and (into := BODY.get()) is not None:
+                into.append(content.decode())
+            headers = {name: value for name, value in response.headers.items() if name not in ENCODED}
+            kind = {"content-type": "application/json"} if found is not None else {}
+            return httpx.Response(status, headers={**headers, **kind}, content=content, request=request)
+
+        async def aclose(self) -> None:
+            await self.inner.aclose()
+
+    secure = get_ssl_configuration()
+    context = {"ssl_verify": secure} if isinstance(secure, bool) else {"ssl_context": secure}
+    inner = AsyncHTTPHandler.create_async_transport(**context)
+    mounts = AsyncHTTPHandler.create_httpx_proxy_mounts(inner, verify=secure, cert=None) or {}
+    wrapped = {place: Reader(one) if one is not None else None for place, one in mounts.items()}
+    return httpx.AsyncClient(verify=secure, transport=Reader(inner), mounts=wrapped, follow_redirects=True)
+
+
+ENCODED = ("content-encoding", "content-length", "transfer-encoding")
+"""Headers that hold for a body as it came, not as it was read."""
 
 
 def provider(name: str) -> str | None:

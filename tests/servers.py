@@ -144,6 +144,12 @@ def calls(*wanted: tuple[str, str, str], text: str | None = None, **options: Any
     return say(text, tool_calls=requested, **{"finish_reason": "tool_calls"} | options)
 
 
+def empty(usage: Mapping[str, Any] = USAGE) -> Response:
+    """A completion without choices that is billed nevertheless."""
+    body = say("half", usage=usage).body
+    return Response({**body, "choices": []})
+
+
 def refuse(status: int, message: str = "no", *, code: str | None = None, **headers: str) -> Response:
     """An HTTP error. A header's `_` becomes `-`."""
     error = {"message": message, "type": "error", "code": code}
@@ -160,7 +166,7 @@ def error_in_200(message: str = "upstream failed", code: int | str = 502) -> Res
     return Response({"error": {"message": message, "code": code}})
 
 
-def garbage(raw: bytes = b"<html>not an API</html>") -> Response:
+def garbage(raw: bytes = b'{"id": "chatcmpl-1", "cho') -> Response:
     return Response(raw)
 
 

@@ -15,6 +15,7 @@ import pytest
 from servers import (
     ScriptedServer,
     calls,
+    empty,
     error_in_200,
     garbage,
     limited,
@@ -217,7 +218,7 @@ PASSING = {
     "error in a 200": error_in_200(),
     "no JSON": garbage(),
     "no choices": garbage(b'{"id": "x", "object": "chat.completion", "choices": []}'),
-    "no finish reason": say("half", finish_reason=None),
+    "empty": empty(),
 }
 
 
@@ -228,7 +229,7 @@ async def test_a_fault_that_passes_is_tried_again(fault: str) -> None:
     assert reply.text == "fine" and reply.retries == 1 and len(server.requests) == 2
 
 
-@pytest.mark.parametrize("fault", ["server error", "reset", "no finish reason", "error in a 200"])
+@pytest.mark.parametrize("fault", ["server error", "reset", "empty", "error in a 200"])
 async def test_a_fault_that_stays_ends_after_the_retries(fault: str) -> None:
     with ScriptedServer(lambda body: PASSING[fault]) as server:
         with pytest.raises(ModelUnavailable, match=r"openai/test.*tries: 2"):
@@ -267,7 +268,7 @@ async def test_a_wait_beyond_the_deadline_is_not_begun() -> None:
 
 async def test_what_a_failed_request_cost_is_counted() -> None:
     usage = {"prompt_tokens": 10, "completion_tokens": 2, "total_tokens": 12}
-    with ScriptedServer([say("half", finish_reason=None, usage=usage), say("whole", usage=usage)]) as server:
+    with ScriptedServer([empty(usage), say("whole", usage=usage)]) as server:
         reply = await one(server, price=(1.0, 1.0))
     assert reply.usage == Usage(0, 2, 20, 4, 0, 24e-6)
 
