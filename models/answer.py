@@ -12,6 +12,7 @@ from math import isinf
 from surefoot.models.chat import unwrap
 from surefoot.models.question import ChatMessage, Model, Question, Reply
 from surefoot.models.schema import Check, check
+from surefoot.models.written import Unreadable, calls
 from surefoot.storage.errors import RunError
 from surefoot.storage.records import Json
 
@@ -55,7 +56,9 @@ def read(question: Question, reply: Reply, strict: bool = False) -> Reply:
     if reply.parsed is not None or reply.error is not None or reply.unknown:
         return reply
     if question.tools:
-        if reply.tool_calls:
+        if not reply.tool_calls:
+            reply = _with_written(question, reply)
+        if reply.tool_calls or reply.error is not None:
             return reply
         if question.tool_choice == "required":
             return replace(reply, error=f"no tool was called; call one of: {_names(question)}")
@@ -64,6 +67,20 @@ def read(question: Question, reply: Reply, strict: bool = False) -> Reply:
     if question.output_schema is None:
         return replace(reply, parsed=reply.text)
     return _read_json(question, reply, check(question.output_schema), strict)
+
+
+def _with_written(question: Question, reply: Reply) -> Reply:
+    """The reply with the calls that its text holds. Text that is an answer of the wanted type stays one."""
+    schema = question.output_schema
+    if schema is not None and _read_json(question, reply, check(schema), strict=True).error is None:
+        return reply
+    try:
+        found = calls(reply.text, {tool.name for tool in question.tools}, len(question.follow_up))
+    except Unreadable as unreadable:
+        return replace(reply, error=str(unreadable))
+    if found and reply.finish_reason == "length":
+        return replace(reply, error="the reply was cut off inside a tool call; call the tool again, more briefly")
+    return replace(reply, tool_calls=found)
 
 
 def _names(question: Question) -> str:

@@ -110,13 +110,19 @@ def tool_requests(calls: Sequence[Any]) -> tuple[ToolRequest, ...]:
 
 
 def arguments(raw: str) -> Mapping[str, Any] | None:
-    """The JSON object in a tool call; no text at all is a call without arguments, None is anything else."""
+    """The JSON object in a tool call, also one that was encoded twice; None where it is anything else.
+
+    No text, null and an empty list are calls without arguments: that is how some servers write {}.
+    """
     if not raw.strip():
         return {}
     try:
         value = json.loads(raw)
+        value = json.loads(value) if isinstance(value, str) and value.strip() else value
     except (ValueError, RecursionError):
         return None
+    if value in (None, [], ""):
+        return {}
     return value if isinstance(value, dict) else None
 
 
