@@ -221,7 +221,7 @@ class Sampler:
             reply = (await self.replies(question, 1, strict))[0]
             if not reply.tool_calls or reply.error is not None:
                 return reply
-            said = ChatMessage("assistant", reply.text, reply.tool_calls)
+            said = ChatMessage("assistant", reply.text, reply.tool_calls, extra=reply.extra)
             question = _followed(question, (said, *await self._results(question, said)))
         raise ToolError(f"the model called tools {TURNS} times without answering")
 
@@ -261,13 +261,13 @@ class Sampler:
 
 def message_to(message: ChatMessage) -> Json:
     """A message as JSON, for a conversation that has to wait."""
-    calls = [[one.id, one.name, one.arguments_raw, one.arguments] for one in message.tool_calls]
-    return [message.role, message.content, calls, message.tool_call_id]
+    calls = [[one.id, one.name, one.arguments_raw, one.arguments, one.extra] for one in message.tool_calls]
+    return [message.role, message.content, calls, message.tool_call_id, message.extra]
 
 
 def message_from(value: Json) -> ChatMessage:
-    role, content, calls, answered = value
-    return ChatMessage(role, content, tuple(ToolRequest(*call) for call in calls), answered)
+    role, content, calls, *rest = value
+    return ChatMessage(role, content, tuple(ToolRequest(*call) for call in calls), *rest)
 
 
 def _followed(question: Question, more: Sequence[ChatMessage]) -> Question:

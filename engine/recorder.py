@@ -79,7 +79,7 @@ class Recorder:
                 trainable=exact,
             )
         )
-        said = ChatMessage("assistant", reply.text, reply.tool_calls)
+        said = ChatMessage("assistant", reply.text, reply.tool_calls, extra=reply.extra)
         ids = reply.token_ids if exact and reply.token_ids is not None else None
         self.append(
             Message(
@@ -94,6 +94,7 @@ class Recorder:
                 mask=None if ids is None else b"\1" * len(ids),
                 logprobs=None if ids is None else array("f", reply.logprobs or ()).tobytes(),
                 token_source="none" if ids is None else "engine",
+                extra=reply.extra,
             )
         )
         talk.messages[_key(place.tip, said)] = Place(completion, place.tokens + (ids or NO_TOKENS))
@@ -139,6 +140,7 @@ class Recorder:
                 token_ids=None if tokens is None else tokens.tobytes(),
                 mask=None if tokens is None else b"\0" * len(tokens),
                 token_source="none" if tokens is None else "engine",
+                extra=message.extra,
             )
         )
         if shared:
@@ -150,7 +152,10 @@ NO_TOKENS: array[int] = array("i")
 
 
 def _calls(message: ChatMessage) -> Json:
-    return [{"id": one.id, "name": one.name, "arguments": one.arguments_raw} for one in message.tool_calls] or None
+    return [
+        {"id": one.id, "name": one.name, "arguments": one.arguments_raw} | ({"extra": one.extra} if one.extra else {})
+        for one in message.tool_calls
+    ] or None
 
 
 def _key(tip: int | None, message: ChatMessage) -> Key:

@@ -81,8 +81,10 @@ def wire(message: ChatMessage) -> dict[str, Any]:
     if message.tool_calls:
         form["tool_calls"] = [
             {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": _arguments(call)}}
+            | (call.extra or {})
             for call in message.tool_calls
         ]
+        form = (message.extra or {}) | form
         form["content"] = message.content or None
     if message.tool_call_id is not None:
         form["tool_call_id"] = message.tool_call_id

@@ -72,7 +72,8 @@ def to_reply(
     finish = got.finish_reason
     if finish is None:
         raise PassingTrouble(f"{name}: the reply broke off: the server gave no finish_reason", usage=usage)
-    calls = tool_requests(message.tool_calls or ())
+    said = got.raw["choices"][0]["message"] if got.raw is not None else {}
+    calls = tool_requests(message.tool_calls or (), said.get("tool_calls") or ())
     refusal = (getattr(message, "provider_specific_fields", None) or {}).get("refusal")
     declined = refusal or ("stopped by the provider's content filter" if finish == "content_filter" else None)
     return Reply(
@@ -81,6 +82,7 @@ def to_reply(
         tool_calls=calls,
         error=f"the model declined: {declined}" if declined and not text and not calls else None,
         finish_reason=finish,
+        extra=_own(said, MESSAGE) or None,
         usage=usage,
         usage_source=source,
         model=str(got.response.model or name),
@@ -95,8 +97,20 @@ def to_reply(
 # --- tool calls ---------------------------------------------------------------------------------------------
 
 
-def tool_requests(calls: Sequence[Any]) -> tuple[ToolRequest, ...]:
-    """Tool calls with ids that are unique in the reply: servers repeat them or leave them out."""
+MESSAGE = ("role", "content", "tool_calls", "function_call", "refusal", "annotations", "audio", "token_ids")
+CALL = ("id", "type", "function", "index", "name", "arguments")
+"""Fields that are read; all others are the provider's own."""
+
+
+def _own(said: Mapping[str, Json], known: Sequence[str]) -> dict[str, Json]:
+    return {name: value for name, value in said.items() if name not in known and value not in (None, "", [], {})}
+
+
+def tool_requests(calls: Sequence[Any], said: Sequence[Mapping[str, Json]]) -> tuple[ToolRequest, ...]:
+    """Tool calls with ids that are unique in the reply: servers repeat them or leave them out.
+
+    said: the same calls as they came over the wire.
+    """
     seen: set[str] = set()
     requests = []
     for position, call in enumerate(calls, start=1):
@@ -105,7 +119,8 @@ def tool_requests(calls: Sequence[Any]) -> tuple[ToolRequest, ...]:
             id = f"{id}-{position}"
         seen.add(id)
         raw = call.function.arguments or ""
-        requests.append(ToolRequest(id, str(call.function.name or ""), raw, arguments(raw)))
+        own = _own(said[position - 1], CALL) if len(said) == len(calls) else {}
+        requests.append(ToolRequest(id, str(call.function.name or ""), raw, arguments(raw), own or None))
     return tuple(requests)
 
 
@@ -190,7 +205,9 @@ def ceiling(name: str, prompt_bytes: int, max_tokens: int, price: Price | None) 
 def size(messages: Sequence[ChatMessage]) -> int:
     """Bytes of the messages' text."""
     return sum(
-        _bytes(message.content) + sum(len(call.name) + len(call.arguments_raw) for call in message.tool_calls)
+        _bytes(message.content)
+        + (0 if message.extra is None else len(json.dumps(message.extra)))
+        + sum(len(call.name) + len(call.arguments_raw) for call in message.tool_calls)
         for message in messages
     )
 
@@ -227,13 +244,15 @@ def sound_messages(messages: tuple[ChatMessage, ...]) -> tuple[ChatMessage, ...]
             content=sound(message.content),
             tool_calls=tuple(_sound_call(call) for call in message.tool_calls),
             tool_call_id=None if message.tool_call_id is None else sound(message.tool_call_id),
+            extra=sound_json(message.extra),
         )
         for message in messages
     )
 
 
 def _sound_call(call: ToolRequest) -> ToolRequest:
-    return ToolRequest(sound(call.id), sound(call.name), sound(call.arguments_raw), sound_json(call.arguments))
+    written, own = sound_json(call.arguments), sound_json(call.extra)
+    return ToolRequest(sound(call.id), sound(call.name), sound(call.arguments_raw), written, own)
 
 
 # --- tokens -------------------------------------------------------------------------------------------------

@@ -31,6 +31,8 @@ class ToolRequest:
     name: str
     arguments_raw: str
     arguments: Mapping[str, Json] | None
+    extra: Json = None
+    """Fields of the call that are the provider's own; it gets them back as they were."""
 
 
 @record
@@ -41,6 +43,9 @@ class ChatMessage:
     content: str
     tool_calls: tuple[ToolRequest, ...] = ()
     tool_call_id: str | None = None
+    extra: Json = None
+    """Fields of an assistant's message that are the provider's own, such as its reasoning; it gets them back as they
+    were with what its calls came to."""
 
 
 @record
@@ -84,6 +89,8 @@ class Reply:
     """The model says that the question is of no kind that it knows."""
     repaired: bool = False
     finish_reason: str | None = None
+    extra: Json = None
+    """Fields of the message that are the provider's own, such as its reasoning."""
     usage: Usage = Usage(samples=1)
     usage_source: Literal["provider", "counted", "estimated", "none"] = "none"
     model: str = ""

@@ -261,6 +261,8 @@ class Message:
     logprobs: bytes | None = None
     """float32 a sampled token."""
     token_source: Literal["engine", "none"] = "none"
+    extra: Json = None
+    """Fields of an assistant's message that are the provider's own, such as its reasoning."""
 
 
 @record

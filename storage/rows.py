@@ -249,11 +249,12 @@ def _from_message(run: int, r: Message) -> Row:
         r.mask,
         r.logprobs,
         None if r.token_source == "none" else r.token_source,
+        _json(r.extra),
     )
 
 
 def _to_message(row: Row) -> Message:
-    seq, parent, role, content, tool_calls, tool_call_id, sampled, call, token_ids, mask, logprobs, source = row
+    seq, parent, role, content, tool_calls, tool_call_id, sampled, call, token_ids, mask, logprobs, source, extra = row
     return Message(
         seq,
         parent,
@@ -267,6 +268,7 @@ def _to_message(row: Row) -> Message:
         mask,
         logprobs,
         source or "none",
+        _value(extra),
     )
 
 
@@ -399,7 +401,7 @@ KINDS: Mapping[type, Kind] = {
     Message: _kind(
         "message",
         "run, seq, parent, role, content, tool_calls, tool_call_id, sampled, call, token_ids, mask, logprobs, "
-        "token_source",
+        "token_source, extra",
         _from_message,
         _to_message,
     ),

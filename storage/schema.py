@@ -8,7 +8,7 @@ from sqlalchemy import Connection, inspect, text
 
 from surefoot.storage.errors import SchemaTooNew, StoreError
 
-HEAD = "0005"
+HEAD = "0006"
 """Newest revision in `migrations/versions`. Revisions are numbered, so that a greater one is known to be newer."""
 
 

@@ -240,6 +240,7 @@ class MessageRow(SQLModel, table=True):
     logprobs: bytes | None = _blob()
     """float32, little endian, one a sampled token."""
     token_source: str | None = _text()
+    extra: Any = _json()
 
 
 class ModelCallRow(SQLModel, table=True):

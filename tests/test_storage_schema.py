@@ -59,6 +59,7 @@ def test_what_was_learned_before_verifiers_were_measured_together_is_kept(open_s
                 "DROP TABLE checking",
                 "DROP TABLE agreement",
                 "ALTER TABLE attempt DROP COLUMN form",
+                "ALTER TABLE message DROP COLUMN extra",
                 "ALTER TABLE old RENAME TO checking",
                 "UPDATE alembic_version SET version_num = '0002'",
             ):
