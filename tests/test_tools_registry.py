@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from typing import Any
 
+import jsonschema
 import pytest
 from langchain_core.tools import InjectedToolArg, ToolException
 from langchain_core.tools import tool as langchain_tool
+from pydantic import BaseModel
 from typing_extensions import Annotated  # noqa: UP035 (LangChain reads either)
 
 from surefoot.models.question import ToolSpec
@@ -169,3 +172,45 @@ assert not heavy, heavy
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+class Place(BaseModel):
+    """Where."""
+
+    street: str
+    number: int = 1
+
+
+class Order(BaseModel):
+    to: Place = Place(street="Main")
+    stops: list[Place] = []
+
+
+class Tree(BaseModel):
+    name: str
+    parts: list[Tree] = []
+
+
+def test_references_are_put_in_place_for_servers_that_are_strict() -> None:
+    @tool
+    def send(order: Order, by: Place | None = None) -> str:
+        return order.to.street
+
+    (spec,) = Registry([send]).specs()
+    assert "$ref" not in json.dumps(spec.parameters) and "$defs" not in spec.parameters
+    assert spec.parameters["properties"]["order"]["properties"]["to"]["properties"]["street"] == {"type": "string"}
+    assert spec.parameters["properties"]["order"]["properties"]["to"]["default"] == {"street": "Main", "number": 1}
+    jsonschema.Draft202012Validator.check_schema(spec.parameters)
+    jsonschema.validate({"order": {"stops": [{"street": "a"}]}}, spec.parameters)
+
+
+def test_a_type_that_holds_itself_keeps_its_references_alone() -> None:
+    @tool
+    def grow(tree: Tree = Tree(name="root")) -> str:  # noqa: B008
+        return tree.name
+
+    (spec,) = Registry([grow]).specs()
+    assert spec.parameters["properties"]["tree"] == {"$ref": "#/$defs/Tree"}
+    jsonschema.validate({"tree": {"name": "a", "parts": [{"name": "b"}]}}, spec.parameters)
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate({"tree": {"name": "a", "parts": [{"name": 1}]}}, spec.parameters)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import inspect
 import json
@@ -63,7 +64,10 @@ def tool(function: Callable[..., Any] | None = None, /, **options: Any) -> Any:
 
 
 class FunctionTool(Guarded, Generic[P, R]):
-    """A function as a tool. Calling it directly calls the function."""
+    """A function as a tool. Calling it directly calls the function.
+
+    Made of a method, in its class, it is a tool once it is read from an object: `tools=[shop.price]`.
+    """
 
     def __init__(
         self,
@@ -75,8 +79,15 @@ class FunctionTool(Guarded, Generic[P, R]):
         name: str | None = None,
         output_limit: int | None = OUTPUT_LIMIT,
     ) -> None:
-        label = name or str(getattr(function, "__name__", type(function).__name__))
+        bound_to = "class" if isinstance(function, classmethod) else None
+        if isinstance(function, (staticmethod, classmethod)):
+            function = function.__func__
+        label = name or _label(function)
         signature = _signature(function, label)
+        bound_to = bound_to or _method(function, signature)
+        self._bound_to = bound_to
+        if bound_to is not None:
+            signature = signature.replace(parameters=list(signature.parameters.values())[1:])
         described = "" if isinstance(function, functools.partial) else inspect.getdoc(function) or ""
         description, entries = _docstring(described)
         fields, self._context = _split(signature, label)
@@ -99,6 +110,21 @@ class FunctionTool(Guarded, Generic[P, R]):
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         return self.function(*args, **kwargs)
+
+    @property
+    def unbound(self) -> bool:
+        """It is a method whose object is not known: not yet a tool."""
+        return self._bound_to is not None
+
+    def __get__(self, instance: Any, owner: type | None = None) -> FunctionTool[..., R]:
+        """The tool of an object or, of a class method, of the class."""
+        to = instance if self._bound_to == "object" else owner or type(instance)
+        if self._bound_to is None or to is None:
+            return self
+        bound: FunctionTool[..., R] = copy.copy(self)
+        bound.function = types.MethodType(self.function, to)
+        bound._bound_to = None
+        return bound
 
     def validate(self, arguments: Mapping[str, Json]) -> dict[str, Any]:
         """The arguments with their Python types and the defaults filled in, by parameter name."""
@@ -173,6 +199,21 @@ def _returns(annotation: Any) -> Json:
         return None
     schema.pop("title", None)
     return schema or None
+
+
+def _label(function: Any) -> str:
+    while isinstance(function, functools.partial):
+        function = function.func
+    return str(getattr(function, "__name__", type(function).__name__))
+
+
+def _method(function: Any, signature: inspect.Signature) -> str | None:
+    """What a function that stands in a class takes first: the object or the class; None for any other function."""
+    first = next(iter(signature.parameters.values()), None)
+    inside = str(getattr(function, "__qualname__", "")).rpartition(".")[0]
+    if first is None or first.annotation is not inspect.Parameter.empty or not inspect.isfunction(function):
+        return None
+    return {"self": "object", "cls": "class"}.get(first.name) if inside and not inside.endswith("<locals>") else None
 
 
 def _signature(function: Callable[..., Any], name: str) -> inspect.Signature:

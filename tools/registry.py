@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from functools import cached_property
+from types import MethodType
 from typing import Any
 
 from surefoot.models.question import ToolSpec
 from surefoot.storage.errors import Retry, SetupError
 from surefoot.tools.function import FunctionTool
 from surefoot.tools.langchain import LangChainTool, is_langchain
+from surefoot.tools.schemas import inlined
 from surefoot.tools.tool import Tool
 
 BUILT_IN = ("calculator", "python", "files")
@@ -65,7 +67,7 @@ class Registry:
 
     @cached_property
     def _specs(self) -> tuple[ToolSpec, ...]:
-        return tuple(ToolSpec(t.name, t.description, t.parameters) for t in self)
+        return tuple(ToolSpec(t.name, t.description, inlined(t.parameters)) for t in self)
 
     def specs(self) -> tuple[ToolSpec, ...]:
         """The tools as models see them."""
@@ -100,10 +102,14 @@ def as_tool(obj: Any) -> Tool:
         raise SetupError(f"{obj.__name__} is a class; give an instance of it, or a function")
     if is_langchain(obj):
         return LangChainTool(obj)
-    if isinstance(obj, Tool):
-        return obj
-    if callable(obj):
-        return FunctionTool(obj)
+    if isinstance(obj, MethodType) and isinstance(obj.__func__, FunctionTool):
+        owner: Any = obj.__self__
+        obj = obj.__func__.__get__(None, owner)  # a class method of a tool, from Python 3.13 on
+    made = obj if isinstance(obj, Tool) else FunctionTool(obj) if callable(obj) else None
+    if isinstance(made, FunctionTool) and made.unbound:
+        raise SetupError(f"tool {made.name!r} is a method of a class; give that of an object: [the_object.{made.name}]")
+    if made is not None:
+        return made
     raise SetupError(
         f"{obj!r} cannot be a tool; give a function, something made by @tool, a LangChain tool, an object with the "
         f"Tool protocol, or one of the names {', '.join(BUILT_IN)}"
@@ -138,7 +144,7 @@ def _tools(item: Any) -> tuple[Tool, ...]:
 
 def _same(one: Tool, other: Tool) -> bool:
     """The same function offered twice is no conflict."""
-    return isinstance(one, FunctionTool) and isinstance(other, FunctionTool) and one.function is other.function
+    return isinstance(one, FunctionTool) and isinstance(other, FunctionTool) and one.function == other.function
 
 
 def _origin(found: Tool) -> str:
