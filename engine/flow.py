@@ -7,6 +7,7 @@ act, fold, decide again. There is no queue between them and no scheduler above t
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -74,6 +75,8 @@ PERSON = 0.99
 """Probability that what a person gives as a step's output is right. Stated, but a person's word is what truth is
 measured by here, as it is for labels."""
 
+LOG = logging.getLogger("surefoot")
+
 BREATH = 0.01
 """Seconds after which a worker lets the event loop look at other things, however quick its steps are."""
 
@@ -123,7 +126,11 @@ class Flow:
         if type(record) is Attempt:
             self.account.spent.attempts += 1
         for listener in self.listeners:
-            listener(record)
+            try:
+                listener(record)
+            except Exception as error:  # it is the caller's own; the run is not to suffer for it
+                self.listeners = tuple(one for one in self.listeners if one is not listener)
+                LOG.warning("a listener failed and is called no more: %s: %s", type(error).__name__, error)
 
     async def barrier(self) -> None:
         await self.journal.barrier()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
+from difflib import get_close_matches
 from graphlib import CycleError, TopologicalSorter
 
 from surefoot.planners.document import plan_from
@@ -74,6 +75,25 @@ def _listed(names: Collection[str]) -> str:
     return ", ".join(sorted(names)) or "none"
 
 
+def _unmarked(value: Json, known: Collection[str], inputs: Collection[str]) -> Iterator[str]:
+    """Objects that look like references and are none: they would be taken for data. {"$gt": 5} is data."""
+    if isinstance(value, dict):
+        if len(value) == 1 and not is_marker(value):
+            ((key, name),) = value.items()
+            if isinstance(key, str) and key.startswith("$") and isinstance(name, str):
+                meant = name.split(".", 1)[0]
+                if meant in known or meant in inputs or get_close_matches(key, ALIKE, cutoff=0.75):
+                    yield key
+        for part in value.values():
+            yield from _unmarked(part, known, inputs)
+    elif isinstance(value, (list, tuple)):
+        for part in value:
+            yield from _unmarked(part, known, inputs)
+
+
+ALIKE = ("$ref", "$input", "$given", "$reference", "$output", "$step")
+
+
 def _references(value: Json, known: Collection[str], inputs: Collection[str] | None, where: str) -> Iterator[str]:
     for kind, name in markers(value):
         head = str(name).split(".", 1)[0]
@@ -81,6 +101,11 @@ def _references(value: Json, known: Collection[str], inputs: Collection[str] | N
             yield f"{where} refers to {head}, which is not in the plan"
         if kind == "$input" and inputs is not None and head not in inputs:
             yield f"{where} refers to the input {head}, which does not exist"
+    for key in _unmarked(value, known, inputs or ()):
+        yield (
+            f'{where} holds {{"{key}": ...}}, which is no reference; write {{"$input": "<name>"}} for an input and '
+            f'{{"$ref": "<step>"}} for what a step gives'
+        )
 
 
 def needs(step: Step) -> set[str]:

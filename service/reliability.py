@@ -44,6 +44,8 @@ def report(
         rates = [said(one) for one in learned if not isinstance(one, Agreement)]
         emit(summary(runs, accepted) | {"learned": rates, "votes": votes, "estimates": shares})
         return OK
+    if out.suffix.lower() not in (".html", ".htm"):
+        out = out.with_name(f"{out.name}.html")  # a name that a browser opens
     picture = charts.png(charts.figure(runs, instruments(learned)))
     try:
         out.with_suffix(".png").write_bytes(picture)

@@ -20,11 +20,14 @@ Ending = Literal[
     "verified", "agreed", "abstained", "failed", "out_of_budget", "input_required", "canceled", "unverified", "running"
 ]
 Limit = Annotated[int, typer.Option("--limit", "-n", help="At most so many runs.", min=1)]
+Wide = Annotated[bool, typer.Option("--wide", help="Whole tasks, over several lines where they are long.")]
 Which = Annotated[Ending | None, typer.Option("--outcome", help="Only runs that ended so.", show_default=False)]
 
 
 @command
-def list_runs(limit: Limit = 20, outcome: Which = None, store: o.StoreUrl = None, json: o.AsJson = False) -> int:
+def list_runs(
+    limit: Limit = 20, outcome: Which = None, wide: Wide = False, store: o.StoreUrl = None, json: o.AsJson = False
+) -> int:
     """List runs, the newest first."""
     from surefoot.storage.records import Outcome
 
@@ -38,7 +41,7 @@ def list_runs(limit: Limit = 20, outcome: Which = None, store: o.StoreUrl = None
     if not found:
         tell(f"no such run yet\nnext   surefoot run '{o.TRY}'")
         return OK
-    _table(found)
+    _table(found, wide)
     tell(f"next   surefoot show RUN{o.where(store)}")
     return OK
 
@@ -50,13 +53,14 @@ def as_json(info: RunInfo) -> dict[str, Json]:
     return found
 
 
-def _table(found: list[RunInfo]) -> None:
+def _table(found: list[RunInfo], wide: bool) -> None:
     from rich.text import Text
 
     from surefoot.service.clean import one_line
     from surefoot.service.report import short
 
     console = stdout()
+    whole = wide or not console.is_terminal
     console.print(Text(f"{'RUN':<8}  {'BEGAN':<16}  {'OUTCOME':<14}  TASK", "dim"))
     for info in found:
         ending = info.outcome.value if info.outcome is not None else "running"
@@ -69,6 +73,6 @@ def _table(found: list[RunInfo]) -> None:
         )
         answer = Text() if info.output is None else Text(f"  = {one_line(shown(info.output), 40)}", "bold")
         goal = Text(one_line(info.goal, 1000))
-        if console.is_terminal:
+        if not whole:
             goal.truncate(max(16, console.width - line.cell_len - answer.cell_len), overflow="ellipsis")
-        console.print(line.append_text(goal).append_text(answer), soft_wrap=not console.is_terminal)
+        console.print(line.append_text(goal).append_text(answer), soft_wrap=whole)

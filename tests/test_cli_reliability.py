@@ -215,6 +215,13 @@ def test_what_votes_alone_accepted_is_compared_apart() -> None:
     assert "7 were agreed (by votes alone) and have a known answer. 6 of them were right: 0.857" in text
 
 
+def test_a_report_gets_a_name_that_a_browser_opens(shell: Shell) -> None:
+    Store.open("runs.db").close()
+    for given, written in (("rep", "rep.html"), ("rep.v2", "rep.v2.html"), ("rep.htm", "rep.htm")):
+        said = shell("report", "--store", "runs.db", "--out", given)
+        assert said.out.strip() == written and Path(written).exists()
+
+
 def test_a_report_that_cannot_be_written_says_so(shell: Shell) -> None:
     Store.open("runs.db").close()
     said = shell("report", "--store", "runs.db", "--out", "no/such/folder/report.html")

@@ -269,3 +269,19 @@ def test_a_run_that_failed_because_the_model_was_away_goes_on_when_it_is_back(st
     assert result.outcome is Outcome.AGREED
     assert result.output == "Paris"
     assert len(result.steps[1].attempts) == 1, "what was committed before the failure stands"
+
+
+def test_a_listener_that_fails_is_dropped_and_the_run_goes_on(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    heard: list[object] = []
+
+    def listener(record: object) -> None:
+        heard.append(record)
+        if len(heard) == 3:
+            raise ConnectionError("the page is gone")
+
+    plan = Plan((Step("s", "Say it."),), ref("s"))
+    with Engine(ScriptedModel(lambda question, index: "hello"), planner=plan, store=tmp_path / "runs.db") as engine:
+        result = engine.run("?", on_record=listener, verify=False)
+    assert result.output == "hello" and len(heard) == 3
+    (said,) = [one.getMessage() for one in caplog.records if "listener" in one.getMessage()]
+    assert "ConnectionError: the page is gone" in said

@@ -69,11 +69,20 @@ ADD = Step("a", tool="add", args={"a": 1, "b": 2})
             Plan((WORD, Step("b", tool="add", args={"a": 1, "b": ref("w")}))),
             "step b gives string as b of add, which takes integer or number",
         ),
+        (Plan((Step("a", "g", args={"v": {"$given": "x"}}),)), 'step a holds {"$given": ...}, which is no reference'),
+        (Plan((Step("a", "g", args={"v": [{"$inputs": "y"}]}),)), '{"$input": "<name>"} for an input'),
+        (Plan((ADD, Step("b", "g", args={"v": {"$from": "a.total"}}))), '{"$ref": "<step>"} for what a step gives'),
+        (Plan((ADD,), {"$reff": "a"}), 'the output holds {"$reff": ...}'),
     ],
 )  # fmt: skip
 def test_each_defect_is_one_sentence(plan: Plan, defect: str) -> None:
     [only] = found(plan)
     assert defect in only
+
+
+@pytest.mark.parametrize("data", [{"$gt": 5}, {"$set": {"x": 1}}, {"$in": ["x"]}, {"$regex": "abc"}, {"$": "z"}])
+def test_data_with_a_dollar_sign_is_data(data: Any) -> None:
+    assert not found(Plan((Step("a", "g", args={"v": {"price": data}}),)))
 
 
 def test_all_defects_are_named_at_once() -> None:
