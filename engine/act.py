@@ -72,16 +72,37 @@ async def use_tool(
         None if pure and not tool.approval else effect_key(desk.context.run_id, path(desk, step), tool.name, arguments)
     )
     if key is not None:
+        while (running := desk.running.get(key)) is not None:  # another sample of the step, or this reply, asked for it
+            await running.wait()
         if key in desk.state.effects:
             return desk.state.effects[key]
         if "output" in (said := desk.state.answers.get(key) or {}):
             return said["output"]
         arguments = _agreed(desk, tool, arguments, key)
         if not pure:
-            desk.record(
-                Event(desk.seq(), "intent", step.seq, data={"key": key, "tool": tool.name, "arguments": arguments})
-            )
-            await desk.barrier()
+            desk.running[key] = asyncio.Event()
+    try:
+        return await _execute(desk, step, tool, arguments, request, call, key, pure)
+    finally:
+        if key is not None and (running := desk.running.pop(key, None)) is not None:
+            running.set()
+
+
+async def _execute(
+    desk: Desk,
+    step: StepState,
+    tool: Tool,
+    arguments: Mapping[str, Json],
+    request: ToolRequest | None,
+    call: int | None,
+    key: str | None,
+    pure: bool,
+) -> Json:
+    """Runs the tool, with its intent before and its result after in the record, where it has an effect."""
+    if not pure:
+        data = {"key": key, "tool": tool.name, "arguments": arguments}
+        desk.record(Event(desk.seq(), "intent", step.seq, data=data))
+        await desk.barrier()
     context = desk.context
     if context.step != step.step.id or context.idempotency_key:
         context = ToolContext(context.run_id, step.step.id, key or "", context.workspace)
@@ -147,7 +168,9 @@ def path(desk: Desk, step: StepState) -> list[str]:
 def _agreed(desk: Desk, tool: Tool, arguments: Mapping[str, Json], key: str) -> Mapping[str, Json]:
     """The arguments, once nothing stands in the way. Raises NeedsPerson, or ToolError after a refusal."""
     said = desk.state.answers.get(key) or _declined(desk, key)
-    doubt = tool.effect is Effect.ONCE and any(one[HALF:] == key[HALF:] for one in desk.state.in_doubt)
+    doubt = tool.effect is Effect.ONCE and any(
+        one[HALF:] == key[HALF:] and one not in desk.running for one in desk.state.in_doubt
+    )
     if said is None and (tool.approval or doubt):
         why = "may have run before the run was stopped; run it again" if doubt else "wants to run"
         raise NeedsPerson(
@@ -234,16 +257,34 @@ class Sampler:
         return [replies[-1] for replies in samples]
 
     async def _results(self, question: Question, said: ChatMessage) -> list[ChatMessage]:
-        """The results of all requested calls, run at once, in the order of the requests."""
-        outcomes = await asyncio.gather(*(self._one(request) for request in said.tool_calls), return_exceptions=True)
+        """The results of all requested calls, run at once, in the order of the requests.
+
+        What has an effect and is asked for twice in one reply runs once.
+        """
+        first: dict[str, ToolRequest] = {}
+        for request in said.tool_calls:
+            first.setdefault(self._call(request), request)
+        outcomes = dict(
+            zip(first, await asyncio.gather(*map(self._one, first.values()), return_exceptions=True), strict=True)
+        )
         messages = []
-        for request, outcome in zip(said.tool_calls, outcomes, strict=True):
+        for request in said.tool_calls:
+            outcome = outcomes[self._call(request)]
             if isinstance(outcome, NeedsPerson):
                 outcome.ask["conversation"] = [message_to(one) for one in (*question.follow_up, said)]
             if isinstance(outcome, BaseException):
                 raise outcome
+            if (same := first[self._call(request)]) is not request:
+                outcome = f"the same call as {same.id}, twice in one reply: it ran once. What it gave: {outcome}"
             messages.append(ChatMessage("tool", outcome, tool_call_id=request.id))
         return messages
+
+    def _call(self, request: ToolRequest) -> str:
+        """The same for the same call of a tool that has an effect."""
+        tool = self.tools.get(request.name)
+        if tool is None or tool.effect is Effect.PURE:
+            return request.id
+        return json.dumps([request.name, request.arguments], sort_keys=True, default=str)
 
     async def _one(self, request: ToolRequest) -> str:
         """What the model is told of one call: its result, or what to mend."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
@@ -27,6 +28,8 @@ class Desk(Protocol):
     """The model's reply behind each open candidate, by attempt, for verifiers that look at it."""
     talks: dict[int, Conversation]
     """What is stored of each open step's conversations."""
+    running: dict[str, asyncio.Event]
+    """Effects under way in this process, by idempotency key; each is set when it has ended."""
 
     def seq(self) -> int: ...
 

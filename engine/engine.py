@@ -174,7 +174,7 @@ class Engine:
         output: the type of the output, for pydantic, or a JSON Schema; default: whatever the plan delivers.
         target: wanted probability that an accepted output is right. budget: limits, checked before the spend.
         verify: False takes one sample of everything and accepts it, so that the difference can be measured.
-        on_record: called with each record as it is appended.
+        on_record: called with each record as it is appended; one that raises is dropped, and a warning says so.
 
         Raises SetupError (an empty task, a fixed plan with a circle, a store that cannot be opened) and whatever
         a tool or verifier raises that is no ordinary failure; the run is kept and can be resumed.

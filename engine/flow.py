@@ -110,6 +110,7 @@ class Flow:
         self.talks: dict[int, Conversation] = {}
         self._driven: set[int] = set()
         """Steps that a worker has in hand: a second one would propose beside it."""
+        self.running: dict[str, asyncio.Event] = {}
         self._workers = 0
         self._group: asyncio.TaskGroup | None = None
         self._breathed = time.monotonic()

@@ -285,3 +285,43 @@ def test_a_listener_that_fails_is_dropped_and_the_run_goes_on(tmp_path: Path, ca
     assert result.output == "hello" and len(heard) == 3
     (said,) = [one.getMessage() for one in caplog.records if "listener" in one.getMessage()]
     assert "ConnectionError: the page is gone" in said
+
+
+def test_the_same_call_twice_in_one_reply_runs_once_and_is_said_to_be_one(store: Store) -> None:
+    sent: list[str] = []
+
+    @tool(effect="once")
+    def send(text: str) -> str:
+        """Sends a letter."""
+        sent.append(text)
+        return f"letter {len(sent)}"
+
+    script = [
+        [call("send", {"text": "hi"}, "a"), call("send", {"text": "hi"}, "b"), call("send", {"text": "ho"}, "c")],
+        "done",
+    ]
+    one = engine(store, script, tools=[send], planner=Plan((Step("s", "Write."),), ref("s")))
+    result = one.run("letters", verify=False)
+    assert result.output == "done" and sorted(sent) == ["hi", "ho"]
+    told = {one.tool_call_id: one.content for one in one.models["act"].questions[-1].follow_up if one.role == "tool"}
+    assert "the same call as a, twice in one reply: it ran once. What it gave: letter" in told["b"]
+
+
+@pytest.mark.anyio
+async def test_samples_that_ask_for_the_same_effect_at_once_share_it(store: Store) -> None:
+    sent: list[str] = []
+
+    @tool(effect="once", timeout=None)
+    async def send(text: str) -> str:
+        """Sends a letter."""
+        sent.append(text)
+        await asyncio.sleep(0.05)
+        return f"letter {len(sent)}"
+
+    def script(question: Any, index: int) -> Any:
+        return "done" if question.follow_up else call("send", {"text": "hi"})
+
+    one = engine(store, script, tools=[send], planner=Plan((Step("s", "Write.", votes=2),), ref("s")))
+    result = await one.arun("letters")
+    assert sent == ["hi"], "it is one effect of the step, however many samples ask for it"
+    assert result.output == "done", result.reason

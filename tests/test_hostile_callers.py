@@ -237,7 +237,7 @@ def test_an_engine_that_lacks_what_a_run_needs_says_so_and_breaks_nothing(store:
 
 @pytest.mark.parametrize("error", [ValueError("mine"), KeyError("mine"), IndexError("mine")])
 @pytest.mark.parametrize("at", [1, 3, 6, 8])
-def test_a_listener_that_raises_is_heard_and_the_run_can_go_on(store: Store, error: Exception, at: int) -> None:
+def test_a_listener_that_raises_is_dropped_and_the_run_goes_on(store: Store, error: Exception, at: int) -> None:
     seen: list[Any] = []
 
     def listen(record: Any) -> None:
@@ -247,11 +247,9 @@ def test_a_listener_that_raises_is_heard_and_the_run_can_go_on(store: Store, err
 
     steps = (Step("a", tool="same", args={"x": 1}), Step("b", tool="same", args={"x": ref("a")}))
     one = engine(store, planner=Plan(steps, ref("b")))
-    with pytest.raises(type(error), match="mine"):
-        one.run("listen", on_record=listen)
-    assert one.running == ()
-    result = one.resume("last")
+    result = one.run("listen", on_record=listen)
     assert (result.outcome, result.output) == (Outcome.VERIFIED, 1)
+    assert len(seen) == at and one.running == ()
 
 
 def test_an_output_type_that_the_schema_cannot_say_in_full_is_still_held(store: Store) -> None:
