@@ -188,9 +188,10 @@ class Kit:
             plan_checks = (StructureCheck(self.defects), *self.planners[step.planner].checks)
         sampled = mode != "plan" and self.sampled(step)
         gauges = self._gauges(step, checks) if sampled else {}
-        sources = self._sources(step, mode, seen)
         votes = self._votes(step, mode)
         proved = mode != "plan" and votes is None and any(one.exact for one in checks)
+        weighed = self.sampled(step) and not proved
+        sources = self._sources(step, mode, seen, weighed)
         return Rules(
             mode=mode,
             sampled=self.sampled(step),
@@ -198,7 +199,7 @@ class Kit:
             plan_checks=plan_checks,
             votes=votes,
             sources=sources,
-            learning=not proved and any(one.belief.votes is not None for one in sources),
+            learning=weighed and any(one.belief.votes is not None for one in sources),
             target=settings.target,
             tries=1 if mode in ("tool", "arguments") and self._harmful(step, mode) else settings.tries,
             samples=settings.samples,
@@ -238,7 +239,10 @@ class Kit:
         own = getattr(model, "temperature", None) if self.settings.temperature is None else self.settings.temperature
         return own if isinstance(own, int | float) else None
 
-    def _sources(self, step: Step, mode: Mode, seen: Mapping[str, Mapping[Pattern, float]]) -> tuple[Source, ...]:
+    def _sources(
+        self, step: Step, mode: Mode, seen: Mapping[str, Mapping[Pattern, float]], weighed: bool
+    ) -> tuple[Source, ...]:
+        """weighed: votes decide, so that what they teach is worth working out."""
         role: Role = "plan" if mode == "plan" else "act"
         if role not in self.models:
             return PLAIN
@@ -252,6 +256,8 @@ class Kit:
         def believed(name: str, stated: Belief | None) -> Belief:
             policy = self.policy(name, role)
             found = self.calibration.belief(kind, policy, name, stated or Belief())
+            if not weighed:
+                return found
             carded = stated is not None and stated.basis == "measured"
             if found.basis == "measured" and (carded or sum(self.calibration.counts(kind, policy, name)) >= PLENTY):
                 return found

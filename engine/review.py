@@ -13,12 +13,12 @@ from dataclasses import dataclass, replace
 from random import Random
 from typing import TYPE_CHECKING
 
-from surefoot.engine.settle import SETTLED, Voted, settle, voted
+from surefoot.engine.settle import Voted, settle, voted
 from surefoot.reflection.calibration import Calibration, policy_of, step_class
 from surefoot.reflection.canonical import canonical
 from surefoot.reflection.vote_belief import VoteBelief, ordered
 from surefoot.storage.errors import SetupError
-from surefoot.storage.records import Attempt, Event, Feedback, Json, ModelCall, PlannedStep, Reward
+from surefoot.storage.records import SETTLED, Attempt, Event, Feedback, Json, ModelCall, PlannedStep, Reward
 
 if TYPE_CHECKING:
     from surefoot.storage.store import Store

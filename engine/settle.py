@@ -19,6 +19,7 @@ from surefoot.reflection.calibration import policy_of, step_class, tally
 from surefoot.reflection.forms import shape_of, split_of, truth_of
 from surefoot.reflection.vote_belief import MOST, UNKNOWN, WRONG
 from surefoot.storage.records import (
+    SETTLED,
     Agreement,
     Attempt,
     Event,
@@ -33,10 +34,6 @@ from surefoot.storage.records import (
 
 if TYPE_CHECKING:
     from surefoot.storage.store import Store
-
-SETTLED = "settled"
-"""Name of the reward that says that a run, or a step of it, has been settled: nothing is counted twice."""
-
 
 Asked = tuple[int | None, float | None]
 """Number of the policy of a sample, and its temperature."""

@@ -18,7 +18,10 @@ StepName = Annotated[
     str | None,
     typer.Option("--step", help="A step, by its id or number (`surefoot show`); default: the run.", show_default=False),
 ]
-Score = Annotated[float | None, typer.Option("--score", help="How good it is, from 0 to 1.", show_default=False)]
+Score = Annotated[
+    float | None,
+    typer.Option("--score", help="How good it is, from 0 to 1; .5 or more says right.", show_default=False),
+]
 Comment = Annotated[str, typer.Option("--comment", help="Why, in words.", show_default=False)]
 Correction = Annotated[
     str | None, typer.Option("--correction", help="What it should have been, as JSON.", show_default=False)
@@ -52,10 +55,10 @@ def feedback(
         seq = None if step is None else step_of(opened, run_id, step)
         said = Feedback(run_id, score, seq, key, comment, mended, annotator=by)
         opened.feedback(said)
-        if key == "correctness" and score in (0, 1):
+        if said.right is not None:
             from surefoot.engine.settle import settle
 
-            settle(opened, run_id, score == 1, seq)
+            settle(opened, run_id, said.right, seq)
     if json:
         emit(asdict(said))
         return OK

@@ -100,10 +100,9 @@ def truth(store: Store, run_id: str) -> bool | None:
     """Whether a run's result was right: a person's last word, else a known answer; None where nobody knows."""
     from surefoot.storage.records import Reward
 
-    words = [one.score for one in store.feedbacks(run_id) if one.step is None and one.key == "correctness"]
-    scores = [score for score in words if score is not None]
-    if scores:
-        return scores[-1] >= 0.5
+    words = [one.right for one in store.feedbacks(run_id) if one.step is None and one.right is not None]
+    if words:
+        return words[-1]
     known = [one for one in store.records(run_id, kinds=(Reward,)) if isinstance(one, Reward) and one.name == "answer"]
     return known[-1].value >= 0.5 if known else None
 

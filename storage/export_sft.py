@@ -3,7 +3,7 @@
     {"messages": [{"role": "user", "content": "..."}, {"role": "assistant", "content": "..."}], "tools": null}
 
 A row is the conversation behind one attempt that a run accepted: its output passed every check, stood until the
-end, and no person called it wrong (feedback on `correctness` with a score of 0 or less; the last word counts). What
+end, and no person called it wrong (feedback on `correctness` with a score below .5; the last word counts). What
 was rejected, outvoted or undone stays out; of samples that agree, the first is the row. Replies that were sent back
 inside an accepted conversation stay out too, because such a trainer learns every assistant message: the row goes on
 from the question to the reply that could be used. A call of a tool that failed stays in, with the error that the
@@ -45,8 +45,8 @@ def write(store: Store, run: RunInfo, out: TextIO) -> int:
 
 def _called_wrong(store: Store, run_id: str) -> set[int | None]:
     """Steps whose output a person called wrong with their last word on it; None is the run's."""
-    scores = {one.step: one.score for one in store.feedbacks(run_id) if one.key == "correctness"}
-    return {step for step, score in scores.items() if score is not None and score <= 0}
+    said = {one.step: one.right for one in store.feedbacks(run_id) if one.right is not None}
+    return {step for step, right in said.items() if not right}
 
 
 @dataclass(slots=True)

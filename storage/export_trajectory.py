@@ -25,6 +25,7 @@ from surefoot.storage.export_tokens import tokens
 from surefoot.storage.jsonable import dumps
 from surefoot.storage.records import (
     ANYTHING,
+    SETTLED,
     Attempt,
     Budget,
     Contract,
@@ -81,6 +82,8 @@ def write(store: Store, run: RunInfo, out: TextIO) -> int:
 
 def _part(store: Store, run_id: str, kind: type, policies: set[int]) -> Iterator[Json]:
     for record in store.records(run_id, kinds=(kind,)):
+        if isinstance(record, Reward) and record.name == SETTLED:
+            continue
         if isinstance(record, ModelCall) and record.policy is not None:
             policies.add(record.policy)
         yield plain(record)

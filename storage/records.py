@@ -353,6 +353,10 @@ class Reward:
     source: str = ""
 
 
+SETTLED = "settled"
+"""Name of the reward that says that a run, or a step of it, has been settled, so that nothing is counted twice: a mark
+and no reward. Exports leave it out."""
+
 JournalRecord = PlannedStep | Attempt | Verdict | Message | ModelCall | ToolCall | Event | Reward
 
 
@@ -370,6 +374,11 @@ class Feedback:
     annotator: str = ""
     created_at: float = field(default_factory=time.time)
     """Seconds since the epoch, for people; nothing is ordered by it."""
+
+    @property
+    def right(self) -> bool | None:
+        """Whether it calls the result right: a score on correctness of .5 or more does. None: it does not say."""
+        return None if self.score is None or self.key != "correctness" else self.score >= 0.5
 
 
 @record

@@ -25,6 +25,7 @@ from surefoot.storage.errors import SetupError, StoreError, ToolError
 from surefoot.storage.export import export
 from surefoot.storage.export_tokens import path_tokens
 from surefoot.storage.records import (
+    SETTLED,
     Attempt,
     Contract,
     Effect,
@@ -428,10 +429,20 @@ def test_what_a_person_called_wrong_is_not_taught(store: Store, step: str | None
     seq = next((one.seq for one in result.steps if one.id == step), None)
     store.feedback(Feedback(result.run_id, 1.0, seq, key="tone"))
     assert len(lines(store, "trl-sft")) == 1
-    store.feedback(Feedback(result.run_id, 0.0, seq))
-    assert lines(store, "trl-sft") == []
+    for wrong in (0.0, 0.3):
+        store.feedback(Feedback(result.run_id, wrong, seq))
+        assert lines(store, "trl-sft") == [], "below .5 it is called wrong"
     store.feedback(Feedback(result.run_id, 1.0, seq, comment="I was mistaken"))
     assert len(lines(store, "trl-sft")) == 1, "the last word counts"
+
+
+def test_a_mark_of_the_store_is_no_reward(store: Store) -> None:
+    result = run(store, ["3"])
+    store.reward(result.run_id, Reward(0, "run", None, "answer", 1.0, "known"))
+    store.reward(result.run_id, Reward(0, "run", None, SETTLED, 1.0, "settled"))
+    (line,) = lines(store, "jsonl")
+    names = [one["name"] for one in line["rewards"]]
+    assert "answer" in names and SETTLED not in names
 
 
 def test_text_of_any_kind_comes_through(store: Store) -> None:
