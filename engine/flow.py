@@ -240,12 +240,14 @@ class Flow:
             return  # whoever has it in hand decides again after what it does now
         self._driven.add(step.seq)
         try:
+            rules = self.kit.rules(step.step, self.state.taught)
             while self.halt is None and self._stands(step):
-                rules = self.kit.rules(step.step, self.state.taught)
                 action = decide(self.state, step, rules)
                 if action is None or (isinstance(action, Propose) and not planning):
                     return
                 await self._act(step, rules, action)
+                if rules.learning or isinstance(action, Escalate):
+                    rules = self.kit.rules(step.step, self.state.taught)
         finally:
             self._driven.discard(step.seq)
 
