@@ -33,19 +33,25 @@ async def answer(
     wants tools has neither. `repaired` marks text that broke JSON syntax. A reply that the model has read
     itself (`parsed`, `error` or `unknown` set) is left as it is.
 
-    strict: for samples that are to be votes. Nothing is asked again, and JSON whose syntax is broken is an error, not
-    mended: replies of a wrong form are wrong more often (MAKER, arXiv 2511.09030). A fence around it is no such flaw.
+    A reply whose tokens ran out is asked again with twice as many.
+
+    strict: for samples that are to be votes. Nothing else is asked again, and JSON whose syntax is broken is an error,
+    not mended: replies of a wrong form are wrong more often (MAKER, arXiv 2511.09030). A fence is no such flaw.
 
     Raises ModelError where the first request fails. Where asking again fails, the sample keeps its first
     reply and error, so that what was paid for is recorded.
     """
     replies = await model.ask(question, n)
     samples = [[read(question, reply, strict)] for reply in replies]
-    for _ in range(0 if strict else reasks):
-        wrong = [index for index, sample in enumerate(samples) if _worth_asking(replies[index], sample)]
+    for _ in range(reasks):
+        wrong = [
+            index
+            for index, sample in enumerate(samples)
+            if _worth_asking(replies[index], sample) and (not strict or _cut(sample[-1]))
+        ]
         if not wrong:
             break
-        again = await asyncio.gather(*(_ask_again(model, question, samples[index], index) for index in wrong))
+        again = await asyncio.gather(*(_ask_again(model, question, samples[index], index, strict) for index in wrong))
         for index, sample in zip(wrong, again, strict=True):
             samples[index] = sample
     return samples
@@ -65,6 +71,10 @@ def read(question: Question, reply: Reply, strict: bool = False) -> Reply:
     if not reply.text.strip():
         return replace(reply, error=_nothing(reply))
     if question.output_schema is None:
+        if _cut(reply):
+            return replace(
+                reply, error=f"the reply was cut off: its tokens ran out{_limit(reply)}; answer more briefly"
+            )
         return replace(reply, parsed=reply.text)
     return _read_json(question, reply, check(question.output_schema), strict)
 
@@ -87,9 +97,20 @@ def _names(question: Question) -> str:
     return ", ".join(tool.name for tool in question.tools)
 
 
+def _cut(reply: Reply) -> bool:
+    return reply.finish_reason == "length"
+
+
+def _limit(reply: Reply) -> str:
+    most = reply.sampling.get("max_tokens")
+    return f" (at most {most})" if most else ""
+
+
 def _nothing(reply: Reply) -> str:
-    if reply.finish_reason == "length":
-        return "the reply is empty: its tokens ran out before the answer began; answer at once and briefly"
+    if _cut(reply):
+        return (
+            f"the reply is empty: its tokens ran out{_limit(reply)} before the answer began; answer at once and briefly"
+        )
     return "the reply is empty; answer the question"
 
 
@@ -142,8 +163,9 @@ def _misfit(problem: str) -> str:
 
 def _mend(schema: Json, reply: Reply, check: Check, broken: str, strict: bool) -> Reply:
     """Text that is no JSON: a fence or prose around it, or slips of syntax. Never a reply that was cut off."""
-    if reply.finish_reason == "length":
-        return replace(reply, error="the reply was cut off: its tokens ran out inside the JSON; answer more briefly")
+    if _cut(reply):
+        cut = f"the reply was cut off: its tokens ran out{_limit(reply)} inside the JSON; answer more briefly"
+        return replace(reply, error=cut)
     problem = broken
     fitting: dict[str, Json] = {}
     for found in _values(reply.text):
@@ -220,15 +242,19 @@ def _worth_asking(reply: Reply, sample: list[Reply]) -> bool:
     return sample[-1].error is not None and reply.error is None and not sample[-1].unknown
 
 
-async def _ask_again(model: Model, question: Question, sample: list[Reply], index: int) -> list[Reply]:
+async def _ask_again(model: Model, question: Question, sample: list[Reply], index: int, strict: bool) -> list[Reply]:
     reply = sample[-1]
     seed = None if question.seed is None else question.seed + _SEED_STEP * (index + 1)
-    follow_up = (*question.follow_up, *_critique(reply))
+    follow_up, most = question.follow_up, question.max_tokens
+    if _cut(reply):
+        most = 2 * most if (most := reply.sampling.get("max_tokens")) else question.max_tokens
+    else:
+        follow_up = (*follow_up, *_critique(reply))
     try:
-        again = await model.ask(replace(question, follow_up=follow_up, seed=seed), 1)
+        again = await model.ask(replace(question, follow_up=follow_up, seed=seed, max_tokens=most), 1)
     except RunError as error:
         return [*sample[:-1], replace(reply, error=f"{reply.error}; asking again failed: {error}")]
-    return [*sample, read(question, again[0])]
+    return [*sample, read(question, again[0], strict)]
 
 
 def _critique(reply: Reply) -> Iterator[ChatMessage]:

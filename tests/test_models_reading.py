@@ -9,6 +9,7 @@ import pytest
 from servers import USAGE, Body, Response, ScriptedServer, calls, error_in_200, garbage, say
 
 from surefoot.models import Question, Reply
+from surefoot.models.answer import answer
 from surefoot.models.api import ApiModel
 from surefoot.storage.errors import ModelRefused, ModelUnavailable
 
@@ -142,3 +143,23 @@ async def test_what_may_pass_is_asked_again(line: Response) -> None:
 async def test_what_stays_says_what_it_was() -> None:
     with pytest.raises(ModelUnavailable, match="event stream, which broke off"):
         await one(stream({"content": "hel"}, finish=None, done=False))
+
+
+@pytest.mark.parametrize("strict", [False, True])
+@pytest.mark.parametrize("text", ["", "half an ans"])
+async def test_a_reply_that_was_cut_off_may_be_twice_as_long_once(text: str, strict: bool) -> None:
+    lines = [say(text, finish_reason="length"), say("hello")]
+    with ScriptedServer(lambda body: lines.pop(0)) as server:
+        model = ApiModel("openai/test", base_url=server.url, api_key="k", max_tokens=50)
+        ((first, second),) = await answer(model, Question("act", "Say hello."), strict=strict)
+        asked = server.requests
+    assert "its tokens ran out (at most 50)" in (first.error or "") and second.parsed == "hello"
+    assert [one["max_tokens"] for one in asked] == [50, 100]
+    assert asked[0]["messages"] == asked[1]["messages"], "it is the same question again"
+
+
+async def test_what_is_cut_off_again_names_the_limit() -> None:
+    with ScriptedServer(lambda body: say("", finish_reason="length")) as server:
+        model = ApiModel("openai/test", base_url=server.url, api_key="k", max_tokens=50)
+        ((_, last),) = await answer(model, Question("act", "Say hello."))
+    assert "ran out (at most 100)" in (last.error or "") and last.parsed is None
