@@ -261,20 +261,21 @@ class Sampler:
 
         What has an effect and is asked for twice in one reply runs once.
         """
+        calls = [self._call(request) for request in said.tool_calls]
         first: dict[str, ToolRequest] = {}
-        for request in said.tool_calls:
-            first.setdefault(self._call(request), request)
+        for call, request in zip(calls, said.tool_calls, strict=True):
+            first.setdefault(call, request)
         outcomes = dict(
             zip(first, await asyncio.gather(*map(self._one, first.values()), return_exceptions=True), strict=True)
         )
         messages = []
-        for request in said.tool_calls:
-            outcome = outcomes[self._call(request)]
+        for call, request in zip(calls, said.tool_calls, strict=True):
+            outcome = outcomes[call]
             if isinstance(outcome, NeedsPerson):
                 outcome.ask["conversation"] = [message_to(one) for one in (*question.follow_up, said)]
             if isinstance(outcome, BaseException):
                 raise outcome
-            if (same := first[self._call(request)]) is not request:
+            if (same := first[call]) is not request:
                 outcome = f"the same call as {same.id}, twice in one reply: it ran once. What it gave: {outcome}"
             messages.append(ChatMessage("tool", outcome, tool_call_id=request.id))
         return messages

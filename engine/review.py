@@ -119,7 +119,7 @@ def _open(store: Store) -> Iterator[_Open]:
     for info in store.runs(RUNS):
         if info.outcome is None:
             continue
-        said = [one for one in store.feedbacks(info.run_id) if one.score is not None or one.key == SKIPPED]
+        said = [one for one in store.feedbacks(info.run_id) if one.right is not None or one.key == SKIPPED]
         told = {one.step for one in said}
         kinds = (PlannedStep, Attempt, ModelCall, Event, Reward)
         records = list(store.records(info.run_id, kinds=kinds))

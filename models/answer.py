@@ -7,20 +7,16 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import replace
-from math import isinf
 
 from surefoot.models.chat import unwrap
+from surefoot.models.jsontext import DECODER, FENCE, OPENING, values
 from surefoot.models.question import ChatMessage, Model, Question, Reply
 from surefoot.models.schema import Check, check
 from surefoot.models.written import Unreadable, calls
 from surefoot.storage.errors import RunError
 from surefoot.storage.records import Json
 
-_FENCE = re.compile(r"```[a-zA-Z0-9]*[ \t]*\n(.*?)```", re.DOTALL)
-_OPENING = re.compile(r"[\[{]")
 _MARKS = re.compile(r"[\[\]{}\"`]")
-_STARTS_TRIED = 64
-"""Brackets in prose that are tried as the start of a JSON value."""
 _SEED_STEP = 1_000_003
 
 
@@ -33,7 +29,7 @@ async def answer(
     wants tools has neither. `repaired` marks text that broke JSON syntax. A reply that the model has read
     itself (`parsed`, `error` or `unknown` set) is left as it is.
 
-    A reply whose tokens ran out is asked again with twice as many.
+    A reply whose tokens ran out is asked for again with twice as many, where it is known how many it had.
 
     strict: for samples that are to be votes. Nothing else is asked again, and JSON whose syntax is broken is an error,
     not mended: replies of a wrong form are wrong more often (MAKER, arXiv 2511.09030). A fence is no such flaw.
@@ -47,7 +43,7 @@ async def answer(
         wrong = [
             index
             for index, sample in enumerate(samples)
-            if _worth_asking(replies[index], sample) and (not strict or _cut(sample[-1]))
+            if _worth_asking(replies[index], sample) and (not strict or _room(sample[-1]))
         ]
         if not wrong:
             break
@@ -81,16 +77,19 @@ def read(question: Question, reply: Reply, strict: bool = False) -> Reply:
 
 def _with_written(question: Question, reply: Reply) -> Reply:
     """The reply with the calls that its text holds. Text that is an answer of the wanted type stays one."""
+    try:
+        found = calls(reply.text, {tool.name for tool in question.tools}, len(question.follow_up))
+        error = None
+    except Unreadable as unreadable:
+        found, error = (), str(unreadable)
+    if not found and error is None:
+        return reply
     schema = question.output_schema
     if schema is not None and _read_json(question, reply, check(schema), strict=True).error is None:
         return reply
-    try:
-        found = calls(reply.text, {tool.name for tool in question.tools}, len(question.follow_up))
-    except Unreadable as unreadable:
-        return replace(reply, error=str(unreadable))
-    if found and reply.finish_reason == "length":
+    if found and _cut(reply):
         return replace(reply, error="the reply was cut off inside a tool call; call the tool again, more briefly")
-    return replace(reply, tool_calls=found)
+    return replace(reply, tool_calls=found, error=error)
 
 
 def _names(question: Question) -> str:
@@ -99,6 +98,12 @@ def _names(question: Question) -> str:
 
 def _cut(reply: Reply) -> bool:
     return reply.finish_reason == "length"
+
+
+def _room(reply: Reply) -> int | None:
+    """Tokens that a reply is given that was cut off, where it is known how many it had."""
+    most = reply.sampling.get("max_tokens")
+    return 2 * most if _cut(reply) and most else None
 
 
 def _limit(reply: Reply) -> str:
@@ -117,25 +122,10 @@ def _nothing(reply: Reply) -> str:
 # --- reading JSON -------------------------------------------------------------------------------------------
 
 
-def _refuse(constant: str) -> Json:
-    raise ValueError(f"{constant} is no JSON value")
-
-
-def _finite(text: str) -> float:
-    """A float that does not overflow: 1e999 is no answer, as Infinity is none."""
-    value = float(text)
-    if isinf(value):
-        raise ValueError(f"the number {text} is too large")
-    return value
-
-
-_decoder = json.JSONDecoder(parse_constant=_refuse, parse_float=_finite)
-
-
 def _read_json(question: Question, reply: Reply, check: Check, strict: bool) -> Reply:
     schema = question.output_schema
     try:
-        value = _decoder.decode(reply.text)
+        value = DECODER.decode(reply.text)
     except (ValueError, RecursionError) as error:
         return _mend(schema, reply, check, f"the reply is no JSON: {error}", strict)
     value, problem = _fit(schema, value, check)
@@ -168,7 +158,7 @@ def _mend(schema: Json, reply: Reply, check: Check, broken: str, strict: bool) -
         return replace(reply, error=cut)
     problem = broken
     fitting: dict[str, Json] = {}
-    for found in _values(reply.text):
+    for found in values(reply.text):
         value, wrong = _fit(schema, found, check)
         if wrong is None:
             fitting[json.dumps(value, sort_keys=True)] = value
@@ -181,37 +171,10 @@ def _mend(schema: Json, reply: Reply, check: Check, broken: str, strict: bool) -
     return replace(reply, error=problem) if strict else _mend_syntax(schema, reply, check, problem)
 
 
-def _values(text: str) -> Iterator[Json]:
-    """Every whole JSON value in a text: what fences hold, else each bracketed value in the prose."""
-    fenced = [body for body in _FENCE.findall(text) if body.strip()]
-    whole = [value for body in fenced for value in _decoded(body)]
-    if whole:
-        yield from whole
-        return
-    position = 0
-    for _ in range(_STARTS_TRIED):
-        opening = _OPENING.search(text, position)
-        if opening is None:
-            return
-        try:
-            value, position = _decoder.raw_decode(text, opening.start())
-        except (ValueError, RecursionError):
-            position = opening.end()
-        else:
-            yield value
-
-
-def _decoded(text: str) -> list[Json]:
-    try:
-        return [_decoder.decode(text.strip())]
-    except (ValueError, RecursionError):
-        return []
-
-
 def _mend_syntax(schema: Json, reply: Reply, check: Check, problem: str) -> Reply:
     """Single quotes, comments, trailing commas: json-repair. Only from a bracket on: it makes "" of any prose."""
-    bodies = [body for body in _FENCE.findall(reply.text) if body.strip()] or [reply.text]
-    opening = _OPENING.search(bodies[-1])
+    bodies = [body for body in FENCE.findall(reply.text) if body.strip()] or [reply.text]
+    opening = OPENING.search(bodies[-1])
     if opening is None:
         return _bare(schema, reply, check, problem)
     from json_repair import repair_json
@@ -245,13 +208,12 @@ def _worth_asking(reply: Reply, sample: list[Reply]) -> bool:
 async def _ask_again(model: Model, question: Question, sample: list[Reply], index: int, strict: bool) -> list[Reply]:
     reply = sample[-1]
     seed = None if question.seed is None else question.seed + _SEED_STEP * (index + 1)
-    follow_up, most = question.follow_up, question.max_tokens
-    if _cut(reply):
-        most = 2 * most if (most := reply.sampling.get("max_tokens")) else question.max_tokens
+    if (room := _room(reply)) is not None:
+        asked = replace(question, seed=seed, max_tokens=room)
     else:
-        follow_up = (*follow_up, *_critique(reply))
+        asked = replace(question, seed=seed, follow_up=(*question.follow_up, *_critique(reply)))
     try:
-        again = await model.ask(replace(question, follow_up=follow_up, seed=seed, max_tokens=most), 1)
+        again = await model.ask(asked, 1)
     except RunError as error:
         return [*sample[:-1], replace(reply, error=f"{reply.error}; asking again failed: {error}")]
     return [*sample, read(question, again[0], strict)]

@@ -246,7 +246,7 @@ async def _complete(request: dict[str, Any], captured: list[Any]) -> Any:
     """
     loop = asyncio.get_running_loop()
     begun = asyncio.Event()
-    bodies: list[str] = []
+    bodies: list[dict[str, Any]] = []
     BODY.set(bodies)
 
     def log(details: dict[str, Any]) -> None:

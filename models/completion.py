@@ -44,9 +44,9 @@ class Answered:
 
 
 def answered(response: Any, body: Any) -> Answered:
-    """`body` is what was captured from the wire: JSON text, or anything else where nothing was."""
+    """`body` is what came over the wire, read or as JSON text; anything else where nothing was captured."""
     try:
-        raw = json.loads(body) if isinstance(body, str) else None
+        raw = json.loads(body) if isinstance(body, str) else body
     except ValueError:
         raw = None
     choices = raw.get("choices") if isinstance(raw, dict) else None

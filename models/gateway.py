@@ -35,7 +35,7 @@ def litellm() -> Any:
     return module
 
 
-BODY: ContextVar[list[str] | None] = ContextVar("body", default=None)
+BODY: ContextVar[list[dict[str, Any]] | None] = ContextVar("body", default=None)
 """Where the body of a completion goes, as `reading.completion` made it; None: nowhere."""
 
 
@@ -57,7 +57,7 @@ def _session() -> Any:
             found = completion(body, response.headers.get("content-type", ""))
             status, content = (200, body) if found is None else (found[0], json.dumps(found[1]).encode())
             if found is not None and (into := BODY.get()) is not None:
-                into.append(content.decode())
+                into.append(found[1])
             headers = {name: value for name, value in response.headers.items() if name not in ENCODED}
             kind = {"content-type": "application/json"} if found is not None else {}
             return httpx.Response(status, headers={**headers, **kind}, content=content, request=request)

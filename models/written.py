@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import Any
 
+from surefoot.models.jsontext import values
 from surefoot.models.question import ToolRequest
 from surefoot.storage.records import Json
 
@@ -23,7 +24,6 @@ TAGGED = re.compile(
 )
 PARAMETER = re.compile(r"<parameter=([^>\s]+)>\n?(.*?)\n?</parameter>", re.DOTALL)
 RESPONSE = re.compile(r"<\|?tool_(?:response|result)s?\b", re.IGNORECASE)
-FENCE = re.compile(r"\A\s*```[a-zA-Z0-9_]*\s*\n(.*?)\n?```\s*\Z", re.DOTALL)
 NAMES, ARGUMENTS = ("name", "tool", "tool_name", "function"), ("arguments", "parameters", "args", "input")
 BESIDE = {"id", "type"}
 """Fields that a call may have beside its name and its arguments."""
@@ -60,7 +60,7 @@ Call = tuple[str, dict[str, Json]]
 
 def _tagged(match: re.Match[str], names: Collection[str]) -> Iterator[Call]:
     if match["name"]:
-        inner = _values(match["body"])
+        inner = list(values(match["body"]))
         given = {name: _plain(value) for name, value in PARAMETER.findall(match["body"])}
         yield match["name"], given or (inner[0] if len(inner) == 1 and isinstance(inner[0], dict) else {})
         return
@@ -69,18 +69,16 @@ def _tagged(match: re.Match[str], names: Collection[str]) -> Iterator[Call]:
         for inner_match in TAGGED.finditer(text):
             yield from _tagged(inner_match, names)
         return
-    for value in _flat(_values(text)):
+    for value in _flat(values(text)):
         if (call := _call(value)) is not None:
             yield call
 
 
 def _bare(text: str, names: Collection[str]) -> list[Call]:
     """JSON without a tag: calls only where all of it are calls of tools on offer."""
-    fenced = FENCE.match(text)
-    values = _flat(_values(fenced[1] if fenced else text))
-    found = [_call(value) for value in values]
+    found = [_call(value) for value in _flat(values(text))]
     known = [call for call in found if call is not None and call[0] in names]
-    return known if len(known) == len(values) else []
+    return known if len(known) == len(found) else []
 
 
 def _call(value: Any) -> Call | None:
@@ -94,37 +92,19 @@ def _call(value: Any) -> Call | None:
         return None
     arguments = value[field]
     if isinstance(arguments, str):
-        inner = _values(arguments)
+        inner = list(values(arguments))
         arguments = inner[0] if len(inner) == 1 else arguments or {}
     return (name, arguments or {}) if isinstance(arguments or {}, dict) else None
 
 
-def _flat(values: list[Any]) -> list[Any]:
+def _flat(said: Iterable[Any]) -> list[Any]:
     """Lists of calls, and objects that hold such a list, as the calls in them."""
     found: list[Any] = []
-    for value in values:
+    for value in said:
         if isinstance(value, dict) and isinstance(value.get("tool_calls"), list) and len(value) == 1:
             value = value["tool_calls"]
         found += value if isinstance(value, list) else [value]
     return found
-
-
-def _values(text: str) -> list[Any]:
-    """Every JSON object and array in a text, from left to right."""
-    decoder = json.JSONDecoder()
-    found: list[Any] = []
-    position = 0
-    while (opening := re.compile(r"[\[{]").search(text, position)) is not None and len(found) < MOST:
-        try:
-            value, position = decoder.raw_decode(text, opening.start())
-        except (ValueError, RecursionError):
-            position = opening.end()
-        else:
-            found.append(value)
-    return found
-
-
-MOST = 64
 
 
 def _plain(text: str) -> Json:

@@ -236,3 +236,17 @@ def test_a_value_that_is_nested_too_deeply_is_a_misfit() -> None:
     for _ in range(3000):
         value = [value]
     assert "nested too deeply" in (check(schema)(value) or "")
+
+
+async def test_a_reply_that_was_cut_off_at_a_limit_nobody_knows_is_told_so_and_asked_once_more() -> None:
+    class Cut(ScriptedModel):
+        async def ask(self, question: Question, n: int = 1) -> list[Reply]:
+            replies = await super().ask(question, n)
+            return [Reply("half", (), finish_reason="length")] if len(self.questions) == 1 else list(replies)
+
+    model = Cut(["", "whole"])
+    ((first, second),) = await answer(model, Question("act", "go"))
+    assert "cut off" in (first.error or "") and second.parsed == "whole"
+    assert "cut off" in model.questions[1].follow_up[-1].content
+    ((only,),) = await answer(Cut(["", "whole"]), Question("act", "go"), strict=True)
+    assert only.error is not None, "votes are not mended"

@@ -74,6 +74,15 @@ def test_a_correction_says_which_of_the_candidates_was_right(store: Store) -> No
     assert found[((2, 1), "1")] == 1 and abs(found[((2, 1), "")]) < 0.001
 
 
+def test_a_word_on_something_else_is_no_label(store: Store) -> None:
+    runs(store, 1)
+    (one,) = queue(store)
+    store.feedback(Feedback(one.run_id, 0.2, one.step, "tone"))
+    assert queue(store) == [one]
+    store.feedback(Feedback(one.run_id, 0.2, one.step))
+    assert queue(store) == []
+
+
 def test_what_is_skipped_teaches_nothing_and_does_not_come_again(store: Store) -> None:
     runs(store, 3)
     first, *rest = queue(store, 3)

@@ -204,13 +204,17 @@ def test_references_are_put_in_place_for_servers_that_are_strict() -> None:
     jsonschema.validate({"order": {"stops": [{"street": "a"}]}}, spec.parameters)
 
 
-def test_a_type_that_holds_itself_keeps_its_references_alone() -> None:
+ROOT = Tree(name="root")
+
+
+async def test_a_type_that_holds_itself_is_anything_inside_itself_and_still_checked() -> None:
     @tool
-    def grow(tree: Tree = Tree(name="root")) -> str:  # noqa: B008
+    def grow(tree: Tree = ROOT) -> str:
         return tree.name
 
-    (spec,) = Registry([grow]).specs()
-    assert spec.parameters["properties"]["tree"] == {"$ref": "#/$defs/Tree"}
+    registry = Registry([grow])
+    (spec,) = registry.specs()
+    assert "$ref" not in json.dumps(spec.parameters) and "$defs" not in spec.parameters
     jsonschema.validate({"tree": {"name": "a", "parts": [{"name": "b"}]}}, spec.parameters)
-    with pytest.raises(jsonschema.ValidationError):
-        jsonschema.validate({"tree": {"name": "a", "parts": [{"name": 1}]}}, spec.parameters)
+    with pytest.raises(Retry):
+        await registry.get("grow").call({"tree": {"name": "a", "parts": [{"name": 1}]}}, ToolContext())

@@ -9,9 +9,9 @@ from typing import Any
 
 from surefoot.models.question import ToolSpec
 from surefoot.storage.errors import Retry, SetupError
+from surefoot.storage.records import Json
 from surefoot.tools.function import FunctionTool
 from surefoot.tools.langchain import LangChainTool, is_langchain
-from surefoot.tools.schemas import inlined
 from surefoot.tools.tool import Tool
 
 BUILT_IN = ("calculator", "python", "files")
@@ -67,7 +67,7 @@ class Registry:
 
     @cached_property
     def _specs(self) -> tuple[ToolSpec, ...]:
-        return tuple(ToolSpec(t.name, t.description, inlined(t.parameters)) for t in self)
+        return tuple(ToolSpec(t.name, t.description, _inlined(t.parameters)) for t in self)
 
     def specs(self) -> tuple[ToolSpec, ...]:
         """The tools as models see them."""
@@ -140,6 +140,18 @@ def _tools(item: Any) -> tuple[Tool, ...]:
     if not group:
         raise SetupError(f"there is no built-in tool {item!r}; the names are: {', '.join(BUILT_IN)}")
     return group
+
+
+def _inlined(parameters: Json) -> Json:
+    """JSON Schema with what its references name in their place: strict servers take nothing beside a `$ref`.
+
+    Inside itself, a type that holds itself is anything: the tool checks what it is given.
+    """
+    if "$defs" not in parameters:
+        return parameters
+    from langchain_core.utils.json_schema import dereference_refs
+
+    return {name: part for name, part in dereference_refs(parameters).items() if name != "$defs"}
 
 
 def _same(one: Tool, other: Tool) -> bool:
