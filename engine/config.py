@@ -1,4 +1,4 @@
-"""What an engine takes from the environment where it was not told: variables that begin with `SUREFOOT_`."""
+"""What an engine takes from the environment beside its models' options: variables that begin with `SUREFOOT_`."""
 
 from __future__ import annotations
 
@@ -10,14 +10,6 @@ class Config(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="SUREFOOT_", extra="ignore")
 
-    model: str = "pocket"
-    """The model of every role that has none of its own."""
-    plan_model: str | None = None
-    act_model: str | None = None
-    judge_model: str | None = None
-    base_url: str | None = None
-    """Base URL of an OpenAI-compatible server, for models that are named by provider."""
-    api_key: str | None = None
     prior: float | None = None
     """Probability that a sample is right, to be assumed where nothing was measured."""
     store: str | None = None

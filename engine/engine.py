@@ -20,17 +20,17 @@ from surefoot.engine.resume import FOLDED, before_step, refold
 from surefoot.engine.rules import LADDER, Rung
 from surefoot.engine.setup import (
     Output,
-    alternates_for,
+    cast_for,
     check_fixed,
     config_of,
     kit_for,
-    models_for,
     planner_for,
     root_step,
     task_for,
     tools_for,
 )
 from surefoot.engine.state import RunState
+from surefoot.models.options import Asked, Layer
 from surefoot.models.question import Model
 from surefoot.models.representation import Representation
 from surefoot.planners.planner import Planner
@@ -45,7 +45,6 @@ from surefoot.storage.records import (
     Outcome,
     Plan,
     PlannedStep,
-    Role,
     Task,
 )
 
@@ -63,6 +62,9 @@ class Engine:
 
     model: litellm name, `pocket`, `local/<path>`, or a Model; `plan_model`, `act_model` and `judge_model` set one
         role's. Default: the environment's SUREFOOT_MODEL, else the pocket model.
+    base_url: of an OpenAI-compatible server, for models behind an API. options: how models are asked, by name
+        (`models.options.ModelOptions` has them), with `models` and `roles` for some of them; or the path of a YAML
+        file of them. The environment's SUREFOOT_<OPTION> stand below.
     tools: what steps may use: functions under `@tool`, LangChain tools, names of built-in ones.
     verifiers: put before the task's output; each must pass. checks: verifiers for steps that name them.
     planner: a Planner, a Plan, or the path of a plan; default: the plan model makes the plan. `planners` are
@@ -87,6 +89,7 @@ class Engine:
         act_model: str | Model | None = None,
         judge_model: str | Model | None = None,
         base_url: str | None = None,
+        options: Mapping[str, Any] | Layer | str | Path | None = None,
         tools: Iterable[Any] = (),
         verifiers: Iterable[Verifier] = (),
         checks: Iterable[Verifier] = (),
@@ -112,13 +115,10 @@ class Engine:
     ) -> None:
         from surefoot.engine.config import Config  # reading settings is slow to load
 
-        config = Config() if base_url is None else Config(base_url=base_url)
-        roles: dict[Role, str | Model | None] = {
-            "plan": plan_model or config.plan_model,
-            "act": act_model or config.act_model,
-            "judge": judge_model or config.judge_model,
-        }
-        self.models = models_for(config, model, roles)
+        config = Config()
+        roles: dict[Asked, str | Model | None] = {"plan": plan_model, "act": act_model, "judge": judge_model}
+        cast = cast_for(options, model, roles, base_url, alternates)
+        self.models, self.alternates, self.options = cast.models, cast.alternates, cast.options
         self.planner = planner_for(planner, self.models["plan"])
         self.tools = tools_for(tools, self.models["plan"])
         self.final = tuple(verifiers)
@@ -128,7 +128,6 @@ class Engine:
         self.workspace = Path(workspace) if workspace is not None else None
         self.notes = notes
         self.representations = tuple(representations)
-        self.alternates = alternates_for(config, alternates)
         self.settings = Settings(
             verify=verify,
             votes=votes,
@@ -290,7 +289,7 @@ class Engine:
         settings = self._settings_of(run_id) if seed is None else replace(self._settings_of(run_id), seed=seed)
         calibration = self._calibration_of(run_id)
         kit = self.kit(settings, calibration=calibration)
-        config = config_of(kit, self.planner, calibration, self.notes)
+        config = config_of(kit, self.options, self.planner, calibration, self.notes)
         journal = self.store.begin(
             task, config=config, seed=settings.seed, target=task.target, purpose="fork", parent=run_id
         )
@@ -405,7 +404,7 @@ class Engine:
         check_fixed(kit, self.planner, task)
         journal = self.store.begin(
             task,
-            config=config_of(kit, self.planner, calibration, self.notes),
+            config=config_of(kit, self.options, self.planner, calibration, self.notes),
             seed=settings.seed,
             target=task.target,
             source=source,

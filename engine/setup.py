@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from math import inf
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 from pydantic.errors import PydanticSchemaGenerationError
 
 from surefoot.engine.kit import ROOT, Kit, Settings
+from surefoot.models.options import ROLES, Asked, Layer, environment, layer, merge
 from surefoot.models.question import Model
-from surefoot.models.registry import load
+from surefoot.models.registry import POCKET, load, options_of, taken
 from surefoot.models.representation import Representation
 from surefoot.models.schema import check
 from surefoot.planners.fixed import FixedPlanner
@@ -29,9 +30,6 @@ from surefoot.storage.errors import PlanError, SetupError
 from surefoot.storage.jsonable import to_json
 from surefoot.storage.records import ANYTHING, Budget, Contract, Json, Plan, Role, Sampling, Step, Task, Verdict
 from surefoot.tools.registry import Registry
-
-if TYPE_CHECKING:
-    from surefoot.engine.config import Config
 
 OWN_CHECKS = (SchemaCheck().name, StructureCheck.name)
 """A verdict is known by its verifier's name: two checks of one name would pass for each other."""
@@ -86,29 +84,70 @@ class Output:
         return value if self.adapter is None or value is None else self.adapter.validate_python(value)
 
 
-def models_for(
-    config: Config, model: str | Model | None, roles: Mapping[Role, str | Model | None]
-) -> dict[Role, Model]:
-    """A model for each role; roles that name the same one share it."""
-    made: dict[str, Model] = {}
+@dataclass(frozen=True)
+class Cast:
+    """The models of an engine."""
 
-    def one(name: str | Model) -> Model:
-        if not isinstance(name, str):
-            return load(name)
-        if name not in made:
-            remote = not name.startswith(("pocket", "local/"))
-            options = {"base_url": config.base_url, "api_key": config.api_key} if remote else {}
-            made[name] = load(name, **{key: value for key, value in options.items() if value is not None})
-        return made[name]
-
-    base = model if model is not None else config.model
-    return {role: one(roles.get(role) or base) for role in ("plan", "act", "judge")}
-
-
-def alternates_for(config: Config, given: Iterable[str | Model]) -> dict[str, Model]:
+    models: dict[Role, Model]
+    alternates: dict[str, Model]
     """Further models by the name of their source."""
-    made = (models_for(config, one, {})["act"] for one in given)
-    return {f"model:{one.name}": one for one in made}
+    options: Layer
+    """For each role whose model was made by its name: that name, and the options that it was made with."""
+
+
+def cast_for(
+    options: Mapping[str, Any] | str | Path | Layer | None,
+    model: str | Model | None,
+    roles: Mapping[Asked, str | Model | None],
+    base_url: str | None = None,
+    alternates: Iterable[str | Model] = (),
+) -> Cast:
+    """A model for each role; roles that name the same one with the same options share it.
+
+    A role's model goes before the one for all roles; what the arguments say goes before what the environment says.
+    Raises SetupError for options that none of the models takes.
+    """
+    names = {role: {"model": one} for role, one in roles.items() if isinstance(one, str)}
+    direct = layer({"model": model if isinstance(model, str) else None, "base_url": base_url, "roles": names})
+    told = merge(layer(options), direct)
+    said = merge(environment(), told)
+    made: dict[tuple[str, str], Model] = {}
+
+    def load_once(name: str, used: Mapping[str, Any]) -> Model:
+        key = (name, repr(sorted(used.items())))
+        if key not in made:
+            made[key] = load(name, **used)
+        return made[key]
+
+    found: dict[Role, Model] = {}
+    own: dict[Asked, dict[str, Any]] = {}
+    for role in ROLES:
+        given = roles.get(role) or (None if role in said.roles and said.roles[role].model else model)
+        if given is not None and not isinstance(given, str):
+            found[role] = load(given)
+        else:
+            name = said.name(role) or POCKET
+            own[role] = taken(name, said.options(name, role))
+            found[role] = load_once(name, own[role])
+            own[role]["model"] = name
+    _useful(told, own)
+    others = [
+        load_once(one, taken(one, said.options(one, "act"))) if isinstance(one, str) else load(one)
+        for one in alternates
+    ]
+    return Cast(found, {f"model:{one.name}": one for one in others}, layer({"roles": own}))
+
+
+def _useful(told: Layer, own: Mapping[Asked, Mapping[str, Any]]) -> None:
+    """Raises SetupError for an option that was given and that no model takes: it would be dropped in silence."""
+    for role in (None, *told.roles):
+        names = sorted({one["model"] for at, one in own.items() if role in (None, at)})
+        known = {option for name in names for option in options_of(name).model_fields}
+        said = told if role is None else told.roles[role]
+        for option in said.given.keys() - known:
+            if not names:
+                raise SetupError(f"the option {option!r} is for models given by name; give it to the model itself")
+            raise SetupError(f"{' and '.join(names)}: there is no option {option!r}; there are: {', '.join(sorted(known))}")
 
 
 def tools_for(given: Iterable[Any], planning: Model) -> tuple[Any, ...]:
@@ -194,10 +233,11 @@ def kit_for(
     )
 
 
-def config_of(kit: Kit, planner: Planner, calibration: Calibration, notes: Json) -> Json:
+def config_of(kit: Kit, options: Layer, planner: Planner, calibration: Calibration, notes: Json) -> Json:
     """What a run was made with, for the record and for taking it up again."""
     made: dict[str, Json] = {
         "models": {role: model.name for role, model in kit.models.items()},
+        "options": options.document,
         "planner": planner.name,
         "settings": asdict(kit.settings),
         # Providers take tools beside the messages, so the messages alone are not all that a model saw.

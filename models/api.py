@@ -6,7 +6,6 @@ import asyncio
 import json
 import time
 import warnings
-from collections.abc import Mapping
 from dataclasses import replace
 from functools import reduce
 from operator import add
@@ -15,19 +14,26 @@ from urllib.parse import urlsplit
 
 import tenacity
 
+from surefoot.models.capture import Capture, Wish
 from surefoot.models.chat import Chat, render, wire
-from surefoot.models.completion import Price, answered, ceiling, size, sound_json, sound_messages, to_reply
+from surefoot.models.completion import answered, ceiling, size, sound_json, sound_messages, to_reply
 from surefoot.models.failures import PassingTrouble, charge, charged, classify
 from surefoot.models.forbid import check_allowed
-from surefoot.models.gateway import BODY, accepted, litellm, missing_key, provider
+from surefoot.models.gateway import BODY, accepted, litellm, missing_key, provider, thinks
 from surefoot.models.loop import elsewhere
+from surefoot.models.options import Served, checked
 from surefoot.models.question import Question, Reply
 from surefoot.storage.errors import ModelError, ModelRefused, ModelUnavailable, SetupError
 from surefoot.storage.records import Policy, Usage
 
-MAX_TOKENS = 4096
+TOKENS = {"plan": 4096, "act": 2048, "judge": 1024}
+"""Most tokens of a reply by the question's role, where no option says how many."""
+THINKING = 4
+"""A model that thinks before it answers is given so many times as many."""
 TEMPLATE_TOKENS = 512
 """Room in an estimate for what a provider's chat template adds."""
+TIMEOUT, DEADLINE, RETRIES, CONCURRENCY = 120.0, 600.0, 5, 64
+"""Where options say nothing: seconds a request and a reply with all its retries; retries; requests at once."""
 GRACE = 2.0
 """Seconds that a cancellation waits for a request to begin."""
 MAX_WAIT = 60.0
@@ -39,67 +45,44 @@ class ApiModel:
 
     Each sample is a request of its own, all at once. A passing trouble (time-out, broken connection, 408,
     409, 425, 429, 5xx, a reply without finish reason) is tried again, here and nowhere else, after the
-    longer of Retry-After and a random exponential wait, until `retries` or `deadline` run out. A parameter
+    longer of Retry-After and a random exponential wait, until the options `retries` or `deadline` run out. A parameter
     that the provider does not take is left out, and `Reply.sampling` says what was sent.
 
-    Costs, in `usage.usd`: the server's own figure; else `price`; else litellm's price map, from the usage
+    Costs, in `usage.usd`: the server's own figure; else the option `price`; else litellm's price map, from the usage
     reported; else 0. `Reply.sampling["cost_source"]` says which. Requests that failed after the server
     reported usage count too: in the reply, or, where there is none, in the error (`failures.charged`).
     """
 
-    def __init__(
-        self,
-        name: str,
-        *,
-        base_url: str | None = None,
-        api_key: str | None = None,
-        timeout: float = 120.0,
-        deadline: float = 600.0,
-        retries: int = 5,
-        temperature: float | None = None,
-        max_tokens: int = MAX_TOKENS,
-        concurrency: int = 64,
-        price: Price | None = None,
-        structured: bool = True,
-        logprobs: bool = False,
-        token_ids: bool = False,
-        extra: Mapping[str, Any] | None = None,
-    ) -> None:
-        """`timeout` is in seconds a request, `deadline` in seconds for a sample with all its retries.
+    def __init__(self, name: str, **options: Any) -> None:
+        """`options` are those of `models.options.Served`, which says what each means.
 
-        `price` is in US dollars a million tokens (prompt, completion). `structured` asks for JSON by schema
-        natively, not in words alone. `token_ids` asks servers that can (vLLM) for exact token ids and
-        log-probabilities. `extra` goes to litellm as it is. Raises SetupError for a name that is no model's, and for
-        a `base_url` that is no http(s) URL or holds a password.
+        Raises SetupError for a name that is no model's, for options that do not fit, and for a `base_url` that is no
+        http(s) URL or holds a password.
         """
         self.name = canonical(name)
-        self._base_url = address(base_url) if base_url else None
-        self._api_key = api_key
-        self._timeout = timeout
-        self._deadline = deadline
-        self._retries = retries
-        self.temperature = temperature
-        self._max_tokens = max_tokens
-        self._price = price
-        self._structured = structured
-        self._logprobs = logprobs or token_ids
-        self._token_ids = token_ids
-        self._extra = dict(extra or {})
-        self._slots = asyncio.Semaphore(concurrency)
+        self.options = checked(Served, options, self.name)
+        self.temperature = self.options.temperature
+        self._base_url = address(self.options.base_url) if self.options.base_url else None
+        self._api_key = self.options.api_key
+        self._timeout = self.options.timeout or TIMEOUT
+        self._deadline = self.options.deadline or DEADLINE
+        self._retries = RETRIES if self.options.retries is None else self.options.retries
+        self._slots = asyncio.Semaphore(self.options.concurrency or CONCURRENCY)
+        self._capture = Capture(self.options.capture, own=self._base_url is not None)
         self._checked = False
         self._rate = 0.0
         """US dollars a token: the most that the server has reported for a reply so far."""
 
     @property
     def policy(self) -> Policy:
-        return Policy(self.name)
+        return Policy(self.name, self.options.regime)
 
     def estimate(self, question: Question, n: int = 1) -> Usage:
         """Upper bound. Its dollars are 0 as long as there is neither a price nor a cost that the server reported."""
         chat = render(question)
         asked = json.dumps([chat.tools, chat.response_format], default=str)
         prompt = size(chat.messages) + len(asked.encode()) + 16 * len(chat.messages) + TEMPLATE_TOKENS
-        one = ceiling(self.name, prompt, question.max_tokens or self._max_tokens, self._price)
+        one = ceiling(self.name, prompt, self._most(question), self.options.price)
         usd = max(one.usd, self._rate * one.tokens)
         return Usage(0, n, one.prompt_tokens * n, one.completion_tokens * n, 0, usd * n)
 
@@ -181,9 +164,20 @@ class ApiModel:
                 raise ModelUnavailable(f"{trouble}{limit} (tries: {len(wasted)})") from trouble
 
     async def _attempt(self, chat: Chat, params: dict[str, Any]) -> Reply:
+        """One reply. A request that may have been refused for what it asked for beside the text is made again."""
+        *larger, least = self._capture.wishes
+        for wish in larger:
+            try:
+                return await self._asked(chat, params, wish)
+            except ModelError as error:
+                if not self._capture.refused(error):
+                    raise
+        return await self._asked(chat, params, least)
+
+    async def _asked(self, chat: Chat, params: dict[str, Any], wish: Wish) -> Reply:
         """One request. The time-out is kept here as well: clients do not see every stall."""
         captured: list[Any] = []
-        request = self._request(chat, params)
+        request = self._request(chat, params, wish)
         started = time.perf_counter()
         try:
             async with asyncio.timeout(self._timeout):
@@ -195,27 +189,36 @@ class ApiModel:
             raise known from error
         latency = (time.perf_counter() - started) * 1000
         got = answered(response, captured[-1] if captured else None)
-        reply = to_reply(got, chat.messages, name=self.name, price=self._price, sampling=params)
+        reply = to_reply(got, chat.messages, name=self.name, price=self.options.price, sampling=params)
+        self._capture.heard(wish, reply)
         if reply.sampling["cost_source"] == "reported":
             self._rate = max(self._rate, reply.usage.usd / reply.usage.tokens)
         return replace(reply, latency_ms=latency)
 
     def _secrets(self) -> list[str | None]:
         """What a server may send back and nobody may read."""
-        headers = self._extra.get("extra_headers") or self._extra.get("headers") or {}
-        return [self._api_key, self._extra.get("api_key"), *map(str, dict(headers).values())]
+        extra = self.options.extra or {}
+        headers = [self.options.headers, extra.get("extra_headers"), extra.get("headers")]
+        values = [str(value) for one in headers for value in dict(one or {}).values()]
+        return [self._api_key, extra.get("api_key"), *values]
+
+    def _most(self, question: Question) -> int:
+        """Most tokens of a reply."""
+        told = question.max_tokens or self.options.max_tokens
+        return told or TOKENS.get(question.role, TOKENS["plan"]) * (THINKING if thinks(self.name) else 1)
 
     def _params(self, question: Question, index: int) -> dict[str, Any]:
         """Sampling parameters, less what the provider does not take. Each sample has a seed of its own."""
         wanted = {
             "temperature": self.temperature if question.temperature is None else question.temperature,
-            "max_tokens": question.max_tokens or self._max_tokens,
+            "top_p": self.options.top_p,
+            "reasoning_effort": self.options.reasoning_effort,
+            "max_tokens": self._most(question),
             "seed": None if question.seed is None else question.seed + index,
-            "logprobs": True if self._logprobs else None,
         }
         return accepted(self.name, {key: value for key, value in wanted.items() if value is not None})
 
-    def _request(self, chat: Chat, params: dict[str, Any]) -> dict[str, Any]:
+    def _request(self, chat: Chat, params: dict[str, Any], wish: Wish) -> dict[str, Any]:
         request: dict[str, Any] = {
             "model": self.name,
             "messages": [wire(message) for message in chat.messages],
@@ -231,11 +234,15 @@ class ApiModel:
             request["tools"] = list(chat.tools)
             request["tool_choice"] = chat.tool_choice
             request["_skip_mcp_handler"] = True  # litellm would load its proxy, which needs further packages
-        if chat.response_format is not None and self._structured:
+        if chat.response_format is not None and self.options.structured is not False:
             request["response_format"] = chat.response_format
-        if self._token_ids:
-            request["extra_body"] = {"return_token_ids": True}
-        return request | self._extra
+        if self.options.headers:
+            request["extra_headers"] = self.options.headers
+        if wish.logprobs:
+            request |= accepted(self.name, {"logprobs": True})
+        if body := ({"return_token_ids": True} if wish.token_ids else {}) | (self.options.extra_body or {}):
+            request["extra_body"] = body
+        return request | (self.options.extra or {})
 
 
 async def _complete(request: dict[str, Any], captured: list[Any]) -> Any:

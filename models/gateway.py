@@ -97,6 +97,15 @@ def accepted(name: str, params: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in taken.items() if key not in ("temperature", "seed") or key in mapped}
 
 
+@lru_cache(maxsize=64)
+def thinks(name: str) -> bool:
+    """Whether litellm knows the model as one that thinks before it answers."""
+    try:
+        return bool(litellm().supports_reasoning(model=name))
+    except Exception:  # it knows nothing of the model
+        return False
+
+
 def missing_key(name: str) -> str | None:
     """The environment variable whose key this model needs and lacks.
 

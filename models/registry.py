@@ -4,10 +4,21 @@ from __future__ import annotations
 
 from typing import Any
 
+from surefoot.models.options import Loaded, ModelOptions, Sampled, Served
 from surefoot.models.question import Model
 from surefoot.storage.errors import SetupError
 
 POCKET = "pocket/word-problems"
+
+
+def options_of(name: str) -> type[Sampled]:
+    """The options that the model of a name takes: those of one behind an API, or of one whose weights are here."""
+    return Loaded if name.startswith(("pocket", "local/")) else Served
+
+
+def taken(name: str, options: ModelOptions) -> dict[str, Any]:
+    """The options that are set and that the model of a name takes."""
+    return {option: value for option, value in options.given.items() if option in options_of(name).model_fields}
 
 
 def load(name: str | Model, **options: Any) -> Model:
@@ -15,7 +26,8 @@ def load(name: str | Model, **options: Any) -> Model:
 
     `pocket/word-problems` (`pocket` for short) and others: packaged weights (PocketModel). `local/<path>`: weights in
     a folder (LocalModel). `provider/model` or `provider:model`: a litellm name (ApiModel). Raises SetupError for
-    anything else, MissingExtra where the name needs an optional part that is not installed.
+    anything else and for an option that the class does not take, MissingExtra where the name needs an optional part
+    that is not installed.
     """
     if not isinstance(name, str):
         return _as_is(name, options)

@@ -72,6 +72,8 @@ def calibrate(
     act_model: o.ActModel = None,
     judge_model: o.JudgeModel = None,
     base_url: o.BaseUrl = None,
+    option: o.Option = None,
+    options: o.OptionsFile = None,
     tokens: o.Tokens = None,
     usd: o.Usd = None,
     seconds: o.Seconds = None,
@@ -100,10 +102,7 @@ def calibrate(
         raise SetupError(f"{file} holds no labelled step: give one JSON object a line, with an answer")
     samples = samples or (PROBED if file is None else SAMPLES)
     engine = Engine(
-        model or "pocket",
-        act_model=act_model,
-        judge_model=judge_model,
-        base_url=base_url,
+        options=o.models_of(model, None, act_model, judge_model, base_url, option, options),
         checks=[_load(name) for name in check or ()],
         representations=[_form(_load(name)) for name in form or ()],
         store=store,

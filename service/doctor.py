@@ -8,15 +8,29 @@ from surefoot.service.terminal import emit, stdout, tell
 
 
 @command
-def doctor(model: o.Model = None, base_url: o.BaseUrl = None, store: o.StoreUrl = None, json: o.AsJson = False) -> int:
-    """Check the installation, the store and the model. No value of a secret is printed, and nothing is sent."""
+def doctor(
+    model: o.Model = None,
+    plan_model: o.PlanModel = None,
+    act_model: o.ActModel = None,
+    judge_model: o.JudgeModel = None,
+    base_url: o.BaseUrl = None,
+    option: o.Option = None,
+    options: o.OptionsFile = None,
+    store: o.StoreUrl = None,
+    json: o.AsJson = False,
+) -> int:
+    """Check the installation, the store, the models and their options.
+
+    No value of a secret is printed, and nothing is sent.
+    """
     from rich.text import Text
 
     from surefoot.service.health import examine
 
     marks = {"ok": ("✓", "green"), "missing": ("·", "dim"), "broken": ("✗", "bold red")}
     broken = False
-    for found in examine(model or "pocket", base_url, store):
+    models = o.models_of(model, plan_model, act_model, judge_model, base_url, option, options)
+    for found in examine(models, store):
         broken = broken or found.status == "broken"
         if json:
             emit({"check": found.check, "status": found.status, "detail": found.detail})

@@ -5,13 +5,16 @@ from __future__ import annotations
 import os
 import platform
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
+from surefoot.models.failures import redacted
+from surefoot.models.options import OPTIONS, ROLES, SECRET, Layer, Loaded, environment, merge
+from surefoot.models.registry import POCKET, options_of, taken
 from surefoot.service.clean import one_line
 from surefoot.storage.database import address
 from surefoot.storage.errors import SurefootError
@@ -36,16 +39,36 @@ class Finding:
     detail: str
 
 
-def examine(model: str, base_url: str | None, store: str | None) -> Iterator[Finding]:
-    """What is found, one by one; the slow ones last."""
+def examine(told: Layer, store: str | None) -> Iterator[Finding]:
+    """What is found, one by one; the slow ones last. told: what the command line says of models."""
     yield Finding("surefoot", "ok", f"{metadata.version('surefoot')} on Python {platform.python_version()}")
     yield _libraries()
     yield _store(store)
     yield _folder("temp folder", Path(tempfile.gettempdir()))
-    local = model.startswith(("pocket", "local/"))
+    try:
+        said = merge(environment(), told)
+    except SurefootError as error:
+        yield Finding("options", "broken", one_line(error))
+        return
+    yield Finding("options", "ok", _options(said))
+    named = {role: said.name(role) or POCKET for role in ROLES}
     for extra in EXTRAS:
-        yield _extra(extra, needed=extra == "local" and local)
-    yield from _local(model) if local else _remote(model, base_url)
+        yield _extra(extra, needed=extra == "local" and any(options_of(one) is Loaded for one in named.values()))
+    made = [(name, taken(name, said.options(name, role))) for role, name in named.items()]
+    for one in [one for at, one in enumerate(made) if one not in made[:at]]:
+        roles = [role for role, other in zip(ROLES, made, strict=True) if other == one]
+        find = _local if options_of(one[0]) is Loaded else _remote
+        yield from find("model" if len(roles) == len(ROLES) else f"model {'/'.join(roles)}", *one)
+
+
+def _options(said: Layer) -> str:
+    """What is set; of what may hold a key, only that it is set."""
+    hidden = [name for name in SECRET if getattr(said, name)]
+    shown = said.document | dict.fromkeys(hidden, "(set)")
+    parts = [f"{name}={value}" for name, value in shown.items() if name not in ("model", "models", "roles")]
+    for role, own in (shown.get("roles") or {}).items():
+        parts += [f"{role}.{name}={value}" for name, value in own.items()]
+    return redacted(", ".join(parts) or "none set") + f"; there are: {', '.join(OPTIONS)}"
 
 
 def _libraries() -> Finding:
@@ -97,32 +120,32 @@ def _extra(extra: str, *, needed: bool) -> Finding:
     return Finding(f"extra {extra}", status, f"not installed: {purpose}. pip install 'surefoot[{extra}]'")
 
 
-def _local(model: str) -> Iterator[Finding]:
+def _local(check: str, model: str, options: Mapping[str, Any]) -> Iterator[Finding]:
     """Loads the weights: whether they are there is not enough to know."""
     from surefoot.models import load
 
     try:
-        policy = load(model).policy
-        yield Finding("model", "ok", f"{policy.model}, weights {policy.weights_sha256[:12]}; no key, no network")
+        policy = load(model, **options).policy
+        yield Finding(check, "ok", f"{policy.model}, weights {policy.weights_sha256[:12]}; no key, no network")
     except SurefootError as error:
-        yield Finding("model", "broken", f"{one_line(model)}: {one_line(error)}")
+        yield Finding(check, "broken", f"{one_line(model)}: {one_line(error)}")
 
 
-def _remote(model: str, base_url: str | None) -> Iterator[Finding]:
+def _remote(check: str, model: str, options: Mapping[str, Any]) -> Iterator[Finding]:
     """Whether the model could be asked: its provider is known and has its key. Nothing is sent."""
     from surefoot.models.api import ApiModel
     from surefoot.models.gateway import missing_key
 
-    own = os.environ.get("SUREFOOT_API_KEY")
+    own, url = options.get("api_key"), options.get("base_url")
     try:
-        asked = ApiModel(model, base_url=base_url, api_key=own)
+        asked = ApiModel(model, **options)
         asked.check()
     except SurefootError as error:
-        yield Finding("model", "broken", one_line(error))
+        yield Finding(check, "broken", one_line(error))
         return
-    yield Finding("model", "ok", one_line(asked.name) + (f" at {one_line(base_url)}" if base_url else ""))
+    yield Finding(check, "ok", one_line(asked.name) + (f" at {one_line(url)}" if url else ""))
     lacking = None if own else missing_key(asked.name)
     key = "SUREFOOT_API_KEY is set" if own else "its provider's variable is set, or it needs none"
     if lacking is not None:  # the check passed, so there is a base URL
         key = f"neither {lacking} nor SUREFOOT_API_KEY is set; a server of your own may need none"
-    yield Finding("key", "ok" if lacking is None else "missing", key)
+    yield Finding(check.replace("model", "key", 1), "ok" if lacking is None else "missing", key)

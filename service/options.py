@@ -17,6 +17,7 @@ from surefoot.service.terminal import busy
 
 if TYPE_CHECKING:
     from surefoot.engine import Engine
+    from surefoot.models.options import Layer
     from surefoot.storage.records import Budget, Json
     from surefoot.storage.run import RunInfo
     from surefoot.storage.store import Store
@@ -49,23 +50,35 @@ Model = Annotated[
     _option(
         "--model",
         "-m",
-        help="Model by its litellm name (openai/gpt-5.1, ollama/...), 'pocket', or local/<folder>. Default: pocket",
+        help="Model by its litellm name (openai/gpt-5.1, ollama/...), 'pocket', or local/<folder>. "
+        "Default: SUREFOOT_MODEL, else pocket",
         panel=MODELS,
-        env="SUREFOOT_MODEL",
     ),
 ]
-PlanModel = Annotated[
-    str | None, _option("--plan-model", help="Model that makes plans.", panel=MODELS, env="SUREFOOT_PLAN_MODEL")
-]
-ActModel = Annotated[
-    str | None, _option("--act-model", help="Model that carries out steps.", panel=MODELS, env="SUREFOOT_ACT_MODEL")
-]
-JudgeModel = Annotated[
-    str | None, _option("--judge-model", help="Model that judges.", panel=MODELS, env="SUREFOOT_JUDGE_MODEL")
-]
+PlanModel = Annotated[str | None, _option("--plan-model", help="Model that makes plans.", panel=MODELS)]
+ActModel = Annotated[str | None, _option("--act-model", help="Model that carries out steps.", panel=MODELS)]
+JudgeModel = Annotated[str | None, _option("--judge-model", help="Model that judges.", panel=MODELS)]
 BaseUrl = Annotated[
     str | None,
-    _option("--base-url", help="Base URL of an OpenAI-compatible server.", panel=MODELS, env="SUREFOOT_BASE_URL"),
+    _option(
+        "--base-url",
+        help="Base URL of an OpenAI-compatible server. Default: SUREFOOT_BASE_URL",
+        panel=MODELS,
+    ),
+]
+Option = Annotated[
+    list[str] | None,
+    _option(
+        "--option",
+        "-o",
+        help="How models are asked: NAME=VALUE or ROLE.NAME=VALUE, as in max_tokens=500 or plan.temperature=0. "
+        "Repeatable; `surefoot doctor` lists the names.",
+        panel=MODELS,
+    ),
+]
+OptionsFile = Annotated[
+    Path | None,
+    _option("--options", help="YAML file of such options. Default: SUREFOOT_OPTIONS", panel=MODELS),
 ]
 Tools = Annotated[
     str,
@@ -127,11 +140,8 @@ TRY = (
 class Setup:
     """An engine, as the command line describes it."""
 
-    model: str | None = None
-    plan_model: str | None = None
-    act_model: str | None = None
-    judge_model: str | None = None
-    base_url: str | None = None
+    models: Layer | None = None
+    """Names and options of its models."""
     tools: tuple[str, ...] = ("calculator",)
     approve: bool = False
     """A person must agree to each call of a tool that is not pure."""
@@ -154,11 +164,7 @@ class Setup:
 
         with busy("loading the model", draw=draw):
             return Engine(
-                self.model or "pocket",
-                plan_model=self.plan_model,
-                act_model=self.act_model,
-                judge_model=self.judge_model,
-                base_url=self.base_url,
+                options=self.models,
                 tools=self._tools(),
                 planner=None if self.plan is None else FixedPlanner(plan_from(self.plan)),
                 store=store,
@@ -186,15 +192,8 @@ class Setup:
         return found
 
     def _notes(self) -> dict[str, Json]:
-        """What `noted` needs; the engine keeps the other settings itself. No password is written down."""
-        model = self.model or "pocket"
-        url = None if self.base_url is not None and "@" in self.base_url else self.base_url
+        """What `noted` needs; the engine keeps the other settings itself."""
         return {
-            "model": model,
-            "plan_model": self.plan_model or model,
-            "act_model": self.act_model or model,
-            "judge_model": self.judge_model or model,
-            "base_url": url,
             "tools": list(self.tools),
             "approve": self.approve,
             "plan": self.plan,
@@ -202,8 +201,13 @@ class Setup:
         }
 
 
-def noted(run: RunInfo) -> Setup:
-    """The setup that a run was made with. Raises SetupError where it was not made by the command line."""
+def noted(run: RunInfo, more: Layer) -> Setup:
+    """The setup that a run was made with, and `more` options for its models.
+
+    Raises SetupError where it was not made by the command line.
+    """
+    from surefoot.models.options import layer, merge
+    from surefoot.models.registry import POCKET, taken
     from surefoot.storage.errors import SetupError
 
     config = run.config if isinstance(run.config, Mapping) else {}
@@ -213,7 +217,39 @@ def noted(run: RunInfo) -> Setup:
             f"the run {run.run_id} was made by a program, not by `surefoot run`: "
             "resume it there, with Engine.resume on an engine that has the same tools and planners"
         )
-    return Setup(**notes | {"tools": tuple(notes["tools"])})
+    kept = {name: notes[name] for name in ("approve", "plan", "workspace")}
+    models = layer(config["options"]) if "options" in config else _older(notes)
+    # What is said now goes before what was said then, of whichever role that was.
+    now = {role: taken(one.model or POCKET, more.options("", role)) for role, one in models.roles.items()}
+    return Setup(models=merge(models, layer({"roles": now})), tools=tuple(notes["tools"]), **kept)
+
+
+def _older(notes: Mapping[str, Json]) -> Layer:
+    """The models of a run that was made before options of models were kept."""
+    from surefoot.models.options import ROLES, layer
+
+    return layer({"base_url": notes["base_url"], "roles": {role: {"model": notes[f"{role}_model"]} for role in ROLES}})
+
+
+def models_of(
+    model: str | None = None,
+    plan_model: str | None = None,
+    act_model: str | None = None,
+    judge_model: str | None = None,
+    base_url: str | None = None,
+    option: Sequence[str] | None = None,
+    options: Path | None = None,
+) -> Layer:
+    """What a command says of models; the single options go before the file. Raises SetupError."""
+    from surefoot.models.options import layer, merge, pairs
+
+    roles = {"plan": plan_model, "act": act_model, "judge": judge_model}
+    named = {
+        "model": model,
+        "base_url": base_url,
+        "roles": {role: {"model": one} for role, one in roles.items() if one},
+    }
+    return merge(layer(options), pairs(option or ()), layer(named))
 
 
 def tools_of(text: str) -> tuple[str, ...]:

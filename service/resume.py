@@ -38,6 +38,8 @@ def resume(
     tokens: o.Tokens = None,
     usd: o.Usd = None,
     seconds: o.Seconds = None,
+    option: o.Option = None,
+    options: o.OptionsFile = None,
     store: o.StoreUrl = None,
     json: o.AsJson = False,
     quiet: o.Quiet = False,
@@ -45,7 +47,8 @@ def resume(
     """Go on with a run: what is committed stands, and is not done again.
 
     A run that waits for a person asks on a terminal; elsewhere it prints the question. A run that ran out of
-    budget needs a larger one. A run that has ended is printed as it ended. Exit codes are those of `run`.
+    budget needs a larger one. A run that has ended is printed as it ended. Keys and headers are not kept with a run:
+    give them again. Exit codes are those of `run`.
     """
     if yes + no + (answer is not None) > 1:
         return usage("give one of --yes, --no and --answer")
@@ -71,7 +74,8 @@ def resume(
             tell(f"the run {run_id} has ended")
             return finish(stored(info), tree, json=json, quiet=quiet, where=o.where(store))
         budget = o.budget_of(steps, tokens, usd, seconds, opened.task(run_id).budget)
-        with o.noted(info).engine(opened, draw=not json and not quiet) as engine:
+        more = o.models_of(option=option, options=options)
+        with o.noted(info, more).engine(opened, draw=not json and not quiet) as engine:
             return solve(
                 engine,
                 lambda add: engine.aresume(run_id, answers, budget=budget, on_record=add),

@@ -39,6 +39,8 @@ def run(
     act_model: o.ActModel = None,
     judge_model: o.JudgeModel = None,
     base_url: o.BaseUrl = None,
+    option: o.Option = None,
+    options: o.OptionsFile = None,
     tools: o.Tools = "calculator",
     approve: o.Approve = False,
     plan: o.PlanFile = None,
@@ -72,11 +74,7 @@ def run(
         return usage("stdin is closed: nothing can be read from -")
     names = o.tools_of(tools)
     setup = o.Setup(
-        model=model,
-        plan_model=plan_model,
-        act_model=act_model,
-        judge_model=judge_model,
-        base_url=base_url,
+        models=o.models_of(model, plan_model, act_model, judge_model, base_url, option, options),
         tools=names,
         approve=approve,
         plan=_plan(plan),

@@ -15,7 +15,7 @@ from rich.table import Table
 
 from surefoot.service.batch import Summary, run_rows
 from surefoot.service.command import OK, drive
-from surefoot.service.options import TRY, Setup, where
+from surefoot.service.options import TRY, Setup, models_of, where
 from surefoot.service.report import short, trust
 from surefoot.service.rows import TaskRow, row
 from surefoot.service.scoring import same
@@ -42,9 +42,7 @@ def tour(seed: int | None, size: int, store: str | None, json: bool) -> int:
     problems = packaged(size) if seed is None else generated(seed, size)
     fresh = secrets.randbelow(1_000_000)
     tell("The pocket model: 4 MB of weights, no key, no network. It errs; see what verification makes of that.\n")
-    with Setup(model=POCKET, plan_model=POCKET, act_model=POCKET, judge_model=POCKET, seed=fresh).engine(
-        store
-    ) as engine:
+    with Setup(models=models_of(POCKET, POCKET, POCKET, POCKET), seed=fresh).engine(store) as engine:
         first = _first(engine, problems[fresh % len(problems)], fresh)
         made_from = FILE_SEED if seed is None else seed
         tell(f"\n2. {len(problems)} problems of reasoning-gym's gsm_symbolic (seed {made_from}),")
