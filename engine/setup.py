@@ -147,7 +147,9 @@ def _useful(told: Layer, own: Mapping[Asked, Mapping[str, Any]]) -> None:
         for option in said.given.keys() - known:
             if not names:
                 raise SetupError(f"the option {option!r} is for models given by name; give it to the model itself")
-            raise SetupError(f"{' and '.join(names)}: there is no option {option!r}; there are: {', '.join(sorted(known))}")
+            raise SetupError(
+                f"{' and '.join(names)}: there is no option {option!r}; there are: {', '.join(sorted(known))}"
+            )
 
 
 def tools_for(given: Iterable[Any], planning: Model) -> tuple[Any, ...]:
