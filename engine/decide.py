@@ -257,8 +257,8 @@ def _again(
     settled = rules.votes is None and any(check.exact for check in checks)
     wanted = 1 if refuted > 0 or settled else _wanted(step, rules, best, source, error)
     if source.belief.votes is not None and rules.votes is None and (wanted is None or wanted > left):
-        drawn = step.drawn(source.name)
-        wanted = LOOK - drawn if drawn < LOOK and source.belief.basis != "measured" else None
+        looks = LOOK - sum(name == source.name for name, *_ in step.samples or ())
+        wanted = looks if looks > 0 and source.belief.basis != "measured" else None
     if wanted is None or (wanted > left and not step.attempts and rules.votes is None):
         missing = "" if best is not None else _missing(state, step, rules, None)
         return _stuck(state, step, rules, f"too little evidence can be had for its share of the target{missing}", best)

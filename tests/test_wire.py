@@ -325,6 +325,19 @@ def test_a_server_that_is_gone_while_planning_is_no_verdict_on_the_task(store: S
     assert Engine(other, tools=[times], store=store).resume(failed.run_id).output == 4
 
 
+@pytest.mark.parametrize("target", [None, 0.95])
+def test_a_server_that_never_answers_is_named_and_the_model_not_blamed(
+    store: Store, serve: Server, target: float | None
+) -> None:
+    server = serve(lambda body: refuse(503, "no slot"))
+    plan = Plan((Step("a", "Say a."),), ref("a"))
+    model = ApiModel("openai/test", base_url=server.url, retries=0)
+    for planner in (plan, None):
+        result = Engine(model, planner=planner, store=store, target=target).run("a")
+        assert result.outcome is Outcome.FAILED
+        assert "no slot" in result.reason and "evidence" not in result.reason
+
+
 def test_a_reply_that_was_cut_off_is_no_answer(store: Store, serve: Server) -> None:
     plan = Plan((Step("a", "Count.", contract=Contract(gives={"type": "array"}), votes=1),), ref("a"))
     server = serve([say('{"answer": [1, 2', finish_reason="length"), say('{"answer": [1, 2, 3]}')])
