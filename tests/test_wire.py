@@ -333,7 +333,7 @@ def test_a_server_that_never_answers_is_named_and_the_model_not_blamed(
     plan = Plan((Step("a", "Say a."),), ref("a"))
     model = ApiModel("openai/test", base_url=server.url, retries=0)
     for planner in (plan, None):
-        result = Engine(model, planner=planner, tools=[times], store=store, target=target).run("a")
+        result = Engine(model, planner=planner, tools=["calculator"], store=store, target=target).run("a")
         assert result.outcome is Outcome.FAILED
         assert "no slot" in result.reason and "evidence" not in result.reason
 
