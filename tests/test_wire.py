@@ -327,8 +327,9 @@ def test_a_server_that_is_gone_while_planning_is_no_verdict_on_the_task(store: S
 
 @pytest.mark.parametrize("target", [None, 0.95])
 def test_a_server_that_never_answers_is_named_and_the_model_not_blamed(
-    store: Store, serve: Server, target: float | None
+    store: Store, serve: Server, target: float | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.delenv("SUREFOOT_PRIOR")  # as a newcomer's is: nothing is known of the model
     server = serve(lambda body: refuse(503, "no slot"))
     plan = Plan((Step("a", "Say a."),), ref("a"))
     model = ApiModel("openai/test", base_url=server.url, retries=0)
