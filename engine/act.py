@@ -13,7 +13,7 @@ from surefoot.engine.budget import FREE, Account
 from surefoot.engine.desk import Desk
 from surefoot.engine.paused import NeedsPerson, Sample
 from surefoot.engine.recorder import Conversation
-from surefoot.engine.state import HALF, Candidate, StepState
+from surefoot.engine.state import HALF, QUESTION, Candidate, StepState
 from surefoot.models.answer import answer
 from surefoot.models.failures import charged
 from surefoot.models.question import ChatMessage, Model, Question, Reply, ToolRequest
@@ -165,8 +165,8 @@ def _agreed(desk: Desk, tool: Tool, arguments: Mapping[str, Json], key: str) -> 
     doubt = tool.effect is Effect.ONCE and any(one not in desk.running for one in desk.state.doubts(key))
     if doubt or (said is None and tool.approval):
         why = "may have run before the run was stopped; run it again" if doubt else "wants to run"
-        question = f"{tool.name} {why}: agree?"
-        raise NeedsPerson([{"key": key, "question": question, "tool": tool.name, "arguments": dict(arguments)}])
+        question: dict[str, Json] = {"key": QUESTION + key, "question": f"{tool.name} {why}: agree?"}
+        raise NeedsPerson([question | {"tool": tool.name, "arguments": dict(arguments)}])
     return arguments
 
 

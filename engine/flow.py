@@ -40,7 +40,7 @@ from surefoot.engine.paused import ask
 from surefoot.engine.propose import go_on, propose
 from surefoot.engine.recorder import Conversation, Recorder
 from surefoot.engine.rules import Rules
-from surefoot.engine.state import Candidate, RunState, StepState
+from surefoot.engine.state import QUESTION, Candidate, RunState, StepState
 from surefoot.models.question import Model, Reply
 from surefoot.planners.document import plan_from
 from surefoot.planners.refs import copied, resolve
@@ -329,7 +329,7 @@ class Flow:
         self.record(Event(self.seq(), "escalated", step.seq, data=data))
         if action.rung == "ask":
             question = {
-                "key": effect_key(self.run_id, path(self, step), "ask", {}),
+                "key": QUESTION + effect_key(self.run_id, path(self, step), "ask", {}),
                 "question": f"{step.step.goal or step.step.id}: {action.reason}. Give the step's output, or decline.",
                 "wants": "output",
             }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import fields, replace
 
-from surefoot.engine.state import UNKNOWN, Candidate, RunState, StepState
+from surefoot.engine.state import QUESTION, UNKNOWN, Candidate, RunState, StepState
 from surefoot.engine.taught import Taught
 from surefoot.reflection.trust import EXACT, Support, Trust
 from surefoot.storage.records import (
@@ -188,8 +188,9 @@ def _paused(state: RunState, step: StepState, event: Event) -> None:
 
 def _answered(state: RunState, step: StepState | None, key: str, answer: Json) -> None:
     """A person's word on a call: what was said before of the same call stands, as far as this does not change it."""
-    state.answers[key] = {**state.answers.get(key, {}), **answer}
-    state.in_doubt -= state.doubts(key)
+    call = key.removeprefix(QUESTION)
+    state.answers[call] = {**state.answers.get(call, {}), **answer}
+    state.in_doubt -= state.doubts(call)
     if step is not None and step.asked is not None and key in step.asked:
         if step.asked[key].get("wants") == "output":
             step.told = answer

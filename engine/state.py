@@ -27,6 +27,10 @@ UNKNOWN = "\0unknown"
 HALF = 16
 """Characters of each half of an idempotency key: where the call is made, and the call itself."""
 
+QUESTION = "q-"
+"""Begins the key of a question about a call, before the call's own. In a LangGraph `Command(resume=...)` keys of 32
+hexadecimal digits would be taken for ids of interrupts."""
+
 Status = Literal["waiting", "ready", "expanded", "committed", "failed"]
 
 
