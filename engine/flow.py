@@ -68,6 +68,7 @@ from surefoot.storage.records import (
     Task,
     Usage,
 )
+from surefoot.storage.standing import asking
 from surefoot.tools.tool import ToolContext
 
 if TYPE_CHECKING:  # the journal's module brings the database along, which importing the engine must not
@@ -168,8 +169,7 @@ class Flow:
 
     def pause(self) -> None:
         """Puts on the run's row that it waits for a person."""
-        asked = "; ".join(str(one["question"]) for one in self.questions())
-        self.journal.finish(Outcome.INPUT_REQUIRED, asked, usage=self.state.spent.usage)
+        self.journal.finish(Outcome.INPUT_REQUIRED, asking(self.questions()), usage=self.state.spent.usage)
 
     def finish(self) -> Ending:
         """Closes the record of the run."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from surefoot.service.clean import clean
 from surefoot.service.command import INTERRUPTED, Stopped, drive
+from surefoot.service.options import json_or_text
 from surefoot.service.report import as_json, asks, next_command, receipt, short
 from surefoot.service.terminal import asked, emit, put, shown, stderr, tell, watched
 from surefoot.service.tree import RunTree
@@ -44,9 +45,10 @@ def solve(
     tree = tree or RunTree(KEPT)
     try:
         result = watch(engine, work, tree, live=not json and not quiet)
+        later: set[str] = set()
         while result.outcome.value == "input_required" and not json and asked():
-            answers = ask(result)
-            if answers is None:
+            answers = ask(result, later)
+            if not answers:
                 break
             result = watch(engine, _resumed(engine, result.run_id, answers), tree, live=not quiet)
     except RunStopped as stop:
@@ -110,33 +112,45 @@ def finish(result: Result, tree: RunTree, *, json: bool, quiet: bool, where: str
     return result.outcome.means.exit_code
 
 
-def ask(result: Result) -> Json:
-    """A person's answers by key; None where the person would rather answer later. Raises RunStopped."""
+def ask(result: Result, later: set[str]) -> dict[str, Json]:
+    """A person's answers by key, one question after another; `later` holds the keys of those that they would rather
+    answer later. Raises RunStopped."""
     answers: dict[str, Json] = {}
-    for question in result.questions:
+    for question in [one for one in result.questions if one["key"] not in later]:
+        output = question.get("wants") == "output"
         try:
-            said = clean(drive(_answer(asks(question)))).strip().lower()
+            said = clean(drive(_answer(asks(question), OUTPUT if output else AGREE))).strip()
         except EOFError:
-            said = ""
+            later.update(one["key"] for one in result.questions)
             tell()
+            break
         except (KeyboardInterrupt, Stopped):
             tell()
             raise RunStopped(result.run_id) from None
-        if said not in ("y", "yes", "n", "no"):
-            return None
-        answers[question["key"]] = said.startswith("y")
+        if said.lower() in ("n", "no"):
+            answers[question["key"]] = False
+        elif said and output:
+            answers[question["key"]] = {"output": json_or_text(said)}
+        elif said.lower() in ("y", "yes"):
+            answers[question["key"]] = True
+        else:
+            later.add(question["key"])
     return answers
 
 
-async def _answer(question: Text) -> str:
-    """The line that a person types below `question`. Raises EOFError.
+AGREE = "Agree? y: yes, n: no, Enter: decide later "
+OUTPUT = "JSON or text, n: decline, Enter: decide later "
+
+
+async def _answer(question: Text, prompt: str) -> str:
+    """The line that a person types below `question` and `prompt`. Raises EOFError.
 
     The question is put, and the line waited for, in an event loop: a signal that came between the last look for
     signals and the system call of `input` would not be seen before somebody types.
     """
     console, loop, typed = stderr(), asyncio.get_running_loop(), asyncio.Event()
     console.print(question)
-    console.print("Agree? y: yes, n: no, Enter: decide later ", end="")
+    console.print(prompt, end="")
     loop.add_reader(sys.stdin, typed.set)
     try:
         await typed.wait()
