@@ -158,6 +158,10 @@ def _event(console: Console, event: Event) -> None:
     if event.kind == "asked":
         _row(console, "asked", asks(event.data))
         return
+    if event.kind == "paused":
+        waits = len(event.data.get("keys", ()))
+        _row(console, "paused", Text(f"until {waits} answers are there" if waits else "no more", "dim"))
+        return
     data = {name: one for name, one in (event.data or {}).items() if name not in ("output", "version")}
     _row(console, event.kind.replace("_", " "), Text(dumps(data) if data else "", "dim"))
 

@@ -115,11 +115,15 @@ def finish(result: Result, tree: RunTree, *, json: bool, quiet: bool, where: str
 def ask(result: Result, later: set[str]) -> dict[str, Json]:
     """A person's answers by key, one question after another; `later` holds the keys of those that they would rather
     answer later. Raises RunStopped."""
+    from rich.text import Text
+
     answers: dict[str, Json] = {}
-    for question in [one for one in result.questions if one["key"] not in later]:
+    open_ = [one for one in result.questions if one["key"] not in later]
+    for place, question in enumerate(open_, 1):
         output = question.get("wants") == "output"
         try:
-            said = clean(drive(_answer(asks(question), OUTPUT if output else AGREE))).strip()
+            text = Text(f"{place} of {len(open_)}  " if len(open_) > 1 else "").append_text(asks(question))
+            said = clean(drive(_answer(text, OUTPUT if output else AGREE))).strip()
         except EOFError:
             later.update(one["key"] for one in result.questions)
             tell()

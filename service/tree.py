@@ -211,7 +211,8 @@ class RunTree:
         _, node.output = node.candidates.get(event.attempt or 0, ("", None))
         node.basis, node.p = (data.get("basis", ""), data.get("p")) if data else ("exact", None)
         self._forget(node)
-        self._let_go(node)
+        if node.status == "committed":  # and not part of a plan that was given up meanwhile
+            self._let_go(node)
 
     def _expand(self, node: Node, event: Event, data: Mapping[str, Json]) -> None:
         if not data.get("extend"):
