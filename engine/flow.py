@@ -326,14 +326,14 @@ class Flow:
     def escalate(self, step: StepState, action: Escalate) -> None:
         data: dict[str, Json] = {"rung": action.rung, "reason": action.reason}
         data |= {"source": action.source} if action.source else {"planner": action.planner}
-        self.record(Event(self.seq(), "escalated", step.seq, data=data))
-        if action.rung == "ask":
+        if action.rung == "ask":  # before it is noted as tried: a kill in between would leave nobody asked
             question = {
                 "key": QUESTION + effect_key(self.run_id, path(self, step), "ask", {}),
                 "question": f"{step.step.goal or step.step.id}: {action.reason}. Give the step's output, or decline.",
                 "wants": "output",
             }
             ask(self, step, [question])
+        self.record(Event(self.seq(), "escalated", step.seq, data=data))
 
     def fail(self, step: StepState, reason: str, *, beyond: bool = False, fault: bool = False) -> None:
         self.let_go(step)

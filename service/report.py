@@ -94,8 +94,6 @@ def next_command(result: Result, where: str = "") -> str:
     if result.outcome.value == "input_required":
         if len(result.questions) > 1:
             return f"surefoot resume {run} --yes   (to all; or --no, or --answer JSON by each question's key)"
-        if any(one.get("wants") == "output" for one in result.questions):
-            return f"surefoot resume {run} {answering(result.questions[0])}   (or --no)"
         return f"surefoot resume {run} --yes   (or --no, or --answer JSON)"
     if result.outcome.value == "out_of_budget":
         limit = next((name for name in ("steps", "tokens", "seconds") if name in result.reason), "usd")
@@ -140,8 +138,7 @@ def asked(questions: Sequence[Json]) -> list[tuple[str, Text]]:
 
 def answering(question: Json) -> str:
     """The option that answers one question among others."""
-    answer = '{"output": ...}' if question.get("wants") == "output" else "true"
-    return f"--answer '{{\"{question['key']}\": {answer}}}'"
+    return f"--answer '{{\"{question['key']}\": true}}'"
 
 
 def labelled(name: str, text: Text, width: int = 6) -> Text:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from surefoot.service.clean import clean
 from surefoot.service.command import INTERRUPTED, Stopped, drive
-from surefoot.service.options import json_or_text
 from surefoot.service.report import as_json, asks, next_command, receipt, short
 from surefoot.service.terminal import asked, emit, put, shown, stderr, tell, watched
 from surefoot.service.tree import RunTree
@@ -120,10 +119,9 @@ def ask(result: Result, later: set[str]) -> dict[str, Json]:
     answers: dict[str, Json] = {}
     open_ = [one for one in result.questions if one["key"] not in later]
     for place, question in enumerate(open_, 1):
-        output = question.get("wants") == "output"
         try:
             text = Text(f"{place} of {len(open_)}  " if len(open_) > 1 else "").append_text(asks(question))
-            said = clean(drive(_answer(text, OUTPUT if output else AGREE))).strip()
+            said = clean(drive(_answer(text))).strip().lower()
         except EOFError:
             later.update(one["key"] for one in result.questions)
             tell()
@@ -131,30 +129,22 @@ def ask(result: Result, later: set[str]) -> dict[str, Json]:
         except (KeyboardInterrupt, Stopped):
             tell()
             raise RunStopped(result.run_id) from None
-        if said.lower() in ("n", "no"):
-            answers[question["key"]] = False
-        elif said and output:
-            answers[question["key"]] = {"output": json_or_text(said)}
-        elif said.lower() in ("y", "yes"):
-            answers[question["key"]] = True
+        if said in ("y", "yes", "n", "no"):
+            answers[question["key"]] = said.startswith("y")
         else:
             later.add(question["key"])
     return answers
 
 
-AGREE = "Agree? y: yes, n: no, Enter: decide later "
-OUTPUT = "JSON or text, n: decline, Enter: decide later "
-
-
-async def _answer(question: Text, prompt: str) -> str:
-    """The line that a person types below `question` and `prompt`. Raises EOFError.
+async def _answer(question: Text) -> str:
+    """The line that a person types below `question`. Raises EOFError.
 
     The question is put, and the line waited for, in an event loop: a signal that came between the last look for
     signals and the system call of `input` would not be seen before somebody types.
     """
     console, loop, typed = stderr(), asyncio.get_running_loop(), asyncio.Event()
     console.print(question)
-    console.print(prompt, end="")
+    console.print("Agree? y: yes, n: no, Enter: decide later ", end="")
     loop.add_reader(sys.stdin, typed.set)
     try:
         await typed.wait()

@@ -422,3 +422,20 @@ async def test_an_interrupt_has_all_questions_and_takes_some_of_the_answers(stor
     assert [one["arguments"]["to"] for one in second["__interrupt__"][0].value["questions"]] == ["a", "c"]
     ended = await graph.ainvoke(Command(resume=True), where)
     assert ended["output"] == "done" and world.log == ["note x", "send a", "send c"]
+
+
+def test_killed_at_any_record_around_the_question_for_an_output_it_is_asked(store: Store) -> None:
+    @verifier
+    def never(candidate: str) -> bool:
+        return False
+
+    world = World()
+    plan = Plan((Step("s", "Guess.", checks=("never",)),), ref("s"))
+    one = world.engine(store, lambda question, index: "5", plan, checks=[never], ladder=("ask",), votes=1)
+    first = one.run("guess")
+    records = list(store.records(first.run_id))
+    begun = next(place for place, one in enumerate(records) if isinstance(one, Event) and one.kind == "planned")
+    for many in range(begun + 1, len(records) + 1):
+        again = one.resume(copied(store, first.run_id, records[:many]))
+        assert [one.get("wants") for one in again.questions] == ["output"], again.reason
+    assert one.resume(again.run_id, {"output": "7"}).output == "7"
