@@ -11,15 +11,16 @@ from dataclasses import replace
 
 from surefoot.engine.budget import FREE, Account
 from surefoot.engine.desk import Desk
+from surefoot.engine.paused import NeedsPerson, Sample
 from surefoot.engine.recorder import Conversation
-from surefoot.engine.state import Candidate, StepState
+from surefoot.engine.state import HALF, QUESTION, Candidate, StepState
 from surefoot.models.answer import answer
 from surefoot.models.failures import charged
 from surefoot.models.question import ChatMessage, Model, Question, Reply, ToolRequest
 from surefoot.planners.refs import copied
 from surefoot.reflection.calibration import step_class
 from surefoot.reflection.verifier import Case, Verifier
-from surefoot.storage.errors import ModelError, Retry, RunError, SurefootError, ToolError
+from surefoot.storage.errors import ModelError, Retry, RunError, ToolError
 from surefoot.storage.records import (
     Attempt,
     AttemptRole,
@@ -37,14 +38,6 @@ from surefoot.tools.tool import Tool, ToolContext
 
 TURNS = 16
 """Rounds of tool calls that a model may take before it must answer."""
-
-
-class NeedsPerson(SurefootError):
-    """A person must agree, answer or correct before this goes on. `ask` is kept in the journal."""
-
-    def __init__(self, ask: dict[str, Json]) -> None:
-        self.ask = ask
-        super().__init__(str(ask.get("question")))
 
 
 class Missing(RunError):
@@ -147,10 +140,6 @@ def effect_key(run_id: str, path: Sequence[str], tool: str, arguments: Mapping[s
     return _digest([run_id, *path]) + _digest([tool, arguments])
 
 
-HALF = 16
-"""Characters of each half of an idempotency key."""
-
-
 def _digest(value: Json) -> str:
     text = json.dumps(value, sort_keys=True, default=str)
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:HALF]
@@ -168,17 +157,17 @@ def path(desk: Desk, step: StepState) -> list[str]:
 def _agreed(desk: Desk, tool: Tool, arguments: Mapping[str, Json], key: str) -> Mapping[str, Json]:
     """The arguments, once nothing stands in the way. Raises NeedsPerson, or ToolError after a refusal."""
     said = desk.state.answers.get(key) or _declined(desk, key)
-    doubt = tool.effect is Effect.ONCE and any(
-        one[HALF:] == key[HALF:] and one not in desk.running for one in desk.state.in_doubt
-    )
-    if said is None and (tool.approval or doubt):
-        why = "may have run before the run was stopped; run it again" if doubt else "wants to run"
-        raise NeedsPerson(
-            {"key": key, "question": f"{tool.name} {why}: agree?", "tool": tool.name, "arguments": dict(arguments)}
-        )
     if said is not None and not said.get("approve", True):
         raise ToolError(f"a person declined {tool.name}" + (f": {said['comment']}" if said.get("comment") else ""))
-    return said["arguments"] if said and isinstance(said.get("arguments"), dict) else arguments
+    if said is not None and isinstance(said.get("arguments"), dict):
+        arguments = said["arguments"]
+    # Whoever agreed to the call did not agree to a second one: what is in doubt is asked again.
+    doubt = tool.effect is Effect.ONCE and any(one not in desk.running for one in desk.state.doubts(key))
+    if doubt or (said is None and tool.approval):
+        why = "may have run before the run was stopped; run it again" if doubt else "wants to run"
+        question: dict[str, Json] = {"key": QUESTION + key, "question": f"{tool.name} {why}: agree?"}
+        raise NeedsPerson([question | {"tool": tool.name, "arguments": dict(arguments)}])
+    return arguments
 
 
 def _declined(desk: Desk, key: str) -> Json:
@@ -229,65 +218,83 @@ class Sampler:
         self.model = Metered(model, desk.account)
         self.tools = tools
         self.talk = talk
-        self.call: int | None = None
 
-    async def draw(self, question: Question, stopped: Sequence[ChatMessage] = (), strict: bool = False) -> Reply:
-        """The reply that answers, after any rounds of tool calls.
+    async def draw(self, question: Question, sample: Sample, strict: bool = False) -> tuple[int, Reply]:
+        """The reply that answers, after any rounds of tool calls, with the seq of its call.
 
-        `stopped` is a conversation that waited for a person; it goes on from its last message, which holds the
-        tool calls in question. Raises ModelError, ToolError, OutOfBudget or NeedsPerson.
+        A sample that paused goes on from its last message, which holds the tool calls in question. Raises
+        ModelError, ToolError, OutOfBudget or NeedsPerson.
         """
-        if stopped:
-            question = _followed(question, stopped[:-1])
-            question = _followed(question, (stopped[-1], *await self._results(question, stopped[-1])))
+        if sample.conversation:
+            *before, said = sample.conversation
+            question = _followed(question, before)
+            results = await self._results(question, said, sample.call, sample.results)
+            question = _followed(question, (said, *results))
         for _ in range(TURNS):
-            reply = (await self.replies(question, 1, strict))[0]
+            ((call, reply),) = await self.replies(question, 1, strict)
             if not reply.tool_calls or reply.error is not None:
-                return reply
+                return call, reply
             said = ChatMessage("assistant", reply.text, reply.tool_calls, extra=reply.extra)
-            question = _followed(question, (said, *await self._results(question, said)))
+            question = _followed(question, (said, *await self._results(question, said, call)))
         raise ToolError(f"the model called tools {TURNS} times without answering")
 
-    async def replies(self, question: Question, n: int, strict: bool = False) -> list[Reply]:
-        """`n` samples, the last of its re-asks each; all are recorded."""
-        samples = await answer(self.model, question, n, strict=strict)
-        for replies in samples:
-            for reply in replies:
-                self.call = self.desk.recorder.reply(self.step.seq, question.role, reply, self.model.policy, self.talk)
-        return [replies[-1] for replies in samples]
+    async def replies(self, question: Question, n: int, strict: bool = False) -> list[tuple[int, Reply]]:
+        """`n` samples, the last of its re-asks each, with the seq of its call; all are recorded."""
+        found = []
+        for replies in await answer(self.model, question, n, strict=strict):
+            calls = [self._record(question, reply) for reply in replies]
+            found.append((calls[-1], replies[-1]))
+        return found
 
-    async def _results(self, question: Question, said: ChatMessage) -> list[ChatMessage]:
-        """The results of all requested calls, run at once, in the order of the requests.
+    def _record(self, question: Question, reply: Reply) -> int:
+        return self.desk.recorder.reply(self.step.seq, question.role, reply, self.model.policy, self.talk)
 
-        What has an effect and is asked for twice in one reply runs once.
+    async def _results(
+        self, question: Question, said: ChatMessage, call: int | None, known: Sequence[str | None] = ()
+    ) -> list[ChatMessage]:
+        """The results of all calls that model call `call` asked for, run at once, in the order of the requests.
+
+        `known` is what each gave before the sample paused. What has an effect and is asked for twice in one reply
+        runs once. Where calls wait for a person, all others run first, and NeedsPerson has every question.
         """
-        calls = [self._call(request) for request in said.tool_calls]
-        first: dict[str, ToolRequest] = {}
-        for call, request in zip(calls, said.tool_calls, strict=True):
-            first.setdefault(call, request)
-        outcomes = dict(
-            zip(first, await asyncio.gather(*map(self._one, first.values()), return_exceptions=True), strict=True)
-        )
-        messages = []
-        for call, request in zip(calls, said.tool_calls, strict=True):
-            outcome = outcomes[call]
+        first = self._first(said.tool_calls)
+        results = list(known) or [None] * len(first)
+        wanted = [place for place in dict.fromkeys(first) if results[place] is None]
+        ones = (self._one(said.tool_calls[place], call) for place in wanted)
+        ran = await asyncio.gather(*ones, return_exceptions=True)
+        questions: dict[str, Json] = {}
+        for place, outcome in zip(wanted, ran, strict=True):
             if isinstance(outcome, NeedsPerson):
-                outcome.ask["conversation"] = [message_to(one) for one in (*question.follow_up, said)]
-            if isinstance(outcome, BaseException):
+                questions |= {one["key"]: one for one in outcome.questions}
+            elif isinstance(outcome, BaseException):
                 raise outcome
-            if (same := first[call]) is not request:
-                outcome = f"the same call as {same.id}, twice in one reply: it ran once. What it gave: {outcome}"
-            messages.append(ChatMessage("tool", outcome, tool_call_id=request.id))
+            else:
+                results[place] = outcome
+        if questions:
+            raise NeedsPerson(list(questions.values()), (*question.follow_up, said), results, call)
+        messages = []
+        for place, request in enumerate(said.tool_calls):
+            text = results[first[place]] or ""
+            if first[place] != place:
+                same = said.tool_calls[first[place]].id
+                text = f"the same call as {same}, twice in one reply: it ran once. What it gave: {text}"
+            messages.append(ChatMessage("tool", text, tool_call_id=request.id))
         return messages
 
-    def _call(self, request: ToolRequest) -> str:
-        """The same for the same call of a tool that has an effect."""
-        tool = self.tools.get(request.name)
-        if tool is None or tool.effect is Effect.PURE:
-            return request.id
-        return json.dumps([request.name, request.arguments], sort_keys=True, default=str)
+    def _first(self, requests: Sequence[ToolRequest]) -> list[int]:
+        """For each call the place of the first that is the same: its own, unless it has an effect."""
+        found: dict[str, int] = {}
+        places = []
+        for place, request in enumerate(requests):
+            tool = self.tools.get(request.name)
+            if tool is None or tool.effect is Effect.PURE:
+                places.append(place)
+            else:
+                same = json.dumps([request.name, request.arguments], sort_keys=True, default=str)
+                places.append(found.setdefault(same, place))
+        return places
 
-    async def _one(self, request: ToolRequest) -> str:
+    async def _one(self, request: ToolRequest, call: int | None) -> str:
         """What the model is told of one call: its result, or what to mend."""
         tool = self.tools.get(request.name)
         if tool is None:
@@ -295,21 +302,10 @@ class Sampler:
         if request.arguments is None:
             return "error: the arguments are no JSON object; write them again"
         try:
-            result = await use_tool(self.desk, self.step, tool, request.arguments, request, self.call)
+            result = await use_tool(self.desk, self.step, tool, request.arguments, request, call)
         except (Retry, ToolError) as error:
             return f"error: {error}"
         return result if isinstance(result, str) else json.dumps(result, ensure_ascii=False)
-
-
-def message_to(message: ChatMessage) -> Json:
-    """A message as JSON, for a conversation that has to wait."""
-    calls = [[one.id, one.name, one.arguments_raw, one.arguments, one.extra] for one in message.tool_calls]
-    return [message.role, message.content, calls, message.tool_call_id, message.extra]
-
-
-def message_from(value: Json) -> ChatMessage:
-    role, content, calls, *rest = value
-    return ChatMessage(role, content, tuple(ToolRequest(*call) for call in calls), *rest)
 
 
 def _followed(question: Question, more: Sequence[ChatMessage]) -> Question:

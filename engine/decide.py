@@ -90,12 +90,23 @@ class Accept:
     output: Json
 
 
-Action = Propose | Check | Expand | Deliver | Commit | RollBack | Replan | Escalate | Accept | GiveUp
+@record
+class Continue:
+    """Go on with samples that waited for a person, now that there is an answer."""
+
+    samples: tuple[int, ...]
+
+
+Action = Propose | Check | Expand | Deliver | Commit | RollBack | Replan | Escalate | Continue | Accept | GiveUp
 
 
 def decide(state: RunState, step: StepState, rules: Rules) -> Action | None:
     """The next action for a step; None while it has to wait for its children or for a person."""
-    if not step.open or step.asked is not None:
+    if not step.open:
+        return None
+    if step.paused is not None and (answered := step.answered):
+        return Continue(tuple(answered))
+    if step.asked is not None:
         return None
     if step.told is not None:
         given = "output" in step.told

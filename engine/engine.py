@@ -47,6 +47,7 @@ from surefoot.storage.records import (
     PlannedStep,
     Task,
 )
+from surefoot.storage.standing import asking
 
 if TYPE_CHECKING:
     from langgraph.graph.state import CompiledStateGraph
@@ -481,8 +482,7 @@ class Engine:
         base = Result(flow.run_id, Outcome.INPUT_REQUIRED, usage=flow.state.spent.usage, committed=flow.state.committed)
         base.store = self.store
         if waiting:
-            base.questions = waiting
-            base.reason = "; ".join(str(one["question"]) for one in waiting)
+            base.questions, base.reason = waiting, asking(waiting)
             return base
         end = ending(flow.state, flow.kit, flow.task, flow.halt)
         base.outcome, base.reason, base.reliability = end.outcome, end.reason, end.reliability

@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from surefoot.engine.act import Metered, Missing, NeedsPerson, check, effect_key, missed, path, proposed
+from surefoot.engine.act import Metered, Missing, check, effect_key, missed, path, proposed
 from surefoot.engine.budget import ONE_ATTEMPT, Account
 from surefoot.engine.canaries import canaries
 from surefoot.engine.decide import (
@@ -23,6 +23,7 @@ from surefoot.engine.decide import (
     Action,
     Check,
     Commit,
+    Continue,
     Deliver,
     Escalate,
     Expand,
@@ -35,10 +36,11 @@ from surefoot.engine.ending import Ending, ending
 from surefoot.engine.expand import adopt, expand, noted
 from surefoot.engine.fold import fold
 from surefoot.engine.kit import Kit
-from surefoot.engine.propose import propose
+from surefoot.engine.paused import ask
+from surefoot.engine.propose import go_on, propose
 from surefoot.engine.recorder import Conversation, Recorder
 from surefoot.engine.rules import Rules
-from surefoot.engine.state import Candidate, RunState, StepState
+from surefoot.engine.state import QUESTION, Candidate, RunState, StepState
 from surefoot.models.question import Model, Reply
 from surefoot.planners.document import plan_from
 from surefoot.planners.refs import copied, resolve
@@ -66,6 +68,7 @@ from surefoot.storage.records import (
     Task,
     Usage,
 )
+from surefoot.storage.standing import asking
 from surefoot.tools.tool import ToolContext
 
 if TYPE_CHECKING:  # the journal's module brings the database along, which importing the engine must not
@@ -152,7 +155,7 @@ class Flow:
         if self.halt is not None or not root.open:
             return "finish"
         if root.status == "ready":
-            return "plan"
+            return "ask" if root.waits else "plan"
         if root.broken is None and self.state.ready:
             return "work"
         if root.broken is not None or not root.open_children:
@@ -161,16 +164,12 @@ class Flow:
 
     def questions(self) -> list[dict[str, Json]]:
         """What a person must answer before the run goes on."""
-        return [
-            {name: value for name, value in step.asked.items() if name != "conversation"} | {"step": step.seq}
-            for step in self.state.steps.values()
-            if step.asked is not None
-        ]
+        asked = ((step.seq, step.asked) for step in self.state.steps.values() if step.open and step.asked)
+        return [question | {"step": seq} for seq, questions in asked for question in questions.values()]
 
     def pause(self) -> None:
         """Puts on the run's row that it waits for a person."""
-        asked = "; ".join(str(one["question"]) for one in self.questions())
-        self.journal.finish(Outcome.INPUT_REQUIRED, asked, usage=self.state.spent.usage)
+        self.journal.finish(Outcome.INPUT_REQUIRED, asking(self.questions()), usage=self.state.spent.usage)
 
     def finish(self) -> Ending:
         """Closes the record of the run."""
@@ -264,12 +263,9 @@ class Flow:
         except RecursionError:
             if self._stands(step):
                 missed(self, step, "the output is nested too deeply: give a flatter one", status="invalid")
-        except (NeedsPerson, ModelError, ToolError, InvalidOutput, Retry, Missing) as error:
+        except (ModelError, ToolError, InvalidOutput, Retry, Missing) as error:
             if not self._stands(step):
                 return  # another plan has taken the place of its own
-            if isinstance(error, NeedsPerson):
-                self.record(Event(self.seq(), "asked", step.seq, data=error.ask))
-                return
             missed(self, step, str(error), status="invalid" if isinstance(error, Retry) else "error")
             if isinstance(error, (ModelRefused, RequestsForbidden, Retry, Missing)):
                 self.fail(step, str(error), fault=True)
@@ -281,8 +277,12 @@ class Flow:
             before = (step.tried, step.version)
             async with self.account.reserve(ONE_ATTEMPT if action.n == 1 else Usage(attempts=action.n)):
                 await propose(self, step, rules, action.n, action.source)
-            if (step.tried, step.version) == before and step.open and self._stands(step):
+            proposed_none = (step.tried, step.version) == before and step.asked is None
+            if proposed_none and step.open and self._stands(step):
                 missed(self, step, "nothing was proposed: a model or planner gave an empty list")
+        elif isinstance(action, Continue):
+            async with self.account.reserve(Usage(attempts=len(action.samples))):
+                await go_on(self, step, rules, action.samples)
         elif isinstance(action, Check):
             case = self.case(step, action.candidate)
             await check(self, action.candidate, action.verifiers, case, rules.gauges)
@@ -326,14 +326,14 @@ class Flow:
     def escalate(self, step: StepState, action: Escalate) -> None:
         data: dict[str, Json] = {"rung": action.rung, "reason": action.reason}
         data |= {"source": action.source} if action.source else {"planner": action.planner}
-        self.record(Event(self.seq(), "escalated", step.seq, data=data))
-        if action.rung == "ask":
-            ask = {
-                "key": effect_key(self.run_id, path(self, step), "ask", {}),
+        if action.rung == "ask":  # before it is noted as tried: a kill in between would leave nobody asked
+            question = {
+                "key": QUESTION + effect_key(self.run_id, path(self, step), "ask", {}),
                 "question": f"{step.step.goal or step.step.id}: {action.reason}. Give the step's output, or decline.",
                 "wants": "output",
             }
-            self.record(Event(self.seq(), "asked", step.seq, data=ask))
+            ask(self, step, [question])
+        self.record(Event(self.seq(), "escalated", step.seq, data=data))
 
     def fail(self, step: StepState, reason: str, *, beyond: bool = False, fault: bool = False) -> None:
         self.let_go(step)

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import fields, replace
 
-from surefoot.engine.state import UNKNOWN, Candidate, RunState, StepState
+from surefoot.engine.state import QUESTION, UNKNOWN, Candidate, RunState, StepState
 from surefoot.engine.taught import Taught
 from surefoot.reflection.trust import EXACT, Support, Trust
 from surefoot.storage.records import (
     Attempt,
     Event,
     JournalRecord,
+    Json,
     ModelCall,
     PlannedStep,
     ToolCall,
@@ -52,7 +53,8 @@ def _attempt(state: RunState, record: Attempt) -> None:
         return
     step.attempts += 1
     step.tried += 1
-    step.stopped = None
+    if step.paused:  # of stores of before, where an attempt said that the conversation had ended
+        step.paused = {number: one for number, one in step.paused.items() if "results" in one} or None
     if step.source is None:
         step.source = record.source
     if record.source:
@@ -139,12 +141,7 @@ def _event(state: RunState, event: Event) -> None:
     elif event.kind == "canary":
         state.taught.canary(event.data)
     elif event.kind == "answered":
-        state.answers[event.data["key"]] = event.data["answer"]
-        if step is not None:
-            if (step.asked or {}).get("wants") == "output":
-                step.told = event.data["answer"]
-            step.asked = None
-            _wake(state, step)
+        _answered(state, step, event.data["key"], event.data["answer"])
     elif event.kind == "finished":
         state.finished = True
         state.taught = Taught()  # the store has it now
@@ -176,8 +173,30 @@ def _escalated(state: RunState, step: StepState, event: Event) -> None:
 
 
 def _asked(state: RunState, step: StepState, event: Event) -> None:
-    step.asked = event.data
-    step.stopped = event.data.get("conversation")
+    question = {name: value for name, value in event.data.items() if name != "conversation"}
+    step.asked = {**(step.asked or {}), question["key"]: question}
+    if "conversation" in event.data:  # of stores of before, where a step had one question
+        step.paused = {event.seq: {"keys": [question["key"]], "conversation": event.data["conversation"]}}
+
+
+def _paused(state: RunState, step: StepState, event: Event) -> None:
+    """A sample waits for answers; without a conversation it waits no more."""
+    number = event.data["sample"]
+    others = {one: kept for one, kept in (step.paused or {}).items() if one != number}
+    step.paused = ({**others, number: event.data} if "conversation" in event.data else others) or None
+
+
+def _answered(state: RunState, step: StepState | None, key: str, answer: Json) -> None:
+    """A person's word on a call: what was said before of the same call stands, as far as this does not change it."""
+    call = key.removeprefix(QUESTION)
+    state.answers[call] = {**state.answers.get(call, {}), **answer}
+    state.in_doubt -= state.doubts(call)
+    if step is not None and step.asked is not None and key in step.asked:
+        if step.asked[key].get("wants") == "output":
+            step.told = answer
+        step.asked = {one: question for one, question in step.asked.items() if one != key} or None
+        if not step.waits:
+            _wake(state, step)
 
 
 def _expand(state: RunState, step: StepState, event: Event) -> None:
@@ -341,6 +360,7 @@ def _roll_back(state: RunState, step: StepState, event: Event) -> None:
 _CHANGES = {
     "started": _started,
     "asked": _asked,
+    "paused": _paused,
     "planned": _expand,
     "committed": _commit,
     "failed": _fail,

@@ -111,14 +111,26 @@ def answer(flow: Flow, answers: Json) -> None:
     """Records a person's answers: one for each open question by its key, or one for all of them.
 
     An answer is True or False (agree or not), or a mapping with any of `approve`, `arguments` (corrected ones),
-    `output` (the step's output, given by the person) and `comment`.
+    `output` (the tool's, or the step's, given by the person) and `comment`. A question that nothing fits stays open:
+    to agree is no answer where the step's output is asked for. Raises SetupError, before anything is recorded.
     """
-    for question in flow.questions():
-        key = question["key"]
-        one = answers.get(key) if isinstance(answers, dict) and key in answers else answers
-        if isinstance(one, bool):
-            one = {"approve": one}
-        if isinstance(one, dict) and not isinstance(one.get("approve", True), bool):
-            raise SetupError(f"approve={one['approve']!r} is neither True nor False")
-        if isinstance(one, dict) and one.keys() & {"approve", "arguments", "output"}:
-            flow.record(Event(flow.seq(), "answered", question["step"], data={"key": key, "answer": one}))
+    found = [(question, _fitting(question, answers)) for question in flow.questions()]
+    for question, one in found:
+        if one is not None:
+            data = {"key": question["key"], "answer": one}
+            flow.record(Event(flow.seq(), "answered", question["step"], data=data))
+
+
+def _fitting(question: dict[str, Json], answers: Json) -> dict[str, Json] | None:
+    """The answer to one question; None where there is none."""
+    by_key = isinstance(answers, dict) and question["key"] in answers
+    one = answers[question["key"]] if by_key else answers
+    if isinstance(one, bool):
+        one = {"approve": one}
+    if not isinstance(one, dict) or not one.keys() & {"approve", "arguments", "output"}:
+        return None
+    if not isinstance(one.get("approve", True), bool):
+        raise SetupError(f"approve={one['approve']!r} is neither True nor False")
+    if question.get("wants") == "output" and "output" not in one and one.get("approve", True):
+        return None
+    return one

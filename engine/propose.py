@@ -3,30 +3,35 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from itertools import zip_longest
 from random import Random
+from typing import Any
 
-from surefoot.engine.act import Metered, Sampler, message_from, missed, proposed, use_tool
+from surefoot.engine.act import Metered, Sampler, missed, proposed, use_tool
 from surefoot.engine.desk import Desk
 from surefoot.engine.expand import carried, expand
+from surefoot.engine.paused import NeedsPerson, Sample, ask, ended, pause, sample_from
 from surefoot.engine.recorder import Conversation
 from surefoot.engine.rules import Rules, Source
 from surefoot.engine.state import StepState
-from surefoot.models.question import Question, Reply
+from surefoot.models.question import ChatMessage, Question, Reply
 from surefoot.models.representation import Back, Representation
 from surefoot.planners.document import plan_to
 from surefoot.planners.planner import Done, Proposal, Request
 from surefoot.planners.refs import copied
 from surefoot.reflection.canonical import canonical
-from surefoot.storage.errors import ModelError, Retry, ToolError
+from surefoot.storage.errors import ModelError, OutOfBudget, Retry, RunError, ToolError
 from surefoot.storage.records import Json
 
 LESSON = "what went wrong with earlier attempts at other steps like this"
 
 
 async def propose(desk: Desk, step: StepState, rules: Rules, n: int, source: str = "") -> None:
-    """`n` attempts at a step, recorded. Raises ModelError, ToolError, Retry, NeedsPerson, OutOfBudget, Missing."""
+    """`n` attempts at a step, recorded; what waits for a person is recorded with its questions.
+
+    Raises ModelError, ToolError, Retry, OutOfBudget or Missing.
+    """
     if rules.mode == "tool":
         await _call_tool(desk, step)
     elif rules.mode == "arguments":
@@ -37,42 +42,71 @@ async def propose(desk: Desk, step: StepState, rules: Rules, n: int, source: str
         await _sample_answer(desk, step, n, rules.source(source), rules.voted)
 
 
+async def go_on(desk: Desk, step: StepState, rules: Rules, numbers: Sequence[int]) -> None:
+    """Goes on with paused samples. Raises as `propose` does."""
+    kept = step.paused or {}
+    samples = [sample_from(number, kept[number], _seed(desk, step, 0)) for number in numbers]
+    if rules.mode == "arguments":
+        await _together(_fill(desk, step, sample) for sample in samples)
+    else:
+        await _together(_draw(desk, step, rules.source(one.source), rules.voted, one) for one in samples)
+
+
+async def _together(samples: Iterable[Coroutine[Any, Any, None]]) -> None:
+    """All end before the step goes on: one that ran on by itself would propose to a step already decided."""
+    errors = [one for one in await asyncio.gather(*samples, return_exceptions=True) if one is not None]
+    for error in sorted(errors, key=lambda one: isinstance(one, (ModelError, ToolError))):
+        raise error
+
+
 async def _call_tool(desk: Desk, step: StepState) -> None:
-    result = await use_tool(desk, step, desk.kit.tools[step.step.tool or ""], desk.inputs(step))
+    try:
+        result = await use_tool(desk, step, desk.kit.tools[step.step.tool or ""], desk.inputs(step))
+    except NeedsPerson as person:
+        ask(desk, step, person.questions)
+        return
     proposed(desk, step, result, canonical(result), role="tool")
 
 
 async def _sample_arguments(desk: Desk, step: StepState, rules: Rules, n: int) -> None:
     tool = desk.kit.tools[step.step.tool or ""]
     sampler = _sampler(desk, step)
-    question = _question(desk, step, desk.inputs(step), tools=(tool.name,), choice="required")
-    for reply in await sampler.replies(question, n):
+    seed = _seed(desk, step, 0)
+    question = _question(desk, step, desk.inputs(step), seed, tools=(tool.name,), choice="required")
+    for call, reply in await sampler.replies(question, n):
         request = next((one for one in reply.tool_calls if one.name == tool.name), None)
         if request is None or request.arguments is None:
             error = f"answer with one call of {tool.name}, its arguments a JSON object"
-            missed(desk, step, reply.error or error, sampler.call, status="invalid")
+            missed(desk, step, reply.error or error, call, status="invalid")
             continue
-        try:
-            result = await use_tool(desk, step, tool, request.arguments, request, sampler.call)
-        except (Retry, ToolError) as error:
-            missed(desk, step, str(error), sampler.call, status="invalid")
-            continue
-        _propose(desk, step, result, sampler, reply)
+        said = ChatMessage("assistant", reply.text, (request,), extra=reply.extra)
+        await _fill(desk, step, Sample(_seed(desk, step, 0), call=call, conversation=(said,)), reply)
+
+
+async def _fill(desk: Desk, step: StepState, sample: Sample, reply: Reply | None = None) -> None:
+    """The step's tool with the arguments that a model gave it."""
+    (request,) = sample.conversation[-1].tool_calls
+    tool = desk.kit.tools[step.step.tool or ""]
+    try:
+        result = await use_tool(desk, step, tool, request.arguments or {}, request, sample.call)
+    except NeedsPerson as person:
+        pause(desk, step, sample, NeedsPerson(person.questions, sample.conversation, [None], sample.call))
+    except (Retry, ToolError) as error:
+        ended(desk, step, sample)
+        missed(desk, step, str(error), sample.call, status="invalid")
+    else:
+        ended(desk, step, sample)
+        _propose(desk, step, result, sample.call, reply)
 
 
 async def _sample_answer(desk: Desk, step: StepState, n: int, source: Source, voted: bool) -> None:
     """Samples of one question together; one by one where each has tools to call, or is asked in a form of its own."""
-    names = tuple(desk.kit.tools)
-    other = next((one for one in desk.kit.representations if one.name == source.name), None)
     forms = _forms(desk, step, source, n)
-    if not names and other is None:
+    if not desk.kit.tools and _representation(desk, source) is None:
         await _in_forms(desk, step, source, forms, voted)
         return
-    draws = [_draw(desk, step, names, index, source, other, voted, forms[index]) for index in range(n)]
-    # All end before the step goes on: one that ran on by itself would propose to a step already decided.
-    errors = [one for one in await asyncio.gather(*draws, return_exceptions=True) if one is not None]
-    for error in sorted(errors, key=lambda one: isinstance(one, (ModelError, ToolError))):
-        raise error
+    samples = [Sample(_seed(desk, step, index), source.name, forms[index]) for index in range(n)]
+    await _together(_draw(desk, step, source, voted, sample) for sample in samples)
 
 
 def _forms(desk: Desk, step: StepState, source: Source, n: int) -> list[int]:
@@ -87,79 +121,93 @@ def _forms(desk: Desk, step: StepState, source: Source, n: int) -> list[int]:
 async def _in_forms(desk: Desk, step: StepState, source: Source, forms: list[int], voted: bool) -> None:
     """Samples of one question, all of a form together, counted in turn."""
 
-    async def ask(form: int) -> list[tuple[Sampler, Reply, int]]:
+    async def ask_in(form: int) -> list[tuple[int, Reply, int]]:
         sampler = _sampler(desk, step, source.name)
         first = forms.index(form)
-        question = _question(desk, step, desk.inputs(step), index=first, lesson=source.lesson, form=form)
-        return [(sampler, reply, form) for reply in await sampler.replies(question, forms.count(form), voted)]
+        seed = _seed(desk, step, first)
+        question = _question(desk, step, desk.inputs(step), seed, lesson=source.lesson, form=form)
+        return [(call, reply, form) for call, reply in await sampler.replies(question, forms.count(form), voted)]
 
     kinds = list(dict.fromkeys(forms))
     if len(kinds) == 1:
-        found: list[list[tuple[Sampler, Reply, int]] | BaseException] = [await ask(kinds[0])]
+        found: list[list[tuple[int, Reply, int]] | BaseException] = [await ask_in(kinds[0])]
     else:
-        found = await asyncio.gather(*map(ask, kinds), return_exceptions=True)
+        found = await asyncio.gather(*map(ask_in, kinds), return_exceptions=True)
     answered = [one for one in found if not isinstance(one, BaseException)]
     for drawn in zip_longest(*answered):
-        for sampler, reply, form in filter(None, drawn):
-            _answered(desk, step, sampler, reply, source.name, form=form)
+        for call, reply, form in filter(None, drawn):
+            _answered(desk, step, call, reply, source.name, form=form)
     for error in found:
         if isinstance(error, BaseException):
             raise error
 
 
-async def _draw(
-    desk: Desk,
-    step: StepState,
-    names: tuple[str, ...],
-    index: int,
-    source: Source,
-    other: Representation | None,
-    voted: bool,
-    form: int,
-) -> None:
+def _representation(desk: Desk, source: Source) -> Representation | None:
+    return next((one for one in desk.kit.representations if one.name == source.name), None)
+
+
+async def _draw(desk: Desk, step: StepState, source: Source, voted: bool, sample: Sample) -> None:
+    """One sample, from its question or from where it paused, up to its answer or to where it pauses."""
     sampler = _sampler(desk, step, source.name)
     inputs: Mapping[str, Json] = desk.inputs(step)
     back = None
-    if other is not None:
-        inputs, back = other.ask(inputs, Random(_seed(desk, step, index)))
-    question = _question(desk, step, inputs, tools=names, index=index, lesson=source.lesson, form=form)
-    if names:
-        stopped = [message_from(one) for one in step.stopped or ()] if index == 0 else []
-        reply = await sampler.draw(question, stopped, voted)
-    else:
-        (reply,) = await sampler.replies(question, 1, voted)
-    _answered(desk, step, sampler, reply, source.name, back, form)
+    if (other := _representation(desk, source)) is not None:
+        inputs, back = other.ask(inputs, Random(sample.seed))
+    tools = tuple(desk.kit.tools)
+    question = _question(desk, step, inputs, sample.seed, tools=tools, lesson=source.lesson, form=sample.form)
+    try:
+        if tools:
+            call, reply = await sampler.draw(question, sample, voted)
+        else:
+            ((call, reply),) = await sampler.replies(question, 1, voted)
+    except NeedsPerson as person:
+        pause(desk, step, sample, person)
+        return
+    except OutOfBudget:
+        raise  # with a larger one it goes on from here
+    except (RunError, RecursionError):
+        ended(desk, step, sample)
+        raise
+    ended(desk, step, sample)
+    _answered(desk, step, call, reply, source.name, back, sample.form)
 
 
 def _answered(
     desk: Desk,
     step: StepState,
-    sampler: Sampler,
+    call: int,
     reply: Reply,
     source: str = "",
     back: Back | None = None,
     form: int = 0,
 ) -> None:
     if reply.unknown:
-        missed(desk, step, reply.error or "", sampler.call, status="unknown", source=source)
+        missed(desk, step, reply.error or "", call, status="unknown", source=source)
     elif reply.error is not None:
-        missed(desk, step, reply.error, sampler.call, status="invalid", source=source)
+        missed(desk, step, reply.error, call, status="invalid", source=source)
     else:
         try:
             output = reply.parsed if back is None else back(reply.parsed)
         except (ValueError, LookupError, TypeError) as error:
-            missed(desk, step, f"no answer to the question: {error}", sampler.call, status="invalid", source=source)
+            missed(desk, step, f"no answer to the question: {error}", call, status="invalid", source=source)
         else:
-            _propose(desk, step, output, sampler, reply, source, form)
+            _propose(desk, step, output, call, reply, source, form)
 
 
 def _propose(
-    desk: Desk, step: StepState, output: Json, sampler: Sampler, reply: Reply, source: str = "", form: int = 0
+    desk: Desk,
+    step: StepState,
+    output: Json,
+    call: int | None,
+    reply: Reply | None,
+    source: str = "",
+    form: int = 0,
 ) -> None:
     key = canonical(output)
     fresh = key not in step.candidates
-    proposed(desk, step, output, key, sampler.call, source=source, form=form)
-    if fresh and key in step.candidates:  # not where another plan has taken the place of the step's
+    proposed(desk, step, output, key, call, source=source, form=form)
+    fresh = fresh and key in step.candidates  # another plan may have taken the place of the step's
+    if fresh and reply is not None:
         desk.replies[step.candidates[key].attempt] = reply
 
 
@@ -227,9 +275,9 @@ def _question(
     desk: Desk,
     step: StepState,
     inputs: Mapping[str, Json],
+    seed: int,
     tools: tuple[str, ...] = (),
     choice: str = "auto",
-    index: int = 0,
     lesson: str = "",
     form: int = 0,
 ) -> Question:
@@ -249,7 +297,7 @@ def _question(
         tools=tuple(desk.kit.specs[name] for name in tools),
         tool_choice="required" if choice == "required" else "auto",
         temperature=desk.kit.settings.temperature,
-        seed=_seed(desk, step, index),
+        seed=seed,
         form=form,
     )
 

@@ -20,6 +20,7 @@ from surefoot.storage.records import (
     Usage,
     Verdict,
 )
+from surefoot.storage.standing import Standing, Status, asking
 
 if TYPE_CHECKING:
     from surefoot.storage.run import RunInfo
@@ -36,8 +37,8 @@ class Receipt:
     goal: str
     does: str
     """The tool or planner that does it; empty where the model answers."""
-    status: str = "open"
-    """open, asked, committed, failed, or undone where a later check contradicted it."""
+    status: Status = "open"
+    """`undone` where a later check contradicted it, `replaced` where its plan was given up for another."""
     output: Json = None
     attempts: list[Attempt] = field(default_factory=list)
     verdicts: list[Verdict] = field(default_factory=list)
@@ -106,9 +107,11 @@ def stored(info: RunInfo, read: Callable[[Json], Any] = lambda value: value, sto
 
 def receipts(records: Iterable[JournalRecord]) -> Iterator[Receipt]:
     """The receipts that a run's records make up."""
+    standing = Standing()
     found: dict[int, Receipt] = {}
     of_attempt: dict[int, Receipt] = {}
     for record in records:
+        standing.add(record)
         if isinstance(record, PlannedStep):
             step = record.step
             depth = found[record.parent].depth + 1 if record.parent is not None else 0
@@ -123,25 +126,28 @@ def receipts(records: Iterable[JournalRecord]) -> Iterator[Receipt]:
             found[record.step].calls.append(record)
         elif isinstance(record, Event):
             _note(found, record)
+    for receipt in found.values():
+        _stand(receipt, standing)
     return _in_order(found)
 
 
 def _note(found: dict[int, Receipt], event: Event) -> None:
     if event.step is None or event.step not in found:
         return
-    receipt, data = found[event.step], event.data or {}
+    receipt = found[event.step]
     if event.kind == "committed":
-        receipt.status, receipt.support = "committed", event.data
+        receipt.support, receipt.reason = event.data, ""
         receipt.output = next(one.output for one in receipt.attempts if one.seq == event.attempt)
     elif event.kind == "failed":
-        receipt.status, receipt.reason = "failed", data["reason"]
-    elif event.kind == "asked":
-        receipt.status, receipt.reason = "asked", data["question"]
-    elif event.kind == "answered":
-        receipt.status = "open"
-    elif event.kind == "rolled_back":
-        for seq in data["steps"]:
-            found[seq].status, found[seq].output = "undone", None
+        receipt.reason = event.data["reason"]
+
+
+def _stand(receipt: Receipt, standing: Standing) -> None:
+    receipt.status = standing.status(receipt.seq, receipt.parent)
+    if receipt.status != "committed":
+        receipt.output = receipt.support = None
+    if receipt.status == "asked":
+        receipt.reason = asking(standing.questions(receipt.seq))
 
 
 def _in_order(found: Mapping[int, Receipt]) -> Iterator[Receipt]:

@@ -51,7 +51,7 @@ def _turn(step: StepState) -> int:
 
 
 def _driven(state: RunState, step: StepState) -> bool:
-    if step.seq == state.root or not step.open or step.asked is not None:
+    if step.seq == state.root or not step.open or step.waits:
         return False
     return step.status == "ready" or not step.open_children or step.broken is not None
 

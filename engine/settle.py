@@ -31,6 +31,7 @@ from surefoot.storage.records import (
     Reward,
     Step,
 )
+from surefoot.storage.standing import Standing
 
 if TYPE_CHECKING:
     from surefoot.storage.store import Store
@@ -49,7 +50,7 @@ class Voted:
     samples: list[tuple[str, str, Asked, int]] = field(default_factory=list)
     """Key, source, policy and form of each sample."""
     key: str | None = None
-    """Of the one that votes committed; None where they did not."""
+    """Of the one that votes committed; None where they did not, or it stands no more."""
     proved: bool = False
     """An exact check spoke for it."""
 
@@ -155,8 +156,11 @@ def voted(records: Iterable[JournalRecord]) -> dict[int, Voted]:
     steps: dict[int, Voted] = {}
     policies: dict[int, Asked] = {}
     attempts: dict[int, tuple[int, str]] = {}
+    standing, accepted = Standing(), list[PlannedStep | Event]()
     for record in records:
+        standing.add(record)
         if isinstance(record, PlannedStep):
+            accepted.append(record)
             steps[record.seq] = Voted(record.step)
         elif isinstance(record, ModelCall):
             policies[record.seq] = record.policy, (record.sampling or {}).get("temperature")
@@ -165,12 +169,11 @@ def voted(records: Iterable[JournalRecord]) -> dict[int, Voted]:
             steps[record.step].samples.append((record.key, record.source, policy, record.form))
             attempts[record.seq] = (record.step, record.key)
         elif isinstance(record, Event) and record.kind in ("committed", "planned") and record.attempt in attempts:
-            seq, key = attempts[record.attempt]
             if (record.data or {}).get("basis") in ("prior", "measured"):
-                steps[seq].key = key
+                accepted.append(record)
             else:
-                steps[seq].proved = True
-        elif isinstance(record, Event) and record.kind == "rolled_back":
-            for seq in record.data["steps"]:
-                steps[seq].key = None
+                steps[attempts[record.attempt][0]].proved = True
+    for attempt in filter(None, map(standing.accepts, accepted)):
+        seq, key = attempts[attempt]
+        steps[seq].key = key
     return {seq: one for seq, one in steps.items() if one.samples}

@@ -24,6 +24,13 @@ from surefoot.storage.records import (
 UNKNOWN = "\0unknown"
 """Key of the candidate "I do not know tasks of this kind"."""
 
+HALF = 16
+"""Characters of each half of an idempotency key: where the call is made, and the call itself."""
+
+QUESTION = "q-"
+"""Begins the key of a question about a call, before the call's own. In a LangGraph `Command(resume=...)` keys of 32
+hexadecimal digits would be taken for ids of interrupts."""
+
 Status = Literal["waiting", "ready", "expanded", "committed", "failed"]
 
 
@@ -101,10 +108,10 @@ class StepState:
     support: Support | None = None
     below: Trust | None = None
     """What its plan and everything committed under it stand on, itself included; None where all of it is exact."""
-    asked: Json = None
-    """The question that a person must answer before this step goes on."""
-    stopped: Json = None
-    """The conversation with the model that waits for that answer."""
+    asked: dict[str, Json] | None = None
+    """Questions that a person must answer before this step goes on, by key, in the order in which they arose."""
+    paused: dict[int, Json] | None = None
+    """Samples that wait for answers, by number; `keys` are those of their questions."""
     version: int = 0
     """Version of the plan that it was expanded into; 0: not expanded."""
     children: dict[str, int] = field(default_factory=dict)
@@ -132,6 +139,17 @@ class StepState:
     @property
     def open(self) -> bool:
         return self.status in ("ready", "expanded")
+
+    @property
+    def answered(self) -> list[int]:
+        """Paused samples that can go on: something that they asked is asked no more."""
+        asked = self.asked or {}
+        return [number for number, one in (self.paused or {}).items() if not set(one["keys"]) <= asked.keys()]
+
+    @property
+    def waits(self) -> bool:
+        """Whether nothing can be done for it before a person answers."""
+        return self.asked is not None and not self.answered
 
     def ballot(self) -> dict[str, int]:
         """Votes by candidate, refuted ones left out."""
@@ -191,6 +209,10 @@ class RunState:
     finished: bool = False
     taught: Taught = field(default_factory=Taught)
     """What this run has shown of samples and verifiers."""
+
+    def doubts(self, key: str) -> set[str]:
+        """Intents without a result of the call that a key stands for, wherever in the run it was made."""
+        return {one for one in self.in_doubt if one[HALF:] == key[HALF:]}
 
     def children(self, of: StepState) -> Iterator[StepState]:
         return (self.steps[seq] for seq in of.children.values())

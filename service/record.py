@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from array import array
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -22,12 +22,12 @@ from surefoot.storage.records import (
     ToolCall,
     Verdict,
 )
+from surefoot.storage.standing import Standing
 
 if TYPE_CHECKING:
     from surefoot.storage.store import Store
 
 SECTIONS: dict[str, type] = {
-    "plan": PlannedStep,
     "attempts": Attempt,
     "verdicts": Verdict,
     "calls": ModelCall,
@@ -43,10 +43,12 @@ def write_json(store: Store, run_id: str, step: int | None = None) -> None:
     write = sys.stdout.write
     write('{"run": ' + dumps(as_json(store.run(run_id))))
     steps = None if step is None else {step}
-    states = _states(store, run_id, steps)
+    write(', "plan": [')
+    _items(write, _plan(store, run_id, steps))
+    write("]")
     for name, kind in SECTIONS.items():
         write(f', "{name}": [')
-        _items(write, (_plain(record, states) for record in store.records(run_id, kinds=[kind], steps=steps)))
+        _items(write, map(_plain, store.records(run_id, kinds=[kind], steps=steps)))
         write("]")
     said = [asdict(one) for one in store.feedbacks(run_id) if step is None or one.step == step]
     write(f', "feedback": {dumps(said)}}}\n')
@@ -58,24 +60,17 @@ def _items(write: Callable[[str], object], items: Iterable[Json]) -> None:
         write((",\n" if index else "\n") + dumps(item))
 
 
-def _states(store: Store, run_id: str, steps: set[int] | None) -> dict[int, str]:
-    """How each step stands at last; one that is not in it is open."""
-    states: dict[int, str] = {}
-    for event in store.records(run_id, kinds=[Event], steps=steps):
-        if not isinstance(event, Event) or event.step is None:
-            continue
-        if event.kind in ("committed", "failed", "asked"):
-            states[event.step] = event.kind
-        elif event.kind == "answered":
-            states.pop(event.step, None)
-        elif event.kind == "rolled_back":
-            states |= dict.fromkeys(event.data["steps"], "undone")
-    return states
+def _plan(store: Store, run_id: str, wanted: set[int] | None) -> Iterator[dict[str, Json]]:
+    """Steps with how they stand at last; that of one may hang on those above it."""
+    standing = Standing(store.records(run_id, kinds=[PlannedStep, Event]))
+    for record in store.records(run_id, kinds=[PlannedStep]):
+        if isinstance(record, PlannedStep):
+            status = standing.status(record.seq, record.parent)
+            if wanted is None or record.seq in wanted:
+                yield _step(record, status)
 
 
-def _plain(record: JournalRecord, states: dict[int, str]) -> dict[str, Json]:
-    if isinstance(record, PlannedStep):
-        return _step(record, states.get(record.seq, "open"))
+def _plain(record: JournalRecord) -> dict[str, Json]:
     found: dict[str, Any] = asdict(record)
     if isinstance(record, Message):
         found["token_ids"] = _numbers("i", record.token_ids)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
@@ -91,6 +92,8 @@ def next_command(result: Result, where: str = "") -> str:
     """What to try after this ending; `where` is the option that names the store."""
     run = short(result.run_id) + where
     if result.outcome.value == "input_required":
+        if len(result.questions) > 1:
+            return f"surefoot resume {run} --yes   (to all; or --no, or --answer JSON by each question's key)"
         return f"surefoot resume {run} --yes   (or --no, or --answer JSON)"
     if result.outcome.value == "out_of_budget":
         limit = next((name for name in ("steps", "tokens", "seconds") if name in result.reason), "usd")
@@ -109,7 +112,7 @@ def receipt(result: Result, tree: RunTree, then: str) -> None:
     console = stderr()
     outcome = result.outcome.value
     rows = [("result", Text(outcome.replace("_", " "), result.outcome.means.style))]
-    if result.reason:
+    if result.reason and not result.questions:
         rows.append(("why", Text(clean(result.reason))))
     if line := trust(result.reliability):
         rows.append(("trust", Text(line)))
@@ -118,11 +121,24 @@ def receipt(result: Result, tree: RunTree, then: str) -> None:
         rows[-1] = ("steps", Text(f"{tree.committed} done, {UNPROVED[outcome]}; {tree.rejected} rejected attempts"))
     rows.append(("spent", Text(spent(result.usage, result.seconds))))
     rows.append(("run", Text(result.run_id)))
-    rows.append(("next", Text(then, "bold")))
+    rows += [*asked(result.questions), ("next", Text(then, "bold"))]
     for name, text in rows:
         console.print(labelled(name, text), soft_wrap=True)
-    for question in result.questions:
-        console.print(labelled("asks", asks(question)), soft_wrap=True)
+
+
+def asked(questions: Sequence[Json]) -> list[tuple[str, Text]]:
+    """Rows with what a person is asked, and how to answer each where there are several."""
+    rows = []
+    for question in questions:
+        rows.append(("asks", asks(question)))
+        if len(questions) > 1:
+            rows.append(("", Text(answering(question), "dim")))
+    return rows
+
+
+def answering(question: Json) -> str:
+    """The option that answers one question among others."""
+    return f"--answer '{{\"{question['key']}\": true}}'"
 
 
 def labelled(name: str, text: Text, width: int = 6) -> Text:

@@ -46,7 +46,8 @@ def resume(
 ) -> int:
     """Go on with a run: what is committed stands, and is not done again.
 
-    A run that waits for a person asks on a terminal; elsewhere it prints the question. A run that ran out of
+    A run that waits for a person asks on a terminal, one question after another; elsewhere it prints all questions
+    and how to answer each. What is not answered is asked again the next time. A run that ran out of
     budget needs a larger one. A run that has ended is printed as it ended. Keys and headers are not kept with a run:
     give them again. Exit codes are those of `run`.
     """
@@ -58,18 +59,14 @@ def resume(
     from surefoot.engine.result import stored
     from surefoot.service.solve import KEPT, finish, solve
     from surefoot.service.tree import RunTree
-    from surefoot.storage.records import Event
 
     with o.open_store(store) as opened:
         run_id = opened.resolve(run)
         info = opened.run(run_id)
         tree = RunTree(KEPT)
-        asked: set[str] = set()
         for record in opened.records(run_id):
             tree.add(record)
-            if isinstance(record, Event) and record.kind in ("asked", "answered"):
-                (asked.add if record.kind == "asked" else asked.discard)(record.data["key"])
-        fits(answers, asked)
+        fits(answers, [question["key"] for question in tree.questions()])
         if info.over:
             tell(f"the run {run_id} has ended")
             return finish(stored(info), tree, json=json, quiet=quiet, where=o.where(store))

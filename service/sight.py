@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from rich.text import Text
 
 from surefoot.service.clean import clean, one_line
-from surefoot.service.report import asks, labelled, next_command, short, spent, trust
+from surefoot.service.report import asked, asks, labelled, next_command, short, spent, trust
 from surefoot.service.terminal import dumps, shown, stdout, tell
 from surefoot.service.tree import RunTree
 from surefoot.service.view import lines
@@ -58,6 +58,8 @@ def show_run(store: Store, run_id: str, limit: int, where: str) -> None:
     for reward in rewards:
         _row(console, "reward", Text(f"{one_line(reward.name)} {reward.value:g} by {one_line(reward.source)}"))
     _feedback(console, store.feedbacks(run_id))
+    for name, text in asked(tree.questions()):
+        _row(console, name, text)
     tell(f"next   {_next(info, tree, where)}")
 
 
@@ -66,7 +68,7 @@ def _facts(info: RunInfo, tree: RunTree, verdicts: dict[str, dict[str, int]]) ->
     yield "", Text(ending.replace("_", " "), info.outcome.means.style if info.outcome is not None else "cyan")
     if info.output is not None:
         yield "answer", Text(shown(info.output), "bold")
-    if info.reason:
+    if info.reason and not (ending == "input_required" and tree.questions()):
         yield "why", Text(clean(info.reason))
     if info.reliability is not None and (line := trust(info.reliability)):
         yield "trust", Text(line)
@@ -90,7 +92,9 @@ def _next(info: RunInfo, tree: RunTree, where: str) -> str:
     if declined or info.outcome.value in ("canceled", "out_of_budget", "input_required"):
         from surefoot.engine.result import stored  # loading the engine takes longer than the rest of `show`
 
-        return next_command(stored(info), where)
+        result = stored(info)
+        result.questions = tree.questions()
+        return next_command(result, where)
     if info.outcome.value == "failed":
         return f"surefoot resume {run}   (once it is mended)"
     step = next((node for _, node, _ in tree.walk() if node.parent is not None), tree.root)
@@ -153,6 +157,10 @@ def _attempt(console: Console, attempt: Attempt, verdicts: list[Verdict]) -> Non
 def _event(console: Console, event: Event) -> None:
     if event.kind == "asked":
         _row(console, "asked", asks(event.data))
+        return
+    if event.kind == "paused":
+        waits = len(event.data.get("keys", ()))
+        _row(console, "paused", Text(f"until {waits} answers are there" if waits else "no more", "dim"))
         return
     data = {name: one for name, one in (event.data or {}).items() if name not in ("output", "version")}
     _row(console, event.kind.replace("_", " "), Text(dumps(data) if data else "", "dim"))

@@ -44,9 +44,10 @@ def solve(
     tree = tree or RunTree(KEPT)
     try:
         result = watch(engine, work, tree, live=not json and not quiet)
+        later: set[str] = set()
         while result.outcome.value == "input_required" and not json and asked():
-            answers = ask(result)
-            if answers is None:
+            answers = ask(result, later)
+            if not answers:
                 break
             result = watch(engine, _resumed(engine, result.run_id, answers), tree, live=not quiet)
     except RunStopped as stop:
@@ -110,21 +111,28 @@ def finish(result: Result, tree: RunTree, *, json: bool, quiet: bool, where: str
     return result.outcome.means.exit_code
 
 
-def ask(result: Result) -> Json:
-    """A person's answers by key; None where the person would rather answer later. Raises RunStopped."""
+def ask(result: Result, later: set[str]) -> dict[str, Json]:
+    """A person's answers by key, one question after another; `later` holds the keys of those that they would rather
+    answer later. Raises RunStopped."""
+    from rich.text import Text
+
     answers: dict[str, Json] = {}
-    for question in result.questions:
+    open_ = [one for one in result.questions if one["key"] not in later]
+    for place, question in enumerate(open_, 1):
         try:
-            said = clean(drive(_answer(asks(question)))).strip().lower()
+            text = Text(f"{place} of {len(open_)}  " if len(open_) > 1 else "").append_text(asks(question))
+            said = clean(drive(_answer(text))).strip().lower()
         except EOFError:
-            said = ""
+            later.update(one["key"] for one in result.questions)
             tell()
+            break
         except (KeyboardInterrupt, Stopped):
             tell()
             raise RunStopped(result.run_id) from None
-        if said not in ("y", "yes", "n", "no"):
-            return None
-        answers[question["key"]] = said.startswith("y")
+        if said in ("y", "yes", "n", "no"):
+            answers[question["key"]] = said.startswith("y")
+        else:
+            later.add(question["key"])
     return answers
 
 

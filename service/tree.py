@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from surefoot.storage.records import (
     Attempt,
@@ -18,11 +18,10 @@ from surefoot.storage.records import (
     Usage,
     Verdict,
 )
+from surefoot.storage.standing import Standing, Status, asking
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-Status = Literal["open", "asked", "committed", "failed", "undone", "replaced"]
 
 
 @dataclass(slots=True)
@@ -57,7 +56,7 @@ class Node:
     children: dict[int, None] = field(default_factory=dict)
     """seqs, in plan order."""
     hidden: int = 0
-    """Committed children that were let go."""
+    """Committed steps under it that were let go."""
 
     @property
     def best(self) -> int:
@@ -77,6 +76,7 @@ class RunTree:
         self.keep = keep
         self.nodes: dict[int, Node] = {}
         self.root: Node | None = None
+        self.standing = Standing()
         self.committed = 0
         """Steps committed, without the task itself."""
         self.rejected = 0
@@ -85,6 +85,7 @@ class RunTree:
         """Step of each attempt with a candidate."""
 
     def add(self, record: JournalRecord) -> None:
+        self.standing.add(record)
         if isinstance(record, PlannedStep):
             self._planned(record)
         elif isinstance(record, Attempt):
@@ -111,6 +112,11 @@ class RunTree:
             children = [self.nodes[seq] for seq in node.children if seq in self.nodes]
             below = [(depth + 1, child, (*lasts, child is children[-1])) for child in children]
             stack += reversed(below)
+
+    def questions(self) -> list[Json]:
+        """What a person has yet to answer, in plan order."""
+        asking = (node.seq for node in self.nodes.values() if node.status == "asked")
+        return [question for seq in asking for question in self.standing.questions(seq)]
 
     def active(self, node: Node) -> bool:
         """Whether it is being worked on: open, with everything that it needs committed."""
@@ -164,38 +170,57 @@ class RunTree:
         elif event.kind == "planned":
             self._expand(node, event, data)
         elif event.kind == "failed":
-            node.status, node.reason = "failed", data.get("reason", "")
-        elif event.kind == "asked":
-            node.status, node.reason = "asked", data.get("question", "")
-        elif event.kind == "answered":
-            node.status, node.reason = "open", ""
+            node.reason = data.get("reason", "")
+            self._restate(node)
+        elif event.kind in ("asked", "answered"):
+            node.reason = asking(self.standing.questions(node.seq))
+            self._restate(node)
         elif event.kind == "rolled_back":
-            self._undo(data.get("steps") or ())
+            self._fall(node, data.get("steps"))
+        elif event.kind in ("resumed", "finished"):
+            for one in self.nodes.values():
+                self._restate(one)
+
+    def _restate(self, node: Node) -> None:
+        """How the node stands now; its parent's turn comes first."""
+        before, node.status = node.status, self.standing.status(node.seq, node.parent)
+        if node.status in ("undone", "replaced"):
+            node.output = None
+            self._uncount(node)
+        if node is not self.root:
+            self.committed += (node.status == "committed") - (before == "committed")
+
+    def _uncount(self, node: Node) -> None:
+        """What was let go under a node stands no more."""
+        self.committed -= node.hidden
+        node.hidden = 0
+
+    def _fall(self, node: Node, steps: Iterable[int] | None) -> None:
+        """Steps fell with all that is under them; without steps it is the node's plan that fell."""
+        if not steps:
+            self._uncount(node)
+        below = [*(steps or node.children)]
+        while below:
+            if (one := self.nodes.get(below.pop())) is not None:
+                self._restate(one)
+                below += one.children
 
     def _commit(self, node: Node, event: Event, data: Mapping[str, Json]) -> None:
-        node.status, node.reason = "committed", ""
+        node.reason = ""
+        self._restate(node)
         _, node.output = node.candidates.get(event.attempt or 0, ("", None))
         node.basis, node.p = (data.get("basis", ""), data.get("p")) if data else ("exact", None)
-        if node is not self.root:
-            self.committed += 1
         self._forget(node)
-        self._let_go(node)
+        if node.status == "committed":  # and not part of a plan that was given up meanwhile
+            self._let_go(node)
 
     def _expand(self, node: Node, event: Event, data: Mapping[str, Json]) -> None:
         if not data.get("extend"):
-            for seq in node.children:
-                if (child := self.nodes.get(seq)) is not None and child.version != data.get("version"):
-                    child.status = "replaced"
+            self._fall(node, node.children)
         key, _ = node.candidates.get(event.attempt or 0, ("", None))
         node.plan_votes = (node.votes.get(key, 0), node.attempts) if key else None
         node.plan_p = data.get("p")
         self._forget(node)
-
-    def _undo(self, seqs: Iterator[int] | tuple[int, ...]) -> None:
-        for seq in seqs:
-            if (child := self.nodes.get(seq)) is not None and child.status == "committed":
-                child.status, child.output = "undone", None
-                self.committed -= 1
 
     def _let_go(self, node: Node) -> None:
         """Keeps the tree small: beyond `keep`, committed steps and what is below them are history."""
@@ -206,12 +231,13 @@ class RunTree:
             if (child := self.nodes.pop(below.pop(), None)) is not None:
                 self._forget(child)
                 below += child.children
+                node.hidden += child.hidden + (child.status == "committed")
         node.children = {}
         if node.parent is not None:
             del self.nodes[node.seq]
             if (parent := self.nodes.get(node.parent)) is not None:
                 parent.children.pop(node.seq, None)
-                parent.hidden += 1
+                parent.hidden += node.hidden + 1
 
     def _forget(self, node: Node) -> None:
         """Candidates of a step that is planned or committed: no more votes come for them."""

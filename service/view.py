@@ -85,6 +85,7 @@ def _outcome(node: Node) -> Text:
         text.append("  " + one_line(node.reason, LONGEST), MARKS[node.status][1])
     elif node.status in ("undone", "replaced"):
         text.append("  " + node.status, "yellow")
+        text.append(f": {one_line(node.reason, LONGEST)}" if node.reason else "", "dim")
     for note in notes(node):
         text.append("  " + note, "dim")
     return text

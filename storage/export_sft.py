@@ -21,11 +21,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TextIO
 
-from surefoot.storage.export_accepted import Standing
 from surefoot.storage.export_tokens import path
 from surefoot.storage.jsonable import dumps
 from surefoot.storage.records import Attempt, Event, JournalRecord, Json, Message, ModelCall, PlannedStep
 from surefoot.storage.run import RunInfo
+from surefoot.storage.standing import Standing
 from surefoot.storage.store import Store
 
 KINDS = (PlannedStep, Attempt, Message, ModelCall, Event)
@@ -60,7 +60,7 @@ class _Talk:
 
 
 def _rows(store: Store, run: RunInfo, wrong: set[int | None]) -> Iterator[Json]:
-    standing = Standing(store, run.run_id)
+    standing = Standing(store.records(run.run_id, kinds=(PlannedStep, Event)))
     book = _Book()
     for record in store.records(run.run_id, kinds=KINDS):
         book.note(record)

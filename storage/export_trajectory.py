@@ -20,7 +20,6 @@ from dataclasses import fields
 from math import isfinite
 from typing import Any, TextIO
 
-from surefoot.storage.export_accepted import accepted
 from surefoot.storage.export_tokens import tokens
 from surefoot.storage.jsonable import dumps
 from surefoot.storage.records import (
@@ -43,6 +42,7 @@ from surefoot.storage.records import (
     Verdict,
 )
 from surefoot.storage.run import RunInfo
+from surefoot.storage.standing import Standing
 from surefoot.storage.store import Store
 
 SCHEMA_VERSION = 1
@@ -72,7 +72,7 @@ def write(store: Store, run: RunInfo, out: TextIO) -> int:
     for name, kind in PARTS:
         _list(out, name, _part(store, run.run_id, kind, policies))
         if kind is Attempt:
-            _list(out, "accepted", accepted(store, run.run_id))
+            _list(out, "accepted", _accepted(store, run.run_id))
     known = store.policies() if policies else {}
     out.write(f',"policies":{dumps({str(one): _present(known[one]) for one in sorted(policies)})}')
     _list(out, "feedback", (_present(one, ("run_id",)) for one in store.feedbacks(run.run_id)))
@@ -87,6 +87,14 @@ def _part(store: Store, run_id: str, kind: type, policies: set[int]) -> Iterator
         if isinstance(record, ModelCall) and record.policy is not None:
             policies.add(record.policy)
         yield plain(record)
+
+
+def _accepted(store: Store, run_id: str) -> Iterator[int]:
+    """seqs of the attempts that stood at the end, in the order of their acceptance."""
+    standing = Standing(store.records(run_id, kinds=(PlannedStep, Event)))
+    for record in store.records(run_id, kinds=(PlannedStep, Event)):
+        if isinstance(record, (PlannedStep, Event)) and (attempt := standing.accepts(record)) is not None:
+            yield attempt
 
 
 def _list(out: TextIO, name: str, values: Iterable[Json]) -> None:

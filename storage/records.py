@@ -324,6 +324,7 @@ EventKind = Literal[
     "canary",
     "intent",
     "asked",
+    "paused",
     "answered",
     "resumed",
     "finished",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import re
 import sqlite3
 import subprocess
 import sys
@@ -13,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from servers import Body, ScriptedServer, say, schema_of
-from terminal import SUREFOOT, Shell
+from servers import Body, ScriptedServer, calls, say, schema_of
+from terminal import SUREFOOT, Shell, on_a_terminal
 
 from surefoot.storage.store import Store
 
@@ -351,3 +352,58 @@ def test_the_next_command_finds_the_same_store(shell: Shell, server: ScriptedSer
     said = shell("run", TASK, "--store", "my runs.db", "--no-verify")
     assert "--store 'my runs.db'" in said.err
     assert shell("show", "last", "--store", "my runs.db").code == 0
+
+
+@pytest.fixture
+def writer(server: ScriptedServer) -> ScriptedServer:
+    """A model that wants to write three files in one reply, and looks at what is there."""
+
+    def script(body: Body) -> Any:
+        if body["messages"][-1]["role"] == "tool":
+            return say("all written")
+        files = [(name, "write_file", json.dumps({"path": f"{name}.txt", "text": name})) for name in "abc"]
+        return calls(("list", "list_files", "{}"), *files)
+
+    server.script = script
+    return server
+
+
+def writing() -> tuple[str, ...]:
+    plan = plan_file({"steps": [{"id": "w", "goal": "Write."}]})
+    return ("--plan", plan, "--tools", "files", "--approve", "--workspace", ".", "--no-verify")
+
+
+def test_all_questions_are_shown_at_once_with_how_to_answer_each(shell: Shell, writer: ScriptedServer) -> None:
+    said = shell("run", "do it", *writing())
+    assert said.code == 4 and said.err.count("asks   write_file wants to run: agree?") == 3
+    options = re.findall(r"--answer '(.*)'\n", said.err)
+    assert len(options) == 3 and "--yes   (to all" in said.err
+    shown = shell("show", "last")
+    assert "? w  Write.  write_file wants to run: agree? (3 times)" in shown.out
+    assert re.findall(r"--answer '(.*)'\n", shown.out) == options
+    second = shell("resume", "last", "--answer", options[1], "--json")
+    assert second.code == 4 and sorted(Path().glob("?.txt")) == [Path("b.txt")]
+    assert [one["arguments"]["text"] for one in second.json["questions"]] == ["a", "c"]
+    settled = shell("resume", "last", "--answer", options[1])
+    assert settled.code == 2 and "asks nothing by the key" in settled.err
+    answers = {one["key"]: one["arguments"]["text"] == "c" for one in second.json["questions"]}
+    done = shell("resume", "last", "--answer", json.dumps(answers))
+    assert (done.code, done.out) == (0, "all written\n"), done.err
+    assert sorted(Path().glob("?.txt")) == [Path("b.txt"), Path("c.txt")] and len(writer.requests) == 2
+    step = shell("show", "last", "--step", "w").out
+    assert step.count("asked     write_file") == 3 and "paused    until 3 answers are there" in step
+
+
+def test_a_person_on_a_terminal_is_asked_one_question_after_another(writer: ScriptedServer, tmp_path: Path) -> None:
+    (tmp_path / "plan.json").write_text(json.dumps({"steps": [{"id": "w", "goal": "Write."}]}))
+    words = (
+        "run",
+        "do it",
+        *("--plan", "plan.json", "--tools", "files", "--approve", "--workspace", ".", "--no-verify"),
+    )
+    typed = {"1 of 3": "y\n", "2 of 3": "\n", "3 of 3": "n\n"}
+    code, got = on_a_terminal(*words, cwd=tmp_path, keys=typed)
+    assert code == 4 and got.count("Agree?") == 3, "what is left for later is not asked again at once"
+    assert sorted(tmp_path.glob("?.txt")) == [tmp_path / "a.txt"]
+    code, got = on_a_terminal("resume", "last", cwd=tmp_path, keys={"decide later": "n\n"})
+    assert code == 0 and "all written" in got and sorted(tmp_path.glob("?.txt")) == [tmp_path / "a.txt"]

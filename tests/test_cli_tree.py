@@ -72,9 +72,9 @@ def test_a_refuted_candidate_counts_with_all_its_votes() -> None:
     run.attempt(step, 1)
     run.tree.add(Verdict("check", "fail", critique="wrong", seq=run.seq(), attempt=first))
     assert run.tree.rejected == 2 == run.tree.nodes[step].rejected and "2 rejected" in run.drawn()[1]
-    run.tree.add(Event(run.seq(), "asked", step, data={"question": "agree?"}))
+    run.tree.add(Event(run.seq(), "asked", step, data={"key": "k", "question": "agree?"}))
     assert "? a" in run.drawn()[1] and "agree?" in run.drawn()[1]
-    run.tree.add(Event(run.seq(), "answered", step, data={}))
+    run.tree.add(Event(run.seq(), "answered", step, data={"key": "k"}))
     assert "· a" in run.drawn()[1]
 
 

@@ -163,7 +163,7 @@ def test_one_sample_that_fails_does_not_leave_the_others_running(store: Store) -
     result = engine(store, model, planner=plan, tools=[slow, asks]).run("say")
     assert result.outcome is Outcome.INPUT_REQUIRED
     assert late == ["slow"], "it came to its end before the run stood still"
-    assert [type(one).__name__ for one in store.records(result.run_id)][-1] == "Event"
+    assert [type(one).__name__ for one in store.records(result.run_id)][-1] == "Attempt"
 
 
 # --- tools ------------------------------------------------------------------------------------------------------

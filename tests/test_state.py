@@ -14,7 +14,7 @@ from hypothesis import given as examples
 from hypothesis import strategies as st
 
 from surefoot.engine.act import missed, proposed
-from surefoot.engine.decide import Commit, Propose, RollBack, decide
+from surefoot.engine.decide import Commit, Continue, Propose, RollBack, decide
 from surefoot.engine.expand import expand
 from surefoot.engine.fold import fold
 from surefoot.engine.kit import Settings
@@ -56,7 +56,7 @@ def kept(store: Store, records: list[JournalRecord]) -> list[JournalRecord]:
 
 FIELDS = (
     *("parent", "needs", "status", "pending", "tried", "attempts", "errors", "critique", "reason", "beyond", "fault"),
-    *("output", "support", "asked", "stopped", "version", "open_children", "broken", "delivers", "more"),
+    *("output", "support", "asked", "paused", "version", "open_children", "broken", "delivers", "more"),
     *("rollbacks", "replans", "mended", "adopted"),
 )
 
@@ -341,17 +341,21 @@ def test_an_intent_without_a_result_is_in_doubt_and_a_failed_call_stays_so() -> 
     assert (bench.state.in_doubt, bench.state.effects) == (set(), {"k": None})
 
 
-def test_a_question_holds_its_step_and_an_answer_lets_it_go_on() -> None:
+def test_a_question_of_a_store_of_before_holds_its_step_and_an_answer_lets_it_go_on() -> None:
+    """Then a step had one question, which kept the conversation that waited."""
     bench = small(Step("a", "g"), Step("b", "g"), votes=1)
     bench.state.ready.clear()
     step = child(bench, "a")
-    bench.record(Event(bench.seq(), "asked", step.seq, data={"key": "k", "question": "agree?", "conversation": [1]}))
+    asked = bench.seq()
+    bench.record(Event(asked, "asked", step.seq, data={"key": "k", "question": "agree?", "conversation": [1]}))
     assert decide(bench.state, step, bench.rules(step)) is None
-    assert step.stopped == [1]
+    assert step.asked == {"k": {"key": "k", "question": "agree?"}}
     bench.record(Event(bench.seq(), "answered", step.seq, data={"key": "k", "answer": {"approve": True}}))
     assert bench.state.answers == {"k": {"approve": True}}
     assert bench.state.ready == [step.seq]
-    assert isinstance(decide(bench.state, step, bench.rules(step)), Propose)
+    assert decide(bench.state, step, bench.rules(step)) == Continue((asked,)), "the conversation goes on"
+    missed(bench, step, "it failed")  # type: ignore[arg-type]
+    assert step.paused is None and isinstance(decide(bench.state, step, bench.rules(step)), Propose)
 
 
 @pytest.mark.parametrize("notice", [True, False], ids=["after its parent noticed", "before"])
