@@ -18,9 +18,10 @@ from surefoot.reflection.calibration import Calibration, policy_of, step_class
 from surefoot.reflection.canonical import canonical
 from surefoot.reflection.vote_belief import VoteBelief, ordered
 from surefoot.storage.errors import SetupError
-from surefoot.storage.records import SETTLED, Attempt, Event, Feedback, Json, ModelCall, PlannedStep, Reward
+from surefoot.storage.records import SETTLED, Attempt, Event, Feedback, Json, ModelCall, PlannedStep, Policy, Reward
 
 if TYPE_CHECKING:
+    from surefoot.storage.run import RunInfo
     from surefoot.storage.store import Store
 
 RUNS = 500
@@ -114,25 +115,34 @@ def _weigh(found: list[_Open], known: Calibration) -> None:
         seen[place] += 1
 
 
+def asked_of(store: Store, run_id: str) -> list[Asked]:
+    """The steps of one run that can be labelled, in plan order. Raises StoreError where there is no such run."""
+    return [one.asked for one in _open_in(store, store.run(run_id), store.policies())]
+
+
 def _open(store: Store) -> Iterator[_Open]:
     policies = store.policies()
     for info in store.runs(RUNS):
-        if info.outcome is None:
+        yield from _open_in(store, info, policies)
+
+
+def _open_in(store: Store, info: RunInfo, policies: Mapping[int, Policy]) -> Iterator[_Open]:
+    if info.outcome is None:
+        return
+    said = [one for one in store.feedbacks(info.run_id) if one.right is not None or one.key == SKIPPED]
+    told = {one.step for one in said}
+    kinds = (PlannedStep, Attempt, ModelCall, Event, Reward)
+    records = list(store.records(info.run_id, kinds=kinds))
+    told |= {one.target_seq for one in records if isinstance(one, Reward) and one.name == SETTLED}
+    if None in told:
+        return
+    outputs = {one.key: one.output for one in records if isinstance(one, Attempt)}
+    for seq, one in voted(records).items():
+        label = policies.get(one.policy[0]) if one.policy is not None and one.policy[0] is not None else None
+        if seq in told or one.proved or label is None or one.step.planner is not None:
             continue
-        said = [one for one in store.feedbacks(info.run_id) if one.right is not None or one.key == SKIPPED]
-        told = {one.step for one in said}
-        kinds = (PlannedStep, Attempt, ModelCall, Event, Reward)
-        records = list(store.records(info.run_id, kinds=kinds))
-        told |= {one.target_seq for one in records if isinstance(one, Reward) and one.name == SETTLED}
-        if None in told:
-            continue
-        outputs = {one.key: one.output for one in records if isinstance(one, Attempt)}
-        for seq, one in voted(records).items():
-            label = policies.get(one.policy[0]) if one.policy is not None and one.policy[0] is not None else None
-            if seq in told or one.proved or label is None or one.step.planner is not None:
-                continue
-            policy = policy_of(label.model, label.revision, one.policy[1] if one.policy else None)
-            yield _question(info.run_id, seq, one, policy, info.goal, outputs)
+        policy = policy_of(label.model, label.revision, one.policy[1] if one.policy else None)
+        yield _question(info.run_id, seq, one, policy, info.goal, outputs)
 
 
 def _question(run_id: str, seq: int, one: Voted, policy: str, task: str, outputs: Mapping[str, Json]) -> _Open:
