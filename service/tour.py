@@ -10,7 +10,7 @@ import textwrap
 import time
 from dataclasses import asdict, dataclass
 from importlib import resources
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from surefoot.service.clean import one_line
 from surefoot.service.command import OK, drive
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from surefoot.engine import Engine, Result
-    from surefoot.engine.review import Asked
     from surefoot.service.sums import Chain
     from surefoot.storage.records import Json
     from surefoot.storage.store import Store
@@ -295,7 +294,7 @@ def _taught(store: Store, run: Result, given: str | None) -> Json:
         say("Seen: no step of this run was left to votes, so there is nothing to label.")
         return None
     asked, said = steps[-1], steps[-1].candidates[0]
-    total, add = _numbers(run, asked)
+    total, add = asked.inputs["total"], asked.inputs["add"]
     right = said.output == total + add
     say(
         f"Its last step was {total} + {add}: {said.votes} of {sum(one.votes for one in asked.candidates)} answers "
@@ -313,11 +312,3 @@ def _taught(store: Store, run: Result, given: str | None) -> Json:
     )
     label: Json = {"run_id": run.run_id, "step": asked.step, "right": right, "feedback": _row(store, run)["feedback"]}
     return label | {"before": list(before.interval()), "after": list(after.interval())}
-
-
-def _numbers(run: Result, asked: Asked) -> tuple[int, int]:
-    """What a step had to add; its total may be the output of the step before it."""
-    total: Any = asked.inputs["total"]
-    if not isinstance(total, int):
-        total = next(one.output for one in run.steps if one.id == total["$ref"])
-    return total, asked.inputs["add"]
