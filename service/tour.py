@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from surefoot.engine import Engine, Result
+    from surefoot.engine.review import Asked
     from surefoot.service.sums import Chain
     from surefoot.storage.records import Json
     from surefoot.storage.store import Store
@@ -71,14 +72,14 @@ def tour(seed: int | None, chains: int, store: str | None, json: bool) -> int:
     ) as engine:
         first, problem = _problem(engine, seed)
         found = {"seed": seed, "problem": problem, "sums": _sums(engine.store, chains, seed, json)}
-        weak, run = _weak(engine.store, min(chains, WEAK_CHAINS), seed, json)
-        found |= {"weak": weak, "label": _label(engine.store, run, store)}
+        weak, runs = _weak(engine.store, min(chains, WEAK_CHAINS), seed, json)
+        found |= {"weak": weak, "label": _label(engine.store, runs, store)}
     if json:
         emit(found)
     option = where(store)
     tell()
     tell(f"next   surefoot show {short(first.run_id)}{option}   (the word problem)")
-    tell(f"       surefoot show {short(run.run_id)}{option}   (sums that it abstained from)")
+    tell(f"       surefoot show {short(runs[0].run_id)}{option}   (sums that it abstained from)")
     tell("       surefoot doctor --model openai/gpt-5.1   (a model of yours)")
     return OK
 
@@ -167,8 +168,8 @@ def _sums(store: Store, count: int, seed: int, json: bool) -> Json:
     return said | {"without": without.as_json(), "with": verified.as_json()}
 
 
-def _weak(store: Store, count: int, seed: int, json: bool) -> tuple[Json, Result]:
-    """The scene, and one of its runs."""
+def _weak(store: Store, count: int, seed: int, json: bool) -> tuple[Json, list[Result]]:
+    """The scene, and its verified runs, the abstained ones first."""
     scene(
         3,
         f"The same kind of task, {count} times, by a network that is too weak. Nobody has measured it, and no answer "
@@ -178,15 +179,15 @@ def _weak(store: Store, count: int, seed: int, json: bool) -> tuple[Json, Result
     with _engine(WEAK, store, seed) as engine:
         without, verified, runs = _both(engine, tasks)
     _show(without, verified, json)
-    run = next((one for one in runs if one.outcome == "abstained"), runs[0])
-    if run.reason:
-        say(f"The reason that it gave for one of them: {run.reason}.")
+    runs.sort(key=lambda one: one.outcome != "abstained")
+    if runs[0].reason:
+        say(f"The reason that it gave for one of them: {runs[0].reason}.")
     say(
         f"Seen: taken as they come, {without.wrong} of {count} were wrong without a word. Verified, {verified.wrong} "
         f"were: the network's answers to a sum disagree, so the engine abstained {verified.abstained} times."
     )
-    said = {"policy": asdict(WEAK), "steps": STEPS, "target": TARGET, "reason": run.reason}
-    return said | {"without": without.as_json(), "with": verified.as_json()}, run
+    said = {"policy": asdict(WEAK), "steps": STEPS, "target": TARGET, "reason": runs[0].reason}
+    return said | {"without": without.as_json(), "with": verified.as_json()}, runs
 
 
 def _engine(policy: Policy, store: Store, seed: int) -> Engine:
@@ -256,8 +257,9 @@ def _show(without: Tally, verified: Tally, json: bool) -> None:
 # --- 4: the record, and a label -------------------------------------------------------------------------------
 
 
-def _label(store: Store, run: Result, given: str | None) -> Json:
+def _label(store: Store, runs: Sequence[Result], given: str | None) -> Json:
     scene(4, "Everything is kept: one of these runs as a row of training data. Then one label, and what it changes.")
+    run, asked = _to_label(store, runs)
     place = address(given)
     kept = place.database if place.drivername == "sqlite" else place.render_as_string(hide_password=True)
     tell(f"Every plan, vote, rejected attempt and token is in {kept}")
@@ -265,7 +267,24 @@ def _label(store: Store, run: Result, given: str | None) -> Json:
     for name, value in _row(store, run).items():
         tell("  " + _part(name, value))
     tell()
-    return _taught(store, run, given)
+    if asked is None:
+        say("Seen: no step of these runs was left to votes, so there is nothing to label.")
+        return None
+    return _taught(store, run, asked, given)
+
+
+def _to_label(store: Store, runs: Sequence[Result]) -> tuple[Result, Asked | None]:
+    """The last step of a run that can be labelled; one whose leading answer is wrong, where there is one."""
+    from surefoot.engine.review import asked_of
+
+    last = [(run, steps[-1]) for run in runs if (steps := asked_of(store, run.run_id))]
+    wrong = [(run, asked) for run, asked in last if asked.candidates[0].output != _sum(asked)]
+    return next(iter([*wrong, *last]), (runs[0], None))
+
+
+def _sum(asked: Asked) -> int:
+    total, add = (int(asked.inputs[name]) for name in ("total", "add"))
+    return total + add
 
 
 def _row(store: Store, run: Result) -> dict[str, Json]:
@@ -285,29 +304,25 @@ def _part(name: str, value: Json) -> str:
     return head + one_line(dumps(first), WIDTH - len(head) - len(more) - 2) + more
 
 
-def _taught(store: Store, run: Result, given: str | None) -> Json:
-    """Labels the step that the run got stuck at, as a person would who knows the sum."""
-    from surefoot.engine.review import answer, asked_of
+def _taught(store: Store, run: Result, asked: Asked, given: str | None) -> Json:
+    """Labels the step, as a person would who knows the sum."""
+    from surefoot.engine.review import answer
 
-    steps = asked_of(store, run.run_id)
-    if not steps:
-        say("Seen: no step of this run was left to votes, so there is nothing to label.")
-        return None
-    asked, said = steps[-1], steps[-1].candidates[0]
-    total, add = asked.inputs["total"], asked.inputs["add"]
-    right = said.output == total + add
+    said, correct = asked.candidates[0], _sum(asked)
+    right = said.output == correct
     say(
-        f"Its last step was {total} + {add}: {said.votes} of {sum(one.votes for one in asked.candidates)} answers "
-        f"said {shown(said.output)}, which is {'right' if right else f'wrong (it is {total + add})'}. "
-        "A person would say so with"
+        f"Its last step was {asked.inputs['total']} + {asked.inputs['add']}: {said.votes} of "
+        f"{sum(one.votes for one in asked.candidates)} answers said {shown(said.output)}, "
+        f"which is {'right' if right else f'wrong (it is {correct})'}. A person would say so with"
     )
-    correction = "" if right else f" --correction {total + add}"
+    correction = "" if right else f" --correction {correct}"
     tell(f"$ surefoot feedback {short(run.run_id)}{where(given)} --step {asked.step} --score {int(right)}{correction}")
-    before, after = answer(store, asked, right, correct=None if right else total + add, by="demo")
+    before, after = answer(store, asked, right, correct=None if right else correct, by="demo")
     low, high = (" to ".join(f"{100 * bound:.1f}" for bound in one.interval()) for one in (before, after))
+    now = "the same to a tenth" if low == high else high
     say(
         f"Seen: the network was believed to be right {low} times in 100; with this label ({after.truths:.0f} in all) "
-        f'it is {high}. From about 20 labels on, what its answers agree on can be a promise. The row\'s "feedback" '
+        f'it is {now}. From about 20 labels on, what its answers agree on can be a promise. The row\'s "feedback" '
         "holds the label from now on."
     )
     label: Json = {"run_id": run.run_id, "step": asked.step, "right": right, "feedback": _row(store, run)["feedback"]}

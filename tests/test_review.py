@@ -87,6 +87,21 @@ def test_a_correction_says_which_of_the_candidates_was_right(store: Store) -> No
     assert found[((2, 1), "1")] == 1 and abs(found[((2, 1), "")]) < 0.001
 
 
+def test_feedback_with_a_correction_teaches_what_a_review_would(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    plan = Plan((Step("s", "Guess.", kind="guess"),), ref("s"))
+    model = ScriptedModel(["1", "2", "1"])
+    model.card = {}
+    Engine(model, planner=plan, store=store).run("guess")
+    said = Shell(capsys)("feedback", "last", "--step", "s", "--score", "0", "--correction", '"2"')
+    assert said.code == 0
+    rows = [row for row in store.learned() if isinstance(row, Agreement)]
+    found = patterns({(row.counts, row.truth): row.prompts for row in rows})
+    assert found[((2, 1), "1")] == 1 and abs(found[((2, 1), "")]) < 0.001
+
+
 def test_a_word_on_something_else_is_no_label(store: Store) -> None:
     runs(store, 1)
     (one,) = queue(store)
