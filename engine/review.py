@@ -8,19 +8,32 @@ weighed by how it was chosen.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from random import Random
 from typing import TYPE_CHECKING
 
 from surefoot.engine.settle import Voted, settle, voted
+from surefoot.planners.refs import resolve
 from surefoot.reflection.calibration import Calibration, policy_of, step_class
 from surefoot.reflection.canonical import canonical
 from surefoot.reflection.vote_belief import VoteBelief, ordered
 from surefoot.storage.errors import SetupError
-from surefoot.storage.records import SETTLED, Attempt, Event, Feedback, Json, ModelCall, PlannedStep, Reward
+from surefoot.storage.records import (
+    SETTLED,
+    Attempt,
+    Event,
+    Feedback,
+    JournalRecord,
+    Json,
+    ModelCall,
+    PlannedStep,
+    Policy,
+    Reward,
+)
 
 if TYPE_CHECKING:
+    from surefoot.storage.run import RunInfo
     from surefoot.storage.store import Store
 
 RUNS = 500
@@ -53,6 +66,7 @@ class Asked:
     task: str
     goal: str
     inputs: Mapping[str, Json]
+    """What the step was given, references resolved."""
     candidates: tuple[Candidate, ...]
     """The one in question first."""
     accepted: bool
@@ -114,28 +128,74 @@ def _weigh(found: list[_Open], known: Calibration) -> None:
         seen[place] += 1
 
 
+def asked_of(store: Store, run_id: str) -> list[Asked]:
+    """The steps of one run that can be labelled, in plan order. Raises StoreError where there is no such run."""
+    return [one.asked for one in _open_in(store, store.run(run_id), store.policies())]
+
+
 def _open(store: Store) -> Iterator[_Open]:
     policies = store.policies()
     for info in store.runs(RUNS):
-        if info.outcome is None:
-            continue
-        said = [one for one in store.feedbacks(info.run_id) if one.right is not None or one.key == SKIPPED]
-        told = {one.step for one in said}
-        kinds = (PlannedStep, Attempt, ModelCall, Event, Reward)
-        records = list(store.records(info.run_id, kinds=kinds))
-        told |= {one.target_seq for one in records if isinstance(one, Reward) and one.name == SETTLED}
-        if None in told:
-            continue
-        outputs = {one.key: one.output for one in records if isinstance(one, Attempt)}
-        for seq, one in voted(records).items():
-            label = policies.get(one.policy[0]) if one.policy is not None and one.policy[0] is not None else None
-            if seq in told or one.proved or label is None or one.step.planner is not None:
-                continue
-            policy = policy_of(label.model, label.revision, one.policy[1] if one.policy else None)
-            yield _question(info.run_id, seq, one, policy, info.goal, outputs)
+        yield from _open_in(store, info, policies)
 
 
-def _question(run_id: str, seq: int, one: Voted, policy: str, task: str, outputs: Mapping[str, Json]) -> _Open:
+def _open_in(store: Store, info: RunInfo, policies: Mapping[int, Policy]) -> Iterator[_Open]:
+    if info.outcome is None:
+        return
+    said = [one for one in store.feedbacks(info.run_id) if one.right is not None or one.key == SKIPPED]
+    told = {one.step for one in said}
+    kinds = (PlannedStep, Attempt, ModelCall, Event, Reward)
+    records = list(store.records(info.run_id, kinds=kinds))
+    told |= {one.target_seq for one in records if isinstance(one, Reward) and one.name == SETTLED}
+    if None in told:
+        return
+    outputs = {one.key: one.output for one in records if isinstance(one, Attempt)}
+    given = _Given(records)
+    for seq, one in voted(records).items():
+        label = policies.get(one.policy[0]) if one.policy is not None and one.policy[0] is not None else None
+        if seq in told or one.proved or label is None or one.step.planner is not None:
+            continue
+        policy = policy_of(label.model, label.revision, one.policy[1] if one.policy else None)
+        yield _question(info.run_id, seq, one, policy, info.goal, outputs, given.inputs(seq))
+
+
+class _Given:
+    """What the steps of a run were given: their arguments, with committed outputs and inputs in place of references."""
+
+    def __init__(self, records: Iterable[JournalRecord]) -> None:
+        self._steps: dict[int, PlannedStep] = {}
+        self._outputs: dict[int, Json] = {}
+        attempts: dict[int | None, Json] = {}
+        for one in records:
+            if isinstance(one, PlannedStep):
+                self._steps[one.seq] = one
+            elif isinstance(one, Attempt):
+                attempts[one.seq] = one.output
+            elif isinstance(one, Event) and one.kind == "committed" and one.step is not None:
+                self._outputs[one.step] = attempts.get(one.attempt)
+
+    def inputs(self, seq: int) -> Mapping[str, Json]:
+        """A reference to what was taken back since stays as it is."""
+        planned = self._steps[seq]
+        args = planned.step.args or {}
+        if planned.parent is None:
+            return args
+        named = {self._steps[need].step.id: need for need in planned.needs}
+        try:
+            return dict(resolve(args, lambda id: self._outputs[named[id]], self.inputs(planned.parent)))
+        except LookupError:
+            return args
+
+
+def _question(
+    run_id: str,
+    seq: int,
+    one: Voted,
+    policy: str,
+    task: str,
+    outputs: Mapping[str, Json],
+    inputs: Mapping[str, Json],
+) -> _Open:
     counts = Counter(key for key, *_ in one.samples)
     first = one.leader
     keys = [first, *(key for key, _ in counts.most_common() if key != first)]
@@ -147,7 +207,7 @@ def _question(run_id: str, seq: int, one: Voted, policy: str, task: str, outputs
         policy,
         task,
         one.step.goal,
-        one.step.args or {},
+        inputs,
         candidates,
         one.key is not None,
         "value",

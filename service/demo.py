@@ -13,21 +13,26 @@ from surefoot.service.terminal import tell
 Seed = Annotated[
     int | None,
     typer.Option(
-        help="Make the problems anew from this seed (needs the extra 'train'); default: those that ship with surefoot.",
+        help="Draw all tasks and samples from this seed. Default: a fresh one, which is shown.",
         show_default=False,
         min=0,
     ),
 ]
-Problems = Annotated[int, typer.Option("--problems", help="How many problems.", min=1)]
+Problems = Annotated[
+    int, typer.Option("--problems", help="How often the sums in a row are done, without and with verification.", min=1)
+]
 
 
 @command
 def demo(seed: Seed = None, problems: Problems = 50, store: o.StoreUrl = None, json: o.AsJson = False) -> int:
-    """Watch one word problem being planned, executed and verified, then see what verification is worth on fifty."""
+    """See what verification is worth, in four scenes: a word problem, sums in a row, a model too weak, the record.
+
+    With --json one object with the figures of all scenes.
+    """
     from surefoot.service.tour import tour
 
     try:
         return tour(seed, problems, store, json)
-    except Stopped:
+    except (Stopped, KeyboardInterrupt):
         tell("interrupted\nnext   surefoot demo")
         return INTERRUPTED

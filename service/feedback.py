@@ -57,8 +57,10 @@ def feedback(
         opened.feedback(said)
         if said.right is not None:
             from surefoot.engine.settle import settle
+            from surefoot.reflection.canonical import canonical
 
-            settle(opened, run_id, said.right, seq)
+            known = seq is not None and not said.right and mended is not None
+            settle(opened, run_id, said.right, seq, canonical(mended) if known else None)
     if json:
         emit(asdict(said))
         return OK

@@ -26,7 +26,7 @@ EXTRAS = {
         ("torch", "transformers", "safetensors", "tokenizers"),
         "models with local weights, the pocket model too",
     ),
-    "train": (("reasoning_gym",), "new problems for `surefoot demo --seed`, training the pocket model"),
+    "train": (("reasoning_gym",), "training the pocket models"),
     "postgres": (("psycopg",), "a store on PostgreSQL"),
 }
 

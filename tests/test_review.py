@@ -15,7 +15,7 @@ from surefoot.engine.review import answer, changed, queue
 from surefoot.models import ScriptedModel
 from surefoot.reflection.calibration import patterns
 from surefoot.storage.errors import SetupError
-from surefoot.storage.records import Agreement, Feedback, Plan, Step, ref
+from surefoot.storage.records import Agreement, Feedback, Plan, Step, given, ref
 from surefoot.storage.store import Store
 
 
@@ -59,6 +59,19 @@ def test_a_step_that_was_given_up_can_be_labelled_too(store: Store) -> None:
     assert after.p > before.p
 
 
+def test_a_step_is_shown_with_what_it_was_given(store: Store) -> None:
+    """Whoever labels it sees values, where its plan has references to inputs and to other steps."""
+    first = Step("first", "Shorten.", args={"text": given("mail")}, kind="short")
+    second = Step("second", "Translate.", args={"text": ref("first"), "to": "French"}, kind="french")
+    model = ScriptedModel(lambda question, index: f"{question.goal} {question.inputs['text']}")
+    Engine(model, planner=Plan((first, second), ref("second")), store=store, prior=0.99).run(
+        "mail", inputs={"mail": "Dear shop"}
+    )
+    shown = {one.goal: one.inputs for one in queue(store)}
+    assert shown["Shorten."] == {"text": "Dear shop"}
+    assert shown["Translate."] == {"text": "Shorten. Dear shop", "to": "French"}
+
+
 def test_a_correction_says_which_of_the_candidates_was_right(store: Store) -> None:
     plan = Plan((Step("s", "Guess.", kind="guess"),), ref("s"))
     model = ScriptedModel(["1", "2", "1"])
@@ -69,6 +82,21 @@ def test_a_correction_says_which_of_the_candidates_was_right(store: Store) -> No
     with pytest.raises(SetupError, match="no correction"):
         answer(store, one, True, correct="2")
     answer(store, one, False, correct="2")
+    rows = [row for row in store.learned() if isinstance(row, Agreement)]
+    found = patterns({(row.counts, row.truth): row.prompts for row in rows})
+    assert found[((2, 1), "1")] == 1 and abs(found[((2, 1), "")]) < 0.001
+
+
+def test_feedback_with_a_correction_teaches_what_a_review_would(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    plan = Plan((Step("s", "Guess.", kind="guess"),), ref("s"))
+    model = ScriptedModel(["1", "2", "1"])
+    model.card = {}
+    Engine(model, planner=plan, store=store).run("guess")
+    said = Shell(capsys)("feedback", "last", "--step", "s", "--score", "0", "--correction", '"2"')
+    assert said.code == 0
     rows = [row for row in store.learned() if isinstance(row, Agreement)]
     found = patterns({(row.counts, row.truth): row.prompts for row in rows})
     assert found[((2, 1), "1")] == 1 and abs(found[((2, 1), "")]) < 0.001
