@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 import time
 import weakref
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import asdict, replace
 from functools import cache
 from importlib import metadata
@@ -27,9 +30,12 @@ from surefoot.storage.records import Feedback, JournalRecord, Json, Learned, Out
 from surefoot.storage.run import RunInfo, info, task, task_row
 from surefoot.storage.table_journal import TableJournal
 from surefoot.storage.tables import FEEDBACK, POLICY, REWARD, RUN, TASK
-from surefoot.storage.writer import Writer
+from surefoot.storage.writer import Job, Writer, arrived
 
 Columns = Mapping[str, Any]
+
+STOPPED = (Outcome.CANCELED, "stopped; it can be resumed")
+"""Outcome and reason of a run whose caller was cancelled."""
 
 
 class Store:
@@ -46,6 +52,9 @@ class Store:
         self._ids: dict[Policy, int] = {}
         self._writer = Writer(engine, tuning.patience)
         self._reader = Reader(engine, self._policies_with)
+        self._lock = threading.Lock()
+        self._reading: Job | None = None
+        """Of what was learned, queued and not begun: whoever asks now shares it."""
         # Runs at the latest when the interpreter exits, so that what waits is written then.
         self._end = weakref.finalize(self, _end, self._writer, engine)
 
@@ -83,7 +92,26 @@ class Store:
 
     # --- runs -----------------------------------------------------------------------------------------------
 
-    def begin(
+    def begin(self, task: Task, **options: Any) -> Journal:
+        """The same as `abegin`, for callers that have no event loop."""
+        job, made = self._begin(task, **options)
+        return made(job.done.result())
+
+    async def abegin(self, task: Task, **options: Any) -> Journal:
+        """A new run, durable before this returns. Runs that begin at once share a transaction.
+
+        Options: `config`, `seed`, `target`, `purpose`, `source`, `workspace`; `parent`, the run that it is forked from;
+        `policies`, those that it may use: they get their numbers in the same transaction, not in one each.
+        Where the caller is cancelled, the run is kept as canceled.
+        """
+        job, made = self._begin(task, **options)
+        try:
+            return made(await arrived(job.done))
+        except asyncio.CancelledError:
+            job.done.add_done_callback(lambda done: done.exception() or made(done.result()).finish(*STOPPED))
+            raise
+
+    def _begin(
         self,
         task: Task,
         *,
@@ -95,17 +123,13 @@ class Store:
         source: str | None = None,
         workspace: str | None = None,
         policies: Iterable[Policy] = (),
-    ) -> Journal:
-        """A new run, durable before this returns. `parent` is the run that it is forked from.
-
-        `policies` are those that it may use: they get their numbers in the same transaction, not in one each.
-        """
+    ) -> tuple[Job, Callable[[tuple[int, list[int]]], Journal]]:
+        """Queues what begins a run; and what makes a journal of its result."""
         if not -(2**63) <= seed < 2**63:
             raise StoreError(f"the seed {seed} is too long: give one of 64 bits")
         asked = task_row(task, source)
         row = {
             "run_id": new_run_id(),
-            "parent": None if parent is None else self._number(parent),
             "purpose": purpose,
             "engine_version": _version(),
             "config": to_json(config),
@@ -119,19 +143,27 @@ class Store:
 
         def work(connection: Connection) -> tuple[int, list[int]]:
             numbers = [_policy_number(connection, policy) for policy in fresh]
+            above = None if parent is None else _run_number(connection, parent)
             task_id = _get_or_insert(connection, TASK, {"digest": asked["digest"]}, asked)
-            return _insert(connection, RUN, {"task": task_id, **row}), numbers
+            return _insert(connection, RUN, {"task": task_id, "parent": above, **row}), numbers
 
-        run, numbers = self._writer.do(work)
-        for policy, number in zip(fresh, numbers, strict=True):
-            self._know(policy, number)
-        return TableJournal(self._writer, row["run_id"], run, 0, self._known, self)
+        def made(result: tuple[int, list[int]]) -> Journal:
+            run, numbers = result
+            for policy, number in zip(fresh, numbers, strict=True):
+                self._know(policy, number)
+            return TableJournal(self._writer, row["run_id"], run, 0, self._known, self)
+
+        return self._writer.put(Job(work)), made
 
     def reopen(self, run_id: str) -> Journal:
         """Go on with a run: numbers continue behind its last durable record."""
         number = self._number(run_id)
-        with explained(UNREADABLE), self._engine.connect() as connection, connection.begin():
-            return TableJournal(self._writer, run_id, number, last(connection, number), self._known, self)
+
+        def work(connection: Connection) -> int:
+            self._writer.admit(number)
+            return last(connection, number)
+
+        return TableJournal(self._writer, run_id, number, self._writer.do(work), self._known, self)
 
     def records(
         self,
@@ -251,10 +283,26 @@ class Store:
         counts = tuple(learned)
         self._writer.do(lambda connection: add(connection, counts))
 
-    def learned(self) -> list[Learned]:
+    def learned(self) -> Sequence[Learned]:
         """The counts of all runs, calibrations included."""
         with explained(UNREADABLE), self._engine.connect() as connection, connection.begin():
             return learned(connection)
+
+    async def alearned(self) -> Sequence[Learned]:
+        """The counts of all runs that ended before this call.
+
+        Who asks while a reading waits for its turn shares it, and its very object.
+        """
+        with self._lock:
+            if self._reading is None:
+                self._reading = self._writer.put(Job(self._learned))
+            reading = self._reading
+        return cast(Sequence[Learned], await arrived(reading.done))
+
+    def _learned(self, connection: Connection) -> Sequence[Learned]:
+        with self._lock:
+            self._reading = None  # who asks from here on may know of a run that has ended since
+        return learned(connection)
 
     def ruled(self) -> list[Ruled]:
         """What verifiers said in all runs, by class of step."""
@@ -264,10 +312,8 @@ class Store:
     # --- plumbing -------------------------------------------------------------------------------------------
 
     def _number(self, run_id: str) -> int:
-        found = self._select(select(RUN.c.id).where(RUN.c.run_id == run_id))
-        if not found:
-            raise _unknown(run_id)
-        return int(found[0]["id"])
+        with explained(UNREADABLE), self._engine.connect() as connection, connection.begin():
+            return _run_number(connection, run_id)
 
     def _select(self, query: Select[Any]) -> list[Columns]:
         with explained("the store cannot be read"), self._engine.connect() as connection, connection.begin():
@@ -285,6 +331,13 @@ def _infos() -> Select[Any]:
 
 def _insert(connection: Connection, table: Table, columns: Columns) -> int:
     return int(connection.execute(insert(table).values(columns).returning(table.c.id)).scalar_one())
+
+
+def _run_number(connection: Connection, run_id: str) -> int:
+    found = connection.scalar(select(RUN.c.id).where(RUN.c.run_id == run_id))
+    if found is None:
+        raise _unknown(run_id)
+    return int(found)
 
 
 def _key(policy: Policy) -> Policy:
