@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
-from dataclasses import replace
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from surefoot.engine.ending import ending
+from surefoot.engine.ending import Ending
 from surefoot.engine.flow import Flow
 from surefoot.engine.kit import Kit, Settings
 from surefoot.engine.loop import run_sync
-from surefoot.engine.phases import Cursor, answer, build
+from surefoot.engine.phases import Cursor, answer, build, drive
 from surefoot.engine.replay import Replay, replay
 from surefoot.engine.result import Result, stored
 from surefoot.engine.resume import FOLDED, before_step, refold
@@ -31,20 +32,25 @@ from surefoot.engine.setup import (
     tools_for,
 )
 from surefoot.engine.state import RunState
+from surefoot.engine.turns import entering, turn
 from surefoot.models.question import Model
 from surefoot.models.representation import Representation
 from surefoot.planners.planner import Planner
 from surefoot.reflection.calibration import Calibration
+from surefoot.reflection.rates import Beta
 from surefoot.reflection.verifier import Verifier
 from surefoot.storage.errors import SetupError
+from surefoot.storage.outcome import STOPPED
 from surefoot.storage.records import (
     Budget,
     Event,
     JournalRecord,
     Json,
+    Learned,
     Outcome,
     Plan,
     PlannedStep,
+    Policy,
     Role,
     Task,
 )
@@ -53,9 +59,20 @@ if TYPE_CHECKING:
     from langgraph.graph.state import CompiledStateGraph
 
     from surefoot.storage.journal import Journal
+    from surefoot.storage.run import RunInfo
     from surefoot.storage.store import Store
 
 Listener = Callable[[JournalRecord], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What runs begin with, shared by those that know the same and are set alike."""
+
+    known: Sequence[Learned]
+    planner: Planner
+    kit: Kit
+    config: Json
 
 
 class Engine:
@@ -145,10 +162,12 @@ class Engine:
         self.kit()
         self._where = store if store is not None else config.store
         self._store: Store | None = None
+        self._opening = threading.Lock()
         self._flows: dict[str, Flow] = {}
+        self._claimed: set[str] = set()
+        """ids of runs that are about to be taken up."""
+        self._prepared: Prepared | None = None
         self._graph: CompiledStateGraph[Any, Any, Any, Any] | None = None
-        self._runner: CompiledStateGraph[Any, Any, Any, Any] | None = None
-        self._saver: Any = None
 
     # --- running --------------------------------------------------------------------------------------------
 
@@ -179,8 +198,9 @@ class Engine:
         Raises SetupError (an empty task, a fixed plan with a circle, a store that cannot be opened) and whatever
         a tool or verifier raises that is no ordinary failure; the run is kept and can be resumed.
         """
-        kind = Output(output)
-        flow = self._begin(task, inputs, kind, target, budget, verify, seed, source, on_record)
+        async with entering():
+            kind = Output(output)
+            flow = await self._begin(task, inputs, kind, target, budget, verify, seed, source, on_record)
         return await self._go(flow, kind)
 
     async def stream(self, task: str, **options: Any) -> AsyncIterator[JournalRecord | Result]:
@@ -229,44 +249,42 @@ class Engine:
         "comment"}`. A run that has ended is handed back as it did. Raises StoreError where
         there is no such run.
         """
-        run_id = self.store.resolve(run_id)
-        if run_id in self._flows:
-            raise SetupError(f"the run {run_id} is under way in this engine: wait for it, or cancel it first")
-        info = self.store.run(run_id)
-        if info.over:
-            return stored(info, Output(output).read, self.store)
-        flow = self._reopen(run_id, budget, on_record, Output(output))
+        async with entering():
+            kind = Output(output)
+            info = await asyncio.to_thread(self._find, run_id)
+            if info.over:
+                return stored(info, kind.read, self.store)
+            flow = await self._reopen(info.run_id, budget, on_record, kind)
         try:
             flow.record(Event(flow.seq(), "resumed", flow.state.root))
             if answers is not None:
                 answer(flow, answers)
         except BaseException:
-            self._let_go(flow)
+            await self.let_go(flow)
             raise
-        return await self._go(flow, Output(output))
+        return await self._go(flow, kind)
 
     async def _go(self, flow: Flow, kind: Output) -> Result:
         """Takes a run through the phases, and leaves a clean record however it is left."""
         began = time.monotonic()
-        flow.owned = True
         try:
-            await self._own_graph().ainvoke(
-                {"run_id": flow.run_id},
-                {"configurable": {"thread_id": flow.run_id}, "recursion_limit": 100_000, "callbacks": []},
-            )
+            end = await drive(flow)
         except asyncio.CancelledError:
-            flow.journal.finish(Outcome.CANCELED, "stopped; it can be resumed", usage=flow.state.spent.usage)
+            flow.journal.finish(*STOPPED, usage=flow.state.spent.usage)
             raise
         except Exception as error:
             flow.journal.finish(Outcome.FAILED, f"{type(error).__name__}: {error}", usage=flow.state.spent.usage)
             raise
         finally:
-            self._saver.delete_thread(flow.run_id)
-            self._flows.pop(flow.run_id, None)
-            await asyncio.shield(asyncio.to_thread(flow.journal.close))
-        result = self._result(flow, kind)
+            await self.let_go(flow)
+        result = self._result(flow, end, kind)
         result.seconds = time.monotonic() - began
         return result
+
+    async def let_go(self, flow: Flow) -> None:
+        """Closes the record of a run, which stays, and can be resumed."""
+        self._flows.pop(flow.run_id, None)
+        await asyncio.shield(_closed(flow.journal))
 
     # --- runs by id -----------------------------------------------------------------------------------------
 
@@ -285,20 +303,34 @@ class Engine:
         on_record: Listener | None = None,
     ) -> Result:
         """A new run with the old one as its parent; `step` is a step's id, or its seq where ids repeat."""
-        run_id = self.store.resolve(run_id)
-        task = self.store.task(run_id)
-        settings = self._settings_of(run_id) if seed is None else replace(self._settings_of(run_id), seed=seed)
-        calibration = self._calibration_of(run_id)
+        async with entering():
+            kind = Output(output)
+            forked = await asyncio.to_thread(self._fork, run_id, step, seed)
+            flow = await self._reopen(forked, budget, on_record, kind)
+        return await self._go(flow, kind)
+
+    def _fork(self, run_id: str, step: str, seed: int | None) -> str:
+        """The id of a new run that has the records of another one before the first attempt at a step."""
+        info = self._find(run_id)
+        task = self.store.task(info.run_id)
+        settings = self._settings_of(info)
+        if seed is not None:
+            settings = replace(settings, seed=seed)
+        calibration = _calibration_of(info)
         kit = self.kit(settings, calibration=calibration)
-        config = config_of(kit, self.planner, calibration, self.notes)
         journal = self.store.begin(
-            task, config=config, seed=settings.seed, target=task.target, purpose="fork", parent=run_id
+            task,
+            config=config_of(kit, self.planner, calibration, self.notes),
+            seed=settings.seed,
+            target=task.target,
+            purpose="fork",
+            parent=info.run_id,
+            policies=self._policies(),
         )
-        for record in before_step(lambda: self.store.records(run_id), step):
+        for record in before_step(lambda: self.store.records(info.run_id), step):
             journal.append(record)
-        await asyncio.to_thread(journal.close)
-        kind = Output(output)
-        return await self._go(self._reopen(journal.run_id, budget, on_record, kind), kind)
+        journal.close()
+        return journal.run_id
 
     def replay(self, run_id: str, *, target: float | None = None, votes: int | None = None) -> Replay:
         """Goes through a run's record and decides everything again; asks no model and calls no tool.
@@ -306,15 +338,15 @@ class Engine:
         The result is true where every decision is the one that the rules demand. `target` and `votes` put other
         rules in their place: the divergences are the steps that would have needed more evidence.
         """
-        run_id = self.store.resolve(run_id)
-        settings = self._settings_of(run_id)
+        info = self._find(run_id)
+        settings = self._settings_of(info)
         settings = replace(
             settings,
             target=settings.target if target is None else target,
             votes=settings.votes if votes is None else votes,
         )
-        kit = self.kit(settings, calibration=self._calibration_of(run_id))
-        return replay(run_id, self.store.records(run_id, kinds=FOLDED), kit)
+        kit = self.kit(settings, calibration=_calibration_of(info))
+        return replay(info.run_id, self.store.records(info.run_id, kinds=FOLDED), kit)
 
     # --- as a graph -----------------------------------------------------------------------------------------
 
@@ -330,28 +362,23 @@ class Engine:
             self._graph = build(self)
         return self._graph
 
-    def enter(self, cursor: Cursor) -> Flow:
+    async def enter(self, cursor: Cursor) -> Flow:
         """For the graph's first node: the run to go on with, or a new one."""
         run_id, task = cursor.get("run_id"), cursor.get("task", "")
-        if run_id is None or (task and self._over(run_id, task)):
-            return self._begin(task, cursor.get("inputs"), Output())
-        return self.open(cursor)
+        if run_id is None or (task and await self._over(run_id, task)):
+            return await self._begin(task, cursor.get("inputs"), Output())
+        return await self.open(cursor)
 
-    def _over(self, run_id: str, task: str) -> bool:
+    async def _over(self, run_id: str, task: str) -> bool:
         """Whether a run is no answer to a task that is asked now: it was for another one, or it has ended."""
         if run_id in self._flows:
             return False
-        return self.store.task(run_id).goal.strip() != task.strip() or self.store.run(run_id).over
+        info = await asyncio.to_thread(self._find, run_id)
+        return info.goal.strip() != task.strip() or info.over
 
-    def open(self, cursor: Cursor) -> Flow:
+    async def open(self, cursor: Cursor) -> Flow:
         """For the graph's other nodes: the run under way, or taken up again."""
-        return self._flows.get(cursor["run_id"]) or self._reopen(cursor["run_id"])
-
-    def close_run(self, flow: Flow) -> None:
-        """For the graph's last node: lets go of a run that the graph itself began."""
-        if not flow.owned:
-            self._flows.pop(flow.run_id, None)
-            flow.journal.close()
+        return self._flows.get(cursor["run_id"]) or await self._reopen(cursor["run_id"])
 
     @property
     def running(self) -> tuple[str, ...]:
@@ -363,11 +390,23 @@ class Engine:
     @property
     def store(self) -> Store:
         """The store, opened when it is first needed."""
-        if self._store is None:
-            from surefoot.storage.store import Store
+        with self._opening:
+            if self._store is None:
+                from surefoot.storage.store import Store
 
-            self._store = self._where if isinstance(self._where, Store) else Store.open(self._where)
-        return self._store
+                self._store = self._where if isinstance(self._where, Store) else Store.open(self._where)
+            return self._store
+
+    def _opened(self) -> Store:
+        """The store, and whatever else takes long the first time: exact revisions are hashes of weights, and what
+        votes are worth is worked out by scipy."""
+        self._policies()
+        Beta().lower()
+        return self.store
+
+    def _policies(self) -> list[Policy]:
+        """Those that every run may use."""
+        return [model.policy for model in (*self.models.values(), *self.alternates.values())]
 
     def close(self) -> None:
         """Closes the store, unless it was handed in open."""
@@ -381,7 +420,7 @@ class Engine:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _begin(
+    async def _begin(
         self,
         goal: str,
         inputs: Mapping[str, Json] | None,
@@ -400,51 +439,80 @@ class Engine:
             verify=self.settings.verify if verify is None else verify,
             seed=self.settings.seed if seed is None else seed,
         )
-        calibration = Calibration(self.store.learned())
-        kit = self.kit(settings, kind, calibration)
+        store = self._store
+        if store is None:
+            store = await asyncio.to_thread(self._opened)
+        known = await store.alearned()
+        await turn()
+        prepared = self._prepare(known, settings, kind)
+        kit, config = prepared.kit.again(), prepared.config
         check_fixed(kit, self.planner, task)
-        journal = self.store.begin(
-            task,
-            config=config_of(kit, self.planner, calibration, self.notes),
-            seed=settings.seed,
-            target=task.target,
-            source=source,
-            policies=[model.policy for model in (*self.models.values(), *self.alternates.values())],
+        journal = await store.abegin(
+            task, config=config, seed=settings.seed, target=task.target, source=source, policies=self._policies()
         )
         flow = self._flow(kit, task, journal, RunState(), on_record)
         root = root_step(task, self.planner, self.final)
         try:
+            await turn()
             flow.record(PlannedStep(flow.seq(), None, 0, 1, root))
             weight = kit.weight(root)
             flow.record(Event(flow.seq(), "started", flow.state.root, data={"weight": weight} if weight else None))
         except BaseException:
-            self._let_go(flow)
+            await self.let_go(flow)
             raise
         return flow
 
-    def _let_go(self, flow: Flow) -> None:
-        """Of a run that did not come to run: its record stays, and it can be resumed."""
-        self._flows.pop(flow.run_id, None)
-        flow.journal.close()
+    def _prepare(self, known: Sequence[Learned], settings: Settings, kind: Output) -> Prepared:
+        last = self._prepared
+        same = last is not None and last.known is known
+        set_alike = last is not None and last.planner is self.planner and last.kit.settings == settings
+        if last is not None and same and set_alike and not kind.checks:
+            return last
+        calibration = last.kit.calibration if last is not None and same else Calibration(known)
+        kit = self.kit(settings, kind, calibration)
+        made = Prepared(known, self.planner, kit, config_of(kit, self.planner, calibration, self.notes))
+        if not kind.checks:
+            self._prepared = made
+        return made
 
-    def _reopen(
+    async def _reopen(
         self,
         run_id: str,
         budget: Budget | None = None,
         on_record: Listener | None = None,
         kind: Output | None = None,
     ) -> Flow:
-        task = self.store.task(run_id)
+        self._claim(run_id)
+        try:
+            kit, task, journal, state = await asyncio.to_thread(self._past, run_id, budget, kind)
+        finally:
+            self._claimed.discard(run_id)
+        await turn()
+        flow = self._flow(kit, task, journal, state, on_record)
+        if not state.steps:
+            flow.record(PlannedStep(flow.seq(), None, 0, 1, root_step(task, self.planner, self.final)))
+        return flow
+
+    def _claim(self, run_id: str) -> None:
+        if run_id in self._flows or run_id in self._claimed:
+            raise SetupError(f"the run {run_id} is under way in this engine: wait for it, or cancel it first")
+        self._claimed.add(run_id)
+
+    # In threads of their own, because they wait for the database.
+
+    def _find(self, name: str) -> RunInfo:
+        return self.store.run(self.store.resolve(name))
+
+    def _past(self, run_id: str, budget: Budget | None, kind: Output | None) -> tuple[Kit, Task, Journal, RunState]:
+        """Where a run stood, and what it goes on with."""
+        info, task = self.store.run(run_id), self.store.task(run_id)
         if budget is not None:
             task = replace(task, budget=budget)
-        kit = self.kit(self._settings_of(run_id), kind, self._calibration_of(run_id))
+        kit = self.kit(self._settings_of(info), kind, _calibration_of(info))
         state = refold(self.store.records(run_id, kinds=FOLDED), kit)
-        if not state.steps:
-            root = root_step(task, self.planner, self.final)
-            flow = self._flow(kit, task, self.store.reopen(run_id), state, on_record)
-            flow.record(PlannedStep(flow.seq(), None, 0, 1, root))
-            return flow
-        return self._flow(kit, task, self.store.reopen(run_id), state, on_record)
+        for policy in self._policies():
+            self.store.policy(policy)
+        return kit, task, self.store.reopen(run_id), state
 
     def _flow(self, kit: Kit, task: Task, journal: Journal, state: RunState, listener: Listener | None) -> Flow:
         listeners = (listener,) if listener is not None else ()
@@ -469,32 +537,29 @@ class Engine:
             self.alternates,
         )
 
-    def _calibration_of(self, run_id: str) -> Calibration:
-        """What was known when the run began: its decisions stand on that."""
-        return Calibration.from_json((self.store.run(run_id).config or {}).get("calibration"))
-
-    def _settings_of(self, run_id: str) -> Settings:
-        saved = (self.store.run(run_id).config or {}).get("settings")
+    def _settings_of(self, info: RunInfo) -> Settings:
+        saved = (info.config or {}).get("settings")
         return Settings(**saved) if saved else self.settings
 
-    def _result(self, flow: Flow, kind: Output) -> Result:
-        waiting = flow.questions() if flow.phase() == "ask" else []
+    def _result(self, flow: Flow, end: Ending | None, kind: Output) -> Result:
         base = Result(flow.run_id, Outcome.INPUT_REQUIRED, usage=flow.state.spent.usage, committed=flow.state.committed)
         base.store = self.store
-        if waiting:
-            base.questions = waiting
-            base.reason = "; ".join(str(one["question"]) for one in waiting)
+        if end is None:
+            base.questions = flow.questions()
+            base.reason = "; ".join(str(one["question"]) for one in base.questions)
             return base
-        end = ending(flow.state, flow.kit, flow.task, flow.halt)
         base.outcome, base.reason, base.reliability = end.outcome, end.reason, end.reliability
         base.output = kind.read(end.output)
         return base
 
-    def _own_graph(self) -> CompiledStateGraph[Any, Any, Any, Any]:
-        """The graph with a checkpointer in memory, so that it can stop for a person; the journal is the truth."""
-        if self._runner is None:
-            from langgraph.checkpoint.memory import InMemorySaver
 
-            self._saver = InMemorySaver()
-            self._runner = build(self, self._saver)
-        return self._runner
+def _calibration_of(info: RunInfo) -> Calibration:
+    """What was known when the run began: its decisions stand on that."""
+    return Calibration.from_json((info.config or {}).get("calibration"))
+
+
+async def _closed(journal: Journal) -> None:
+    try:
+        await journal.barrier()
+    finally:
+        journal.close()  # waits for nothing any more

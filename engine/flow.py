@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
@@ -39,6 +38,7 @@ from surefoot.engine.propose import propose
 from surefoot.engine.recorder import Conversation, Recorder
 from surefoot.engine.rules import Rules
 from surefoot.engine.state import Candidate, RunState, StepState
+from surefoot.engine.turns import turn
 from surefoot.models.question import Model, Reply
 from surefoot.planners.document import plan_from
 from surefoot.planners.refs import copied, resolve
@@ -77,9 +77,6 @@ measured by here, as it is for labels."""
 
 LOG = logging.getLogger("surefoot")
 
-BREATH = 0.01
-"""Seconds after which a worker lets the event loop look at other things, however quick its steps are."""
-
 
 class Flow:
     """One run under way."""
@@ -104,8 +101,6 @@ class Flow:
         self.listeners = listeners
         self.halt: RunError | None = None
         """Why no further step may start: the budget is spent, or a person stopped the run."""
-        self.owned = False
-        """Whoever began the run closes its journal."""
         self.replies: dict[int, Reply] = {}
         self.talks: dict[int, Conversation] = {}
         self._driven: set[int] = set()
@@ -113,7 +108,6 @@ class Flow:
         self.running: dict[str, asyncio.Event] = {}
         self._workers = 0
         self._group: asyncio.TaskGroup | None = None
-        self._breathed = time.monotonic()
 
     # --- the record -----------------------------------------------------------------------------------------
 
@@ -227,10 +221,7 @@ class Flow:
                 if step is not None:
                     await self.drive(step)
                     self._hire(1)
-                if time.monotonic() - self._breathed > BREATH:
-                    await asyncio.sleep(0)
-                    await self.journal.room()
-                    self._breathed = time.monotonic()
+                await self.journal.room()
         finally:
             self._workers -= 1
 
@@ -246,6 +237,7 @@ class Flow:
                 if action is None or (isinstance(action, Propose) and not planning):
                     return
                 await self._act(step, rules, action)
+                await turn()
                 if rules.learning or isinstance(action, Escalate):
                     rules = self.kit.rules(step.step, self.state.taught)
         finally:
@@ -393,7 +385,8 @@ class Flow:
         """A judging model whose calls are held against the budget and recorded with the step."""
         talk = Conversation()
 
-        def note(reply: Reply) -> None:
+        async def note(reply: Reply) -> None:
+            await self.recorder.meet(model.policy)
             self.recorder.reply(step.seq, "judge", reply, model.policy, talk)
 
         return Metered(model, self.account, note)

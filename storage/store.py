@@ -15,8 +15,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self, cast
 
-from sqlalchemy import Connection, Engine, Select, Table, insert, select, text
+from sqlalchemy import Connection, Engine, Select, Table, bindparam, insert, select, text
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.sql.dml import ReturningInsert
 
 from surefoot.storage import schema
 from surefoot.storage.database import DEFAULT, Tuning, address, connect, describe, explained
@@ -25,6 +26,7 @@ from surefoot.storage.ids import run_id as new_run_id
 from surefoot.storage.journal import Journal
 from surefoot.storage.jsonable import to_json
 from surefoot.storage.learned import Ruled, add, learned, ruled
+from surefoot.storage.outcome import STOPPED
 from surefoot.storage.reader import UNREADABLE, Reader, last
 from surefoot.storage.records import Feedback, JournalRecord, Json, Learned, Outcome, Policy, Reward, Task
 from surefoot.storage.run import RunInfo, info, task, task_row
@@ -33,9 +35,6 @@ from surefoot.storage.tables import FEEDBACK, POLICY, REWARD, RUN, TASK
 from surefoot.storage.writer import Job, Writer, arrived
 
 Columns = Mapping[str, Any]
-
-STOPPED = (Outcome.CANCELED, "stopped; it can be resumed")
-"""Outcome and reason of a run whose caller was cancelled."""
 
 
 class Store:
@@ -105,10 +104,15 @@ class Store:
         Where the caller is cancelled, the run is kept as canceled.
         """
         job, made = self._begin(task, **options)
+
+        def stop(done: Future[Any]) -> None:
+            if done.exception() is None:
+                made(done.result()).finish(*STOPPED)
+
         try:
             return made(await arrived(job.done))
         except asyncio.CancelledError:
-            job.done.add_done_callback(lambda done: done.exception() or made(done.result()).finish(*STOPPED))
+            job.done.add_done_callback(stop)
             raise
 
     def _begin(
@@ -123,7 +127,7 @@ class Store:
         source: str | None = None,
         workspace: str | None = None,
         policies: Iterable[Policy] = (),
-    ) -> tuple[Job, Callable[[tuple[int, list[int]]], Journal]]:
+    ) -> tuple[Job, Callable[[tuple[int, dict[Policy, int]]], Journal]]:
         """Queues what begins a run; and what makes a journal of its result."""
         if not -(2**63) <= seed < 2**63:
             raise StoreError(f"the seed {seed} is too long: give one of 64 bits")
@@ -139,18 +143,18 @@ class Store:
             "workspace": workspace,
             "created_at": time.time(),
         }
-        fresh = [policy for policy in policies if _key(policy) not in self._ids]
+        wanted = {_key(policy): policy for policy in policies}
 
-        def work(connection: Connection) -> tuple[int, list[int]]:
-            numbers = [_policy_number(connection, policy) for policy in fresh]
+        def work(connection: Connection) -> tuple[int, dict[Policy, int]]:
+            numbers = {key: _policy_number(connection, wanted[key]) for key in wanted if key not in self._ids}
             above = None if parent is None else _run_number(connection, parent)
-            task_id = _get_or_insert(connection, TASK, {"digest": asked["digest"]}, asked)
-            return _insert(connection, RUN, {"task": task_id, "parent": above, **row}), numbers
+            task_number = _get_or_insert(connection, TASK, ("digest",), asked)
+            return _insert(connection, ADD_RUN, {"task": task_number, "parent": above, **row}), numbers
 
-        def made(result: tuple[int, list[int]]) -> Journal:
+        def made(result: tuple[int, dict[Policy, int]]) -> Journal:
             run, numbers = result
-            for policy, number in zip(fresh, numbers, strict=True):
-                self._know(policy, number)
+            for key, number in numbers.items():
+                self._know(wanted[key], number)
             return TableJournal(self._writer, row["run_id"], run, 0, self._known, self)
 
         return self._writer.put(Job(work)), made
@@ -163,7 +167,7 @@ class Store:
             self._writer.admit(number)
             return last(connection, number)
 
-        return TableJournal(self._writer, run_id, number, self._writer.do(work), self._known, self)
+        return TableJournal(self._writer, run_id, number, self._writer.do(work, looks=True), self._known, self)
 
     def records(
         self,
@@ -257,7 +261,7 @@ class Store:
         columns["run"] = self._number(columns.pop("run_id"))
         columns["correction"] = to_json(columns["correction"])
         columns["score"] = _number_or_none(feedback.score)
-        return cast(int, self._writer.do(lambda connection: _insert(connection, FEEDBACK, columns)))
+        return cast(int, self._writer.do(lambda connection: _insert(connection, ADD_FEEDBACK, columns)))
 
     def feedbacks(self, run_id: str) -> list[Feedback]:
         """In the order given."""
@@ -274,7 +278,7 @@ class Store:
             connection.execute(insert(REWARD).values(columns | {"seq": seq}))
             return seq
 
-        return cast(int, self._writer.do(work))
+        return cast(int, self._writer.do(work, looks=True))
 
     # --- what runs teach ------------------------------------------------------------------------------------
 
@@ -329,12 +333,17 @@ def _infos() -> Select[Any]:
     )
 
 
-def _insert(connection: Connection, table: Table, columns: Columns) -> int:
-    return int(connection.execute(insert(table).values(columns).returning(table.c.id)).scalar_one())
+# Made once: to build a statement, and the key under which its text is cached, takes longer than to run it.
+ADD_RUN, ADD_FEEDBACK = (insert(table).returning(table.c.id) for table in (RUN, FEEDBACK))
+FIND_RUN = select(RUN.c.id).where(RUN.c.run_id == bindparam("run_id"))
+
+
+def _insert(connection: Connection, statement: ReturningInsert[Any], columns: Columns) -> int:
+    return int(connection.execute(statement, dict(columns)).scalar_one())
 
 
 def _run_number(connection: Connection, run_id: str) -> int:
-    found = connection.scalar(select(RUN.c.id).where(RUN.c.run_id == run_id))
+    found = connection.scalar(FIND_RUN, {"run_id": run_id})
     if found is None:
         raise _unknown(run_id)
     return int(found)
@@ -347,20 +356,24 @@ def _key(policy: Policy) -> Policy:
 
 def _policy_number(connection: Connection, policy: Policy) -> int:
     columns = asdict(policy)
-    return _get_or_insert(
-        connection, POLICY, {name: value for name, value in columns.items() if name != "parent"}, columns
-    )
+    return _get_or_insert(connection, POLICY, tuple(name for name in columns if name != "parent"), columns)
 
 
-def _get_or_insert(connection: Connection, table: Table, same: Columns, columns: Columns) -> int:
-    """id of the row where `same` holds. Two processes may come here at once: both get the row of the first."""
-    query = select(table.c.id).where(*(table.c[name] == value for name, value in same.items()))
-    found = connection.scalar(query)
+def _get_or_insert(connection: Connection, table: Table, same: tuple[str, ...], columns: Columns) -> int:
+    """id of the row that is the same. Two processes may come here at once: both get the row of the first."""
+    find, add = _finding(table, same, connection.dialect.name)
+    sought = {name: columns[name] for name in same}
+    found = connection.scalar(find, sought)
     if found is None:
-        dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
-        connection.execute(dialect.insert(table).values(columns).on_conflict_do_nothing())
-        found = connection.execute(query).scalar_one()
-    return int(found)
+        found = connection.scalar(add, dict(columns))
+    return int(connection.execute(find, sought).scalar_one() if found is None else found)
+
+
+@cache
+def _finding(table: Table, same: tuple[str, ...], dialect: str) -> tuple[Select[Any], Any]:
+    add: Any = (sqlite if dialect == "sqlite" else postgresql).insert(table)
+    find = select(table.c.id).where(*(table.c[name] == bindparam(name) for name in same))
+    return find, add.on_conflict_do_nothing().returning(table.c.id)
 
 
 def _unknown(name: str) -> StoreError:

@@ -8,7 +8,7 @@ from concurrent.futures import Future
 from dataclasses import asdict
 from typing import Any
 
-from sqlalchemy import Connection, update
+from sqlalchemy import Connection, bindparam, update
 
 from surefoot.storage.database import explain
 from surefoot.storage.errors import StoreError
@@ -28,6 +28,8 @@ from surefoot.storage.records import (
 from surefoot.storage.rows import KINDS, Row, edges, known_model
 from surefoot.storage.tables import RUN
 from surefoot.storage.writer import CROWD, Job, Writer, arrived
+
+END = update(RUN).where(RUN.c.id == bindparam("number"))
 
 DURABLE: Future[Any] = Future()
 DURABLE.set_result(None)
@@ -106,10 +108,9 @@ class TableJournal:
             "usage": asdict(usage) if usage else None,
             "ended_at": time.time(),
         }
-        statement = update(RUN).where(RUN.c.id == self._number).values(values)
 
         def work(connection: Connection) -> None:
-            connection.execute(statement)
+            connection.execute(END, {"number": self._number, **values})
             add(connection, learned)
 
         self._flushed = None

@@ -35,6 +35,8 @@ class Job:
     work: Callable[[Connection], Any] | None = None
     run: int | None = None
     """The run that it belongs to: where its work cannot be done the run is refused, as it is for a record."""
+    looks: bool = False
+    """Its work looks at records: those queued before it are written first."""
     done: Future[Any] = field(default_factory=Future)
     result: Any = None
 
@@ -49,7 +51,7 @@ class Writer:
 
     `put` and `wake` are the hot path: append to `queue`, then set `wake` unless it is set.
     After a failure of the database that trying again did not mend, `failure` is set, nothing is written any more, and
-    every waiting job ends with it. Where only what a run wrote is at fault, that run is `refused`, and all others go on.
+    every waiting job ends with it. Where only what one run wrote is at fault, that run is `refused`; all others go on.
     """
 
     def __init__(self, engine: Engine, patience: float) -> None:
@@ -81,9 +83,9 @@ class Writer:
             self._abandon(self.failure)
         return job
 
-    def do(self, work: Callable[[Connection], Any]) -> Any:
+    def do(self, work: Callable[[Connection], Any], *, looks: bool = False) -> Any:
         """Run `work` inside the next transaction and wait until that is durable. What it raises is raised here."""
-        return self.put(Job(work)).done.result()
+        return self.put(Job(work, looks=looks)).done.result()
 
     def idle(self) -> bool:
         """Whether all that this thread queued is durable. The order of the two questions matters: see `_main`."""
@@ -180,9 +182,9 @@ class Writer:
         )
         self._token = None
         try:
-            retrying(self._transact, batch, self._apart if self.refused else self._apply)
+            retrying(self._transact, batch, self._apart if self.refused else self._together)
         except Exception as error:
-            if not particular(error):
+            if transient(error):
                 raise
             self._token = None
             retrying(self._transact, batch, self._apart)
@@ -216,13 +218,15 @@ class Writer:
                 return bool(status == "committed")
             time.sleep(0.05)
 
-    def _apply(self, connection: Connection, batch: list[Item]) -> None:
+    def _together(self, connection: Connection, batch: list[Item]) -> None:
+        """All of a batch, in as few statements as may be: what is wrong anywhere in it comes out."""
         rows: dict[str, list[Row]] = defaultdict(list)
         for item in batch:
             if isinstance(item, Job):
-                if item.work is not None:
+                if item.looks:
                     self._insert(connection, rows)
-                    item.result = _attempt(connection, item.work, item.run is not None)
+                if item.work is not None:
+                    item.result = item.work(connection)
                 continue
             table, row, needs = item
             rows[table].append(row)
@@ -231,21 +235,29 @@ class Writer:
         self._insert(connection, rows)
 
     def _apart(self, connection: Connection, batch: list[Item]) -> None:
-        """What `_apply` does, each run for itself: one that is refused leaves nothing of this batch."""
-        runs: dict[int | None, list[Item]] = defaultdict(list)
-        for item in batch:
-            runs[item.run if isinstance(item, Job) else item[1][0]].append(item)
-        for run, items in runs.items():
+        """The same with a savepoint for each run, and for each job of none, so that what is wrong fails alone.
+
+        A run that is refused leaves nothing of this batch. Raises what is wrong with the database.
+        """
+        parts: dict[tuple[int | None, int], list[Item]] = defaultdict(list)
+        for place, item in enumerate(batch):
+            run = item.run if isinstance(item, Job) else item[1][0]
+            parts[run, place if run is None else 0].append(item)
+        for (run, _), items in parts.items():
             if run in self.refused:
                 continue
             try:
                 with connection.begin_nested():
-                    self._apply(connection, items)
+                    self._together(connection, items)
             except Exception as error:
-                if run is None or not particular(error):
+                if transient(error) or (run is not None and not particular(error)):
                     raise
-                self.refused[run] = explain("the run could not be recorded", error)
-                self.refused[run].__cause__ = error
+                if run is not None:
+                    self.refused[run] = explain("the run could not be recorded", error)
+                    self.refused[run].__cause__ = error
+                for item in items:
+                    if isinstance(item, Job):
+                        item.result = _Raised(explain("the store refused it", error))
 
     def _insert(self, connection: Connection, rows: dict[str, list[Row]]) -> None:
         cursor = connection.connection.cursor()
@@ -274,17 +286,6 @@ class _Raised:
 async def arrived(future: Future[T]) -> T:
     """The result of a job. Whoever is cancelled here takes it from nobody else who waits for it."""
     return future.result() if future.done() else await asyncio.shield(asyncio.wrap_future(future))
-
-
-def _attempt(connection: Connection, work: Callable[[Connection], Any], vital: bool) -> Any:
-    """A job that is wrong fails alone; what else is in the transaction goes on. vital: it is part of a run's record."""
-    try:
-        with connection.begin_nested():
-            return work(connection)
-    except Exception as error:
-        if vital or transient(error):
-            raise
-        return _Raised(explain("the store refused it", error))
 
 
 def _settle(future: Future[Any], result: Any) -> None:
