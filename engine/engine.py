@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -14,10 +15,12 @@ from surefoot.engine.ending import Ending
 from surefoot.engine.flow import Flow
 from surefoot.engine.kit import Kit, Settings
 from surefoot.engine.loop import run_sync
+from surefoot.engine.past import calibration_of, find, forked, reopened, settings_of
 from surefoot.engine.phases import Cursor, answer, build, drive
+from surefoot.engine.prepared import Prepared, prepare
 from surefoot.engine.replay import Replay, replay
 from surefoot.engine.result import Result, stored
-from surefoot.engine.resume import FOLDED, before_step, refold
+from surefoot.engine.resume import FOLDED
 from surefoot.engine.rules import LADDER, Rung
 from surefoot.engine.setup import (
     Output,
@@ -46,7 +49,6 @@ from surefoot.storage.records import (
     Event,
     JournalRecord,
     Json,
-    Learned,
     Outcome,
     Plan,
     PlannedStep,
@@ -59,20 +61,9 @@ if TYPE_CHECKING:
     from langgraph.graph.state import CompiledStateGraph
 
     from surefoot.storage.journal import Journal
-    from surefoot.storage.run import RunInfo
     from surefoot.storage.store import Store
 
 Listener = Callable[[JournalRecord], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Prepared:
-    """What runs begin with, shared by those that know the same and are set alike."""
-
-    known: Sequence[Learned]
-    planner: Planner
-    kit: Kit
-    config: Json
 
 
 class Engine:
@@ -251,9 +242,10 @@ class Engine:
         """
         async with entering():
             kind = Output(output)
-            info = await asyncio.to_thread(self._find, run_id)
+            store = await self._ready()
+            info = await asyncio.to_thread(find, store, run_id)
             if info.over:
-                return stored(info, kind.read, self.store)
+                return stored(info, kind.read, store)
             flow = await self._reopen(info.run_id, budget, on_record, kind)
         try:
             flow.record(Event(flow.seq(), "resumed", flow.state.root))
@@ -284,7 +276,7 @@ class Engine:
     async def let_go(self, flow: Flow) -> None:
         """Closes the record of a run, which stays, and can be resumed."""
         self._flows.pop(flow.run_id, None)
-        await asyncio.shield(_closed(flow.journal))
+        await asyncio.shield(flow.close())
 
     # --- runs by id -----------------------------------------------------------------------------------------
 
@@ -305,32 +297,10 @@ class Engine:
         """A new run with the old one as its parent; `step` is a step's id, or its seq where ids repeat."""
         async with entering():
             kind = Output(output)
-            forked = await asyncio.to_thread(self._fork, run_id, step, seed)
-            flow = await self._reopen(forked, budget, on_record, kind)
+            store = await self._ready()
+            new = await asyncio.to_thread(forked, store, run_id, step, seed, self.settings, self.kit, self._config)
+            flow = await self._reopen(new, budget, on_record, kind)
         return await self._go(flow, kind)
-
-    def _fork(self, run_id: str, step: str, seed: int | None) -> str:
-        """The id of a new run that has the records of another one before the first attempt at a step."""
-        info = self._find(run_id)
-        task = self.store.task(info.run_id)
-        settings = self._settings_of(info)
-        if seed is not None:
-            settings = replace(settings, seed=seed)
-        calibration = _calibration_of(info)
-        kit = self.kit(settings, calibration=calibration)
-        journal = self.store.begin(
-            task,
-            config=config_of(kit, self.planner, calibration, self.notes),
-            seed=settings.seed,
-            target=task.target,
-            purpose="fork",
-            parent=info.run_id,
-            policies=self._policies(),
-        )
-        for record in before_step(lambda: self.store.records(info.run_id), step):
-            journal.append(record)
-        journal.close()
-        return journal.run_id
 
     def replay(self, run_id: str, *, target: float | None = None, votes: int | None = None) -> Replay:
         """Goes through a run's record and decides everything again; asks no model and calls no tool.
@@ -338,14 +308,14 @@ class Engine:
         The result is true where every decision is the one that the rules demand. `target` and `votes` put other
         rules in their place: the divergences are the steps that would have needed more evidence.
         """
-        info = self._find(run_id)
-        settings = self._settings_of(info)
+        info = find(self.store, run_id)
+        settings = settings_of(info, self.settings)
         settings = replace(
             settings,
             target=settings.target if target is None else target,
             votes=settings.votes if votes is None else votes,
         )
-        kit = self.kit(settings, calibration=_calibration_of(info))
+        kit = self.kit(settings, calibration_of(info))
         return replay(info.run_id, self.store.records(info.run_id, kinds=FOLDED), kit)
 
     # --- as a graph -----------------------------------------------------------------------------------------
@@ -365,15 +335,16 @@ class Engine:
     async def enter(self, cursor: Cursor) -> Flow:
         """For the graph's first node: the run to go on with, or a new one."""
         run_id, task = cursor.get("run_id"), cursor.get("task", "")
-        if run_id is None or (task and await self._over(run_id, task)):
-            return await self._begin(task, cursor.get("inputs"), Output())
-        return await self.open(cursor)
+        async with entering():
+            if run_id is None or (task and await self._over(run_id, task)):
+                return await self._begin(task, cursor.get("inputs"), Output())
+            return await self.open(cursor)
 
     async def _over(self, run_id: str, task: str) -> bool:
         """Whether a run is no answer to a task that is asked now: it was for another one, or it has ended."""
         if run_id in self._flows:
             return False
-        info = await asyncio.to_thread(self._find, run_id)
+        info = await asyncio.to_thread(find, await self._ready(), run_id)
         return info.goal.strip() != task.strip() or info.over
 
     async def open(self, cursor: Cursor) -> Flow:
@@ -396,6 +367,9 @@ class Engine:
 
                 self._store = self._where if isinstance(self._where, Store) else Store.open(self._where)
             return self._store
+
+    async def _ready(self) -> Store:
+        return self._store if self._store is not None else await asyncio.to_thread(self._opened)
 
     def _opened(self) -> Store:
         """The store, and whatever else takes long the first time: exact revisions are hashes of weights, and what
@@ -439,16 +413,16 @@ class Engine:
             verify=self.settings.verify if verify is None else verify,
             seed=self.settings.seed if seed is None else seed,
         )
-        store = self._store
-        if store is None:
-            store = await asyncio.to_thread(self._opened)
+        store = await self._ready()
         known = await store.alearned()
         await turn()
-        prepared = self._prepare(known, settings, kind)
-        kit, config = prepared.kit.again(), prepared.config
+        make, checked = partial(self.kit, kind=kind), kind.type if kind.checks else None
+        new = prepare(self._prepared, known, self.planner, checked, settings, make, self._config)
+        self._prepared = new
+        kit = new.kit.again()
         check_fixed(kit, self.planner, task)
         journal = await store.abegin(
-            task, config=config, seed=settings.seed, target=task.target, source=source, policies=self._policies()
+            task, config=new.config, seed=settings.seed, target=task.target, source=source, policies=self._policies()
         )
         flow = self._flow(kit, task, journal, RunState(), on_record)
         root = root_step(task, self.planner, self.final)
@@ -462,18 +436,8 @@ class Engine:
             raise
         return flow
 
-    def _prepare(self, known: Sequence[Learned], settings: Settings, kind: Output) -> Prepared:
-        last = self._prepared
-        same = last is not None and last.known is known
-        set_alike = last is not None and last.planner is self.planner and last.kit.settings == settings
-        if last is not None and same and set_alike and not kind.checks:
-            return last
-        calibration = last.kit.calibration if last is not None and same else Calibration(known)
-        kit = self.kit(settings, kind, calibration)
-        made = Prepared(known, self.planner, kit, config_of(kit, self.planner, calibration, self.notes))
-        if not kind.checks:
-            self._prepared = made
-        return made
+    def _config(self, kit: Kit) -> Json:
+        return config_of(kit, self.planner, kit.calibration, self.notes)
 
     async def _reopen(
         self,
@@ -482,37 +446,24 @@ class Engine:
         on_record: Listener | None = None,
         kind: Output | None = None,
     ) -> Flow:
+        store = await self._ready()
         self._claim(run_id)
         try:
-            kit, task, journal, state = await asyncio.to_thread(self._past, run_id, budget, kind)
+            make = partial(self.kit, kind=kind)
+            usual, policies = self.settings, self._policies()
+            past = await asyncio.to_thread(reopened, store, run_id, usual, make, policies, budget)
+            await turn()
+            flow = self._flow(past.kit, past.task, past.journal, past.state, on_record)
         finally:
             self._claimed.discard(run_id)
-        await turn()
-        flow = self._flow(kit, task, journal, state, on_record)
-        if not state.steps:
-            flow.record(PlannedStep(flow.seq(), None, 0, 1, root_step(task, self.planner, self.final)))
+        if not past.state.steps:
+            flow.record(PlannedStep(flow.seq(), None, 0, 1, root_step(past.task, self.planner, self.final)))
         return flow
 
     def _claim(self, run_id: str) -> None:
         if run_id in self._flows or run_id in self._claimed:
             raise SetupError(f"the run {run_id} is under way in this engine: wait for it, or cancel it first")
         self._claimed.add(run_id)
-
-    # In threads of their own, because they wait for the database.
-
-    def _find(self, name: str) -> RunInfo:
-        return self.store.run(self.store.resolve(name))
-
-    def _past(self, run_id: str, budget: Budget | None, kind: Output | None) -> tuple[Kit, Task, Journal, RunState]:
-        """Where a run stood, and what it goes on with."""
-        info, task = self.store.run(run_id), self.store.task(run_id)
-        if budget is not None:
-            task = replace(task, budget=budget)
-        kit = self.kit(self._settings_of(info), kind, _calibration_of(info))
-        state = refold(self.store.records(run_id, kinds=FOLDED), kit)
-        for policy in self._policies():
-            self.store.policy(policy)
-        return kit, task, self.store.reopen(run_id), state
 
     def _flow(self, kit: Kit, task: Task, journal: Journal, state: RunState, listener: Listener | None) -> Flow:
         listeners = (listener,) if listener is not None else ()
@@ -521,7 +472,7 @@ class Engine:
         return flow
 
     def kit(
-        self, settings: Settings | None = None, kind: Output | None = None, calibration: Calibration | None = None
+        self, settings: Settings | None = None, calibration: Calibration | None = None, kind: Output | None = None
     ) -> Kit:
         """What a run works with."""
         return kit_for(
@@ -537,10 +488,6 @@ class Engine:
             self.alternates,
         )
 
-    def _settings_of(self, info: RunInfo) -> Settings:
-        saved = (info.config or {}).get("settings")
-        return Settings(**saved) if saved else self.settings
-
     def _result(self, flow: Flow, end: Ending | None, kind: Output) -> Result:
         base = Result(flow.run_id, Outcome.INPUT_REQUIRED, usage=flow.state.spent.usage, committed=flow.state.committed)
         base.store = self.store
@@ -551,15 +498,3 @@ class Engine:
         base.outcome, base.reason, base.reliability = end.outcome, end.reason, end.reliability
         base.output = kind.read(end.output)
         return base
-
-
-def _calibration_of(info: RunInfo) -> Calibration:
-    """What was known when the run began: its decisions stand on that."""
-    return Calibration.from_json((info.config or {}).get("calibration"))
-
-
-async def _closed(journal: Journal) -> None:
-    try:
-        await journal.barrier()
-    finally:
-        journal.close()  # waits for nothing any more

@@ -130,6 +130,13 @@ class Flow:
     async def barrier(self) -> None:
         await self.journal.barrier()
 
+    async def close(self) -> None:
+        """Closes the record."""
+        try:
+            await self.journal.barrier()
+        finally:
+            self.journal.close()  # waits for nothing any more
+
     @property
     def run_id(self) -> str:
         return self.journal.run_id

@@ -93,6 +93,11 @@ class Settings:
                 raise SetupError(f"{name}={value} is too small; the least is {least}")
 
 
+@cache
+def _tool_checks() -> Mapping[str, tuple[Verifier, ...]]:
+    return {"calculator": (arithmetic(),)}
+
+
 @dataclass(frozen=True)
 class Kit:
     """Models by role, and everything that a plan may name."""
@@ -109,7 +114,7 @@ class Kit:
     representations: tuple[Representation, ...] = ()
     alternates: Mapping[str, Model] = field(default_factory=dict)
     """Further models for steps that the first one does not settle, by source."""
-    tool_checks: Mapping[str, tuple[Verifier, ...]] = field(default_factory=lambda: tool_checks())
+    tool_checks: Mapping[str, tuple[Verifier, ...]] = field(default_factory=_tool_checks)
     """Checks of direct calls of a tool: arithmetic is always recomputed by another route."""
     final: tuple[Verifier, ...] = ()
     """Further checks of the task's own output."""
@@ -354,8 +359,3 @@ def _one_of(known: Mapping[str, T], name: str, what: str) -> T:
 
 
 SCHEMA = SchemaCheck()
-
-
-@cache
-def tool_checks() -> Mapping[str, tuple[Verifier, ...]]:
-    return {"calculator": (arithmetic(),)}
