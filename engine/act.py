@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import json
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 
 from surefoot.engine.budget import FREE, Account
@@ -14,6 +14,7 @@ from surefoot.engine.desk import Desk
 from surefoot.engine.paused import NeedsPerson, Sample
 from surefoot.engine.recorder import Conversation
 from surefoot.engine.state import HALF, QUESTION, Candidate, StepState
+from surefoot.engine.turns import turn
 from surefoot.models.answer import answer
 from surefoot.models.failures import charged
 from surefoot.models.question import ChatMessage, Model, Question, Reply, ToolRequest
@@ -179,7 +180,7 @@ def _declined(desk: Desk, key: str) -> Json:
 class Metered:
     """A model whose calls are held against the run's account, and noted where nobody else records them."""
 
-    def __init__(self, model: Model, account: Account, note: Callable[[Reply], None] | None = None) -> None:
+    def __init__(self, model: Model, account: Account, note: Callable[[Reply], Awaitable[None]] | None = None) -> None:
         self.model = model
         self.account = account
         self.note = note
@@ -203,7 +204,8 @@ class Metered:
             for reply in replies:
                 self.account.spent.add(reply.usage)
                 if self.note is not None:
-                    self.note(reply)
+                    await self.note(reply)
+        await turn()
         return replies
 
 

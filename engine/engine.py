@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from surefoot.engine.ending import ending
+from surefoot.engine.ending import Ending
 from surefoot.engine.flow import Flow
 from surefoot.engine.kit import Kit, Settings
 from surefoot.engine.loop import run_sync
-from surefoot.engine.phases import Cursor, answer, build
+from surefoot.engine.past import calibration_of, find, forked, reopened, settings_of
+from surefoot.engine.phases import Cursor, answer, build, drive
+from surefoot.engine.prepared import Prepared, prepare
 from surefoot.engine.replay import Replay, replay
 from surefoot.engine.result import Result, stored
-from surefoot.engine.resume import FOLDED, before_step, refold
+from surefoot.engine.resume import FOLDED
 from surefoot.engine.rules import LADDER, Rung
 from surefoot.engine.setup import (
     Output,
@@ -30,13 +34,16 @@ from surefoot.engine.setup import (
     tools_for,
 )
 from surefoot.engine.state import RunState
+from surefoot.engine.turns import entering, turn
 from surefoot.models.options import Asked, Layer
 from surefoot.models.question import Model
 from surefoot.models.representation import Representation
 from surefoot.planners.planner import Planner
 from surefoot.reflection.calibration import Calibration
+from surefoot.reflection.rates import Beta
 from surefoot.reflection.verifier import Verifier
 from surefoot.storage.errors import SetupError
+from surefoot.storage.outcome import STOPPED
 from surefoot.storage.records import (
     Budget,
     Event,
@@ -45,6 +52,7 @@ from surefoot.storage.records import (
     Outcome,
     Plan,
     PlannedStep,
+    Policy,
     Task,
 )
 from surefoot.storage.standing import asking
@@ -145,10 +153,12 @@ class Engine:
         self.kit()
         self._where = store if store is not None else config.store
         self._store: Store | None = None
+        self._opening = threading.Lock()
         self._flows: dict[str, Flow] = {}
+        self._claimed: set[str] = set()
+        """ids of runs that are about to be taken up."""
+        self._prepared: Prepared | None = None
         self._graph: CompiledStateGraph[Any, Any, Any, Any] | None = None
-        self._runner: CompiledStateGraph[Any, Any, Any, Any] | None = None
-        self._saver: Any = None
 
     # --- running --------------------------------------------------------------------------------------------
 
@@ -179,8 +189,9 @@ class Engine:
         Raises SetupError (an empty task, a fixed plan with a circle, a store that cannot be opened) and whatever
         a tool or verifier raises that is no ordinary failure; the run is kept and can be resumed.
         """
-        kind = Output(output)
-        flow = self._begin(task, inputs, kind, target, budget, verify, seed, source, on_record)
+        async with entering():
+            kind = Output(output)
+            flow = await self._begin(task, inputs, kind, target, budget, verify, seed, source, on_record)
         return await self._go(flow, kind)
 
     async def stream(self, task: str, **options: Any) -> AsyncIterator[JournalRecord | Result]:
@@ -229,44 +240,43 @@ class Engine:
         "comment"}`. A run that has ended is handed back as it did. Raises StoreError where
         there is no such run.
         """
-        run_id = self.store.resolve(run_id)
-        if run_id in self._flows:
-            raise SetupError(f"the run {run_id} is under way in this engine: wait for it, or cancel it first")
-        info = self.store.run(run_id)
-        if info.over:
-            return stored(info, Output(output).read, self.store)
-        flow = self._reopen(run_id, budget, on_record, Output(output))
+        async with entering():
+            kind = Output(output)
+            store = await self._ready()
+            info = await asyncio.to_thread(find, store, run_id)
+            if info.over:
+                return stored(info, kind.read, store)
+            flow = await self._reopen(info.run_id, budget, on_record, kind)
         try:
             flow.record(Event(flow.seq(), "resumed", flow.state.root))
             if answers is not None:
                 answer(flow, answers)
         except BaseException:
-            self._let_go(flow)
+            await self.let_go(flow)
             raise
-        return await self._go(flow, Output(output))
+        return await self._go(flow, kind)
 
     async def _go(self, flow: Flow, kind: Output) -> Result:
         """Takes a run through the phases, and leaves a clean record however it is left."""
         began = time.monotonic()
-        flow.owned = True
         try:
-            await self._own_graph().ainvoke(
-                {"run_id": flow.run_id},
-                {"configurable": {"thread_id": flow.run_id}, "recursion_limit": 100_000, "callbacks": []},
-            )
+            end = await drive(flow)
         except asyncio.CancelledError:
-            flow.journal.finish(Outcome.CANCELED, "stopped; it can be resumed", usage=flow.state.spent.usage)
+            flow.journal.finish(*STOPPED, usage=flow.state.spent.usage)
             raise
         except Exception as error:
             flow.journal.finish(Outcome.FAILED, f"{type(error).__name__}: {error}", usage=flow.state.spent.usage)
             raise
         finally:
-            self._saver.delete_thread(flow.run_id)
-            self._flows.pop(flow.run_id, None)
-            await asyncio.shield(asyncio.to_thread(flow.journal.close))
-        result = self._result(flow, kind)
+            await self.let_go(flow)
+        result = self._result(flow, end, kind)
         result.seconds = time.monotonic() - began
         return result
+
+    async def let_go(self, flow: Flow) -> None:
+        """Closes the record of a run, which stays, and can be resumed."""
+        self._flows.pop(flow.run_id, None)
+        await asyncio.shield(flow.close())
 
     # --- runs by id -----------------------------------------------------------------------------------------
 
@@ -285,20 +295,12 @@ class Engine:
         on_record: Listener | None = None,
     ) -> Result:
         """A new run with the old one as its parent; `step` is a step's id, or its seq where ids repeat."""
-        run_id = self.store.resolve(run_id)
-        task = self.store.task(run_id)
-        settings = self._settings_of(run_id) if seed is None else replace(self._settings_of(run_id), seed=seed)
-        calibration = self._calibration_of(run_id)
-        kit = self.kit(settings, calibration=calibration)
-        config = config_of(kit, self.options, self.planner, calibration, self.notes)
-        journal = self.store.begin(
-            task, config=config, seed=settings.seed, target=task.target, purpose="fork", parent=run_id
-        )
-        for record in before_step(lambda: self.store.records(run_id), step):
-            journal.append(record)
-        await asyncio.to_thread(journal.close)
-        kind = Output(output)
-        return await self._go(self._reopen(journal.run_id, budget, on_record, kind), kind)
+        async with entering():
+            kind = Output(output)
+            store = await self._ready()
+            new = await asyncio.to_thread(forked, store, run_id, step, seed, self.settings, self.kit, self._config)
+            flow = await self._reopen(new, budget, on_record, kind)
+        return await self._go(flow, kind)
 
     def replay(self, run_id: str, *, target: float | None = None, votes: int | None = None) -> Replay:
         """Goes through a run's record and decides everything again; asks no model and calls no tool.
@@ -306,15 +308,15 @@ class Engine:
         The result is true where every decision is the one that the rules demand. `target` and `votes` put other
         rules in their place: the divergences are the steps that would have needed more evidence.
         """
-        run_id = self.store.resolve(run_id)
-        settings = self._settings_of(run_id)
+        info = find(self.store, run_id)
+        settings = settings_of(info, self.settings)
         settings = replace(
             settings,
             target=settings.target if target is None else target,
             votes=settings.votes if votes is None else votes,
         )
-        kit = self.kit(settings, calibration=self._calibration_of(run_id))
-        return replay(run_id, self.store.records(run_id, kinds=FOLDED), kit)
+        kit = self.kit(settings, calibration_of(info))
+        return replay(info.run_id, self.store.records(info.run_id, kinds=FOLDED), kit)
 
     # --- as a graph -----------------------------------------------------------------------------------------
 
@@ -330,28 +332,24 @@ class Engine:
             self._graph = build(self)
         return self._graph
 
-    def enter(self, cursor: Cursor) -> Flow:
+    async def enter(self, cursor: Cursor) -> Flow:
         """For the graph's first node: the run to go on with, or a new one."""
         run_id, task = cursor.get("run_id"), cursor.get("task", "")
-        if run_id is None or (task and self._over(run_id, task)):
-            return self._begin(task, cursor.get("inputs"), Output())
-        return self.open(cursor)
+        async with entering():
+            if run_id is None or (task and await self._over(run_id, task)):
+                return await self._begin(task, cursor.get("inputs"), Output())
+            return await self.open(cursor)
 
-    def _over(self, run_id: str, task: str) -> bool:
+    async def _over(self, run_id: str, task: str) -> bool:
         """Whether a run is no answer to a task that is asked now: it was for another one, or it has ended."""
         if run_id in self._flows:
             return False
-        return self.store.task(run_id).goal.strip() != task.strip() or self.store.run(run_id).over
+        info = await asyncio.to_thread(find, await self._ready(), run_id)
+        return info.goal.strip() != task.strip() or info.over
 
-    def open(self, cursor: Cursor) -> Flow:
+    async def open(self, cursor: Cursor) -> Flow:
         """For the graph's other nodes: the run under way, or taken up again."""
-        return self._flows.get(cursor["run_id"]) or self._reopen(cursor["run_id"])
-
-    def close_run(self, flow: Flow) -> None:
-        """For the graph's last node: lets go of a run that the graph itself began."""
-        if not flow.owned:
-            self._flows.pop(flow.run_id, None)
-            flow.journal.close()
+        return self._flows.get(cursor["run_id"]) or await self._reopen(cursor["run_id"])
 
     @property
     def running(self) -> tuple[str, ...]:
@@ -363,11 +361,26 @@ class Engine:
     @property
     def store(self) -> Store:
         """The store, opened when it is first needed."""
-        if self._store is None:
-            from surefoot.storage.store import Store
+        with self._opening:
+            if self._store is None:
+                from surefoot.storage.store import Store
 
-            self._store = self._where if isinstance(self._where, Store) else Store.open(self._where)
-        return self._store
+                self._store = self._where if isinstance(self._where, Store) else Store.open(self._where)
+            return self._store
+
+    async def _ready(self) -> Store:
+        return self._store if self._store is not None else await asyncio.to_thread(self._opened)
+
+    def _opened(self) -> Store:
+        """The store, and whatever else takes long the first time: exact revisions are hashes of weights, and what
+        votes are worth is worked out by scipy."""
+        self._policies()
+        Beta().lower()
+        return self.store
+
+    def _policies(self) -> list[Policy]:
+        """Those that every run may use."""
+        return [model.policy for model in (*self.models.values(), *self.alternates.values())]
 
     def close(self) -> None:
         """Closes the store, unless it was handed in open."""
@@ -381,7 +394,7 @@ class Engine:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _begin(
+    async def _begin(
         self,
         goal: str,
         inputs: Mapping[str, Json] | None,
@@ -400,51 +413,57 @@ class Engine:
             verify=self.settings.verify if verify is None else verify,
             seed=self.settings.seed if seed is None else seed,
         )
-        calibration = Calibration(self.store.learned())
-        kit = self.kit(settings, kind, calibration)
+        store = await self._ready()
+        known = await store.alearned()
+        await turn()
+        make, checked = partial(self.kit, kind=kind), kind.type if kind.checks else None
+        new = prepare(self._prepared, known, self.planner, checked, settings, make, self._config)
+        self._prepared = new
+        kit = new.kit.again()
         check_fixed(kit, self.planner, task)
-        journal = self.store.begin(
-            task,
-            config=config_of(kit, self.options, self.planner, calibration, self.notes),
-            seed=settings.seed,
-            target=task.target,
-            source=source,
-            policies=[model.policy for model in (*self.models.values(), *self.alternates.values())],
+        journal = await store.abegin(
+            task, config=new.config, seed=settings.seed, target=task.target, source=source, policies=self._policies()
         )
         flow = self._flow(kit, task, journal, RunState(), on_record)
         root = root_step(task, self.planner, self.final)
         try:
+            await turn()
             flow.record(PlannedStep(flow.seq(), None, 0, 1, root))
             weight = kit.weight(root)
             flow.record(Event(flow.seq(), "started", flow.state.root, data={"weight": weight} if weight else None))
         except BaseException:
-            self._let_go(flow)
+            await self.let_go(flow)
             raise
         return flow
 
-    def _let_go(self, flow: Flow) -> None:
-        """Of a run that did not come to run: its record stays, and it can be resumed."""
-        self._flows.pop(flow.run_id, None)
-        flow.journal.close()
+    def _config(self, kit: Kit) -> Json:
+        return config_of(kit, self.options, self.planner, kit.calibration, self.notes)
 
-    def _reopen(
+    async def _reopen(
         self,
         run_id: str,
         budget: Budget | None = None,
         on_record: Listener | None = None,
         kind: Output | None = None,
     ) -> Flow:
-        task = self.store.task(run_id)
-        if budget is not None:
-            task = replace(task, budget=budget)
-        kit = self.kit(self._settings_of(run_id), kind, self._calibration_of(run_id))
-        state = refold(self.store.records(run_id, kinds=FOLDED), kit)
-        if not state.steps:
-            root = root_step(task, self.planner, self.final)
-            flow = self._flow(kit, task, self.store.reopen(run_id), state, on_record)
-            flow.record(PlannedStep(flow.seq(), None, 0, 1, root))
-            return flow
-        return self._flow(kit, task, self.store.reopen(run_id), state, on_record)
+        store = await self._ready()
+        self._claim(run_id)
+        try:
+            make = partial(self.kit, kind=kind)
+            usual, policies = self.settings, self._policies()
+            past = await asyncio.to_thread(reopened, store, run_id, usual, make, policies, budget)
+            await turn()
+            flow = self._flow(past.kit, past.task, past.journal, past.state, on_record)
+        finally:
+            self._claimed.discard(run_id)
+        if not past.state.steps:
+            flow.record(PlannedStep(flow.seq(), None, 0, 1, root_step(past.task, self.planner, self.final)))
+        return flow
+
+    def _claim(self, run_id: str) -> None:
+        if run_id in self._flows or run_id in self._claimed:
+            raise SetupError(f"the run {run_id} is under way in this engine: wait for it, or cancel it first")
+        self._claimed.add(run_id)
 
     def _flow(self, kit: Kit, task: Task, journal: Journal, state: RunState, listener: Listener | None) -> Flow:
         listeners = (listener,) if listener is not None else ()
@@ -453,7 +472,7 @@ class Engine:
         return flow
 
     def kit(
-        self, settings: Settings | None = None, kind: Output | None = None, calibration: Calibration | None = None
+        self, settings: Settings | None = None, calibration: Calibration | None = None, kind: Output | None = None
     ) -> Kit:
         """What a run works with."""
         return kit_for(
@@ -469,31 +488,13 @@ class Engine:
             self.alternates,
         )
 
-    def _calibration_of(self, run_id: str) -> Calibration:
-        """What was known when the run began: its decisions stand on that."""
-        return Calibration.from_json((self.store.run(run_id).config or {}).get("calibration"))
-
-    def _settings_of(self, run_id: str) -> Settings:
-        saved = (self.store.run(run_id).config or {}).get("settings")
-        return Settings(**saved) if saved else self.settings
-
-    def _result(self, flow: Flow, kind: Output) -> Result:
-        waiting = flow.questions() if flow.phase() == "ask" else []
+    def _result(self, flow: Flow, end: Ending | None, kind: Output) -> Result:
         base = Result(flow.run_id, Outcome.INPUT_REQUIRED, usage=flow.state.spent.usage, committed=flow.state.committed)
         base.store = self.store
-        if waiting:
-            base.questions, base.reason = waiting, asking(waiting)
+        if end is None:
+            base.questions = flow.questions()
+            base.reason = asking(base.questions)
             return base
-        end = ending(flow.state, flow.kit, flow.task, flow.halt)
         base.outcome, base.reason, base.reliability = end.outcome, end.reason, end.reliability
         base.output = kind.read(end.output)
         return base
-
-    def _own_graph(self) -> CompiledStateGraph[Any, Any, Any, Any]:
-        """The graph with a checkpointer in memory, so that it can stop for a person; the journal is the truth."""
-        if self._runner is None:
-            from langgraph.checkpoint.memory import InMemorySaver
-
-            self._saver = InMemorySaver()
-            self._runner = build(self, self._saver)
-        return self._runner

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
@@ -41,6 +40,7 @@ from surefoot.engine.propose import go_on, propose
 from surefoot.engine.recorder import Conversation, Recorder
 from surefoot.engine.rules import Rules
 from surefoot.engine.state import QUESTION, Candidate, RunState, StepState
+from surefoot.engine.turns import turn
 from surefoot.models.question import Model, Reply
 from surefoot.planners.document import plan_from
 from surefoot.planners.refs import copied, resolve
@@ -80,9 +80,6 @@ measured by here, as it is for labels."""
 
 LOG = logging.getLogger("surefoot")
 
-BREATH = 0.01
-"""Seconds after which a worker lets the event loop look at other things, however quick its steps are."""
-
 
 class Flow:
     """One run under way."""
@@ -107,8 +104,6 @@ class Flow:
         self.listeners = listeners
         self.halt: RunError | None = None
         """Why no further step may start: the budget is spent, or a person stopped the run."""
-        self.owned = False
-        """Whoever began the run closes its journal."""
         self.replies: dict[int, Reply] = {}
         self.talks: dict[int, Conversation] = {}
         self._driven: set[int] = set()
@@ -116,7 +111,6 @@ class Flow:
         self.running: dict[str, asyncio.Event] = {}
         self._workers = 0
         self._group: asyncio.TaskGroup | None = None
-        self._breathed = time.monotonic()
 
     # --- the record -----------------------------------------------------------------------------------------
 
@@ -138,6 +132,13 @@ class Flow:
 
     async def barrier(self) -> None:
         await self.journal.barrier()
+
+    async def close(self) -> None:
+        """Closes the record."""
+        try:
+            await self.journal.barrier()
+        finally:
+            self.journal.close()  # waits for nothing any more
 
     @property
     def run_id(self) -> str:
@@ -226,10 +227,7 @@ class Flow:
                 if step is not None:
                     await self.drive(step)
                     self._hire(1)
-                if time.monotonic() - self._breathed > BREATH:
-                    await asyncio.sleep(0)
-                    await self.journal.room()
-                    self._breathed = time.monotonic()
+                await self.journal.room()
         finally:
             self._workers -= 1
 
@@ -245,6 +243,7 @@ class Flow:
                 if action is None or (isinstance(action, Propose) and not planning):
                     return
                 await self._act(step, rules, action)
+                await turn()
                 if rules.learning or isinstance(action, Escalate):
                     rules = self.kit.rules(step.step, self.state.taught)
         finally:
@@ -393,7 +392,8 @@ class Flow:
         """A judging model whose calls are held against the budget and recorded with the step."""
         talk = Conversation()
 
-        def note(reply: Reply) -> None:
+        async def note(reply: Reply) -> None:
+            await self.recorder.meet(model.policy)
             self.recorder.reply(step.seq, "judge", reply, model.policy, talk)
 
         return Metered(model, self.account, note)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from functools import cached_property
+from dataclasses import dataclass, field, replace
+from functools import cache, cached_property
 from itertools import combinations
 from typing import TypeVar, get_args
 
@@ -93,6 +93,11 @@ class Settings:
                 raise SetupError(f"{name}={value} is too small; the least is {least}")
 
 
+@cache
+def _tool_checks() -> Mapping[str, tuple[Verifier, ...]]:
+    return {"calculator": (arithmetic(),)}
+
+
 @dataclass(frozen=True)
 class Kit:
     """Models by role, and everything that a plan may name."""
@@ -109,11 +114,17 @@ class Kit:
     representations: tuple[Representation, ...] = ()
     alternates: Mapping[str, Model] = field(default_factory=dict)
     """Further models for steps that the first one does not settle, by source."""
-    tool_checks: Mapping[str, tuple[Verifier, ...]] = field(default_factory=lambda: {"calculator": (arithmetic(),)})
+    tool_checks: Mapping[str, tuple[Verifier, ...]] = field(default_factory=_tool_checks)
     """Checks of direct calls of a tool: arithmetic is always recomputed by another route."""
     final: tuple[Verifier, ...] = ()
     """Further checks of the task's own output."""
     _rules: dict[tuple[object, ...], Rules] = field(default_factory=dict, repr=False, compare=False)
+    _later: dict[tuple[object, ...], Rules] = field(default_factory=dict, init=False, repr=False, compare=False)
+    """Rules that follow from what the run has shown itself."""
+
+    def again(self) -> Kit:
+        """The same for another run, which shares the rules that follow from this alone."""
+        return replace(self)
 
     @cached_property
     def specs(self) -> dict[str, ToolSpec]:
@@ -163,9 +174,9 @@ class Kit:
         epoch = taught.epoch(*place)
         if not epoch:
             return known
-        later = self._rules.get((*make, epoch))
+        later = self._later.get((*make, epoch))
         if later is None:
-            later = self._rules[*make, epoch] = self._make(step, taught.known[place])
+            later = self._later[*make, epoch] = self._make(step, taught.known[place])
         return later
 
     def _make(self, step: Step, seen: Mapping[str, Mapping[Pattern, float]]) -> Rules:

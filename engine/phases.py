@@ -1,11 +1,13 @@
-"""The phases of a run as a LangGraph graph: begin -> plan -> work -> reflect -> (plan | work | ask | finish).
+"""The phases of a run: plan -> work -> reflect -> (plan | work | ask | finish). `Flow.phase` says which comes next.
 
-The graph's state is a cursor: which run, and how it ended. Everything else is in the journal, so a checkpoint
-stays small however long the run is, and a graph that is resumed in another process finds its run again by id.
+The engine takes its own runs through them by `drive`. `build` makes a LangGraph graph of the same phases, to be part
+of other graphs. The graph's state is a cursor: which run, and how it ended. Everything else is in the journal, so a
+checkpoint stays small however long the run is, and a graph that is resumed in another process finds its run by id.
 """
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol, TypedDict
 
 from surefoot.storage.errors import SetupError
@@ -14,7 +16,56 @@ from surefoot.storage.records import Event, Json
 if TYPE_CHECKING:
     from langgraph.graph.state import CompiledStateGraph
 
+    from surefoot.engine.ending import Ending
     from surefoot.engine.flow import Flow
+
+
+# --- the phases -----------------------------------------------------------------------------------------------
+
+
+async def plan(flow: Flow) -> None:
+    await flow.lead()
+
+
+async def work(flow: Flow) -> None:
+    await flow.work()
+
+
+async def reflect(flow: Flow) -> None:
+    await flow.lead(planning=False)
+
+
+async def ask(flow: Flow) -> None:
+    """Leaves the run waiting for a person."""
+    flow.pause()
+    await flow.barrier()
+
+
+async def finish(flow: Flow) -> Ending:
+    ending = flow.finish()
+    await flow.barrier()
+    return ending
+
+
+FIRST = "plan"
+
+INNER: Mapping[str, Callable[[Flow], Awaitable[None]]] = {"plan": plan, "work": work, "reflect": reflect}
+"""Those after which the run goes on."""
+
+
+async def drive(flow: Flow) -> Ending | None:
+    """Takes a run through its phases; how it ended, or None where it waits for a person."""
+    phase = FIRST
+    while phase in INNER:
+        await INNER[phase](flow)
+        phase = flow.phase()
+    if phase == "ask":
+        await ask(flow)
+        return None
+    return await finish(flow)
+
+
+# --- as a graph -----------------------------------------------------------------------------------------------
 
 
 class Cursor(TypedDict, total=False):
@@ -35,74 +86,66 @@ class Cursor(TypedDict, total=False):
 class Desk(Protocol):
     """Where the graph's nodes find their runs."""
 
-    def enter(self, cursor: Cursor) -> Flow:
+    async def enter(self, cursor: Cursor) -> Flow:
         """The run that the cursor asks for: the one of its id, or a new one for its task."""
         ...
 
-    def open(self, cursor: Cursor) -> Flow:
+    async def open(self, cursor: Cursor) -> Flow:
         """The run of the cursor's id: the one under way, or taken up again."""
         ...
 
-    def close_run(self, flow: Flow) -> None: ...
+    async def let_go(self, flow: Flow) -> None:
+        """Closes the record of a run that was entered."""
+        ...
 
 
-class Phases:
+class Nodes:
     """The nodes. They keep nothing: each finds its run by the cursor."""
 
     def __init__(self, desk: Desk) -> None:
         self.desk = desk
 
     async def begin(self, cursor: Cursor) -> Cursor:
-        return {"run_id": self.desk.enter(cursor).run_id}
+        return {"run_id": (await self.desk.enter(cursor)).run_id}
 
-    async def plan(self, cursor: Cursor) -> Cursor:
-        await self.desk.open(cursor).lead()
-        return {}
+    def inner(self, phase: Callable[[Flow], Awaitable[None]]) -> Callable[[Cursor], Awaitable[Cursor]]:
+        async def node(cursor: Cursor) -> Cursor:
+            await phase(await self.desk.open(cursor))
+            return {}
 
-    async def work(self, cursor: Cursor) -> Cursor:
-        await self.desk.open(cursor).work()
-        return {}
-
-    async def reflect(self, cursor: Cursor) -> Cursor:
-        await self.desk.open(cursor).lead(planning=False)
-        return {}
+        return node
 
     async def ask(self, cursor: Cursor) -> Cursor:
         from langgraph.types import interrupt
 
-        flow = self.desk.open(cursor)
-        flow.pause()
-        await flow.barrier()
-        # The engine's own graph only has to stop: what LangGraph keeps must be small, and fit into msgpack.
-        questions = [] if flow.owned else flow.questions()
-        answer(flow, interrupt({"run_id": flow.run_id, "questions": questions}))
+        flow = await self.desk.open(cursor)
+        await ask(flow)
+        answer(flow, interrupt({"run_id": flow.run_id, "questions": flow.questions()}))
         return {}
 
     async def finish(self, cursor: Cursor) -> Cursor:
-        flow = self.desk.open(cursor)
-        ending = flow.finish()
-        await flow.barrier()
-        self.desk.close_run(flow)
-        output = None if flow.owned else ending.output
-        return {"outcome": ending.outcome.value, "output": output, "reason": ending.reason}
+        flow = await self.desk.open(cursor)
+        ending = await finish(flow)
+        await self.desk.let_go(flow)
+        return {"outcome": ending.outcome.value, "output": ending.output, "reason": ending.reason}
 
-    def after(self, cursor: Cursor) -> str:
-        return self.desk.open(cursor).phase()
+    async def after(self, cursor: Cursor) -> str:
+        return (await self.desk.open(cursor)).phase()
 
 
 def build(desk: Desk, checkpointer: Any = None) -> CompiledStateGraph[Any, Any, Any, Any]:
     """The compiled graph. Without a checkpointer of its own it takes part in that of the graph it is a node of."""
     from langgraph.graph import END, START, StateGraph
 
-    phases = Phases(desk)
+    nodes = Nodes(desk)
     graph = StateGraph(Cursor)
-    graph.add_node("begin", phases.begin)
-    for name in ("plan", "work", "reflect", "ask"):
-        graph.add_node(name, getattr(phases, name))
-        graph.add_conditional_edges(name, phases.after, ["plan", "work", "reflect", "ask", "finish"])
-    graph.add_node("finish", phases.finish)
+    graph.add_node("begin", nodes.begin)
+    for name, node in [*((name, nodes.inner(phase)) for name, phase in INNER.items()), ("ask", nodes.ask)]:
+        graph.add_node(name, node)
+        graph.add_conditional_edges(name, nodes.after, [*INNER, "ask", "finish"])
+    graph.add_node("finish", nodes.finish)
     graph.add_edge(START, "begin")
-    graph.add_edge("begin", "plan")
+    graph.add_edge("begin", FIRST)
     graph.add_edge("finish", END)
     return graph.compile(checkpointer=checkpointer, name="surefoot")
 

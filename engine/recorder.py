@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from array import array
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -101,11 +102,16 @@ class Recorder:
         return call
 
     def policy(self, known: Policy) -> int:
-        """The store's number of a policy, asked for once."""
+        """The store's number of a policy, asked for once. Where it has none yet, the disk is waited for: see `meet`."""
         number = self._policies.get(known)
         if number is None:
             number = self._policies[known] = self._number(known)
         return number
+
+    async def meet(self, known: Policy) -> None:
+        """Gets a number for a policy that the run did not begin with."""
+        if known not in self._policies:
+            await asyncio.to_thread(self.policy, known)
 
     def _prompt(self, reply: Reply, talk: Conversation) -> Place:
         """Stores what the model saw, sharing the longest stored beginning."""

@@ -174,6 +174,6 @@ async def _one(engine: Engine, row: TaskRow, score: bool, verify: bool, source: 
     if score and result.outcome.means.accepted and row.answer is not None:
         done.correct = same(result.output, row.answer)
         reward = Reward(0, "run", None, "answer", float(done.correct), source or "known answer")
-        engine.store.reward(result.run_id, reward)
+        await asyncio.to_thread(engine.store.reward, result.run_id, reward)
         await asyncio.to_thread(settle, engine.store, result.run_id, done.correct)
     return done

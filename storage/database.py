@@ -192,6 +192,13 @@ def transient(error: BaseException) -> bool:
     return state == "55P03" or (state[:2] in ("08", "40", "53", "57") and state != "53100")
 
 
+def particular(error: BaseException) -> bool:
+    """Whether what was to be written is at fault, and not the database: everything else can be written."""
+    cause = _cause(error)
+    names = {kind.__name__ for kind in type(cause).__mro__}  # of PEP 249, which every driver has
+    return isinstance(cause, OverflowError) or bool(names & {"IntegrityError", "DataError"})
+
+
 def _cause(error: BaseException) -> BaseException:
     return error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 from dataclasses import asdict
+from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, Table, case, delete, func, select
+from sqlalchemy import Connection, Float, Table, bindparam, case, delete, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from surefoot.storage.jsonable import from_text, to_text
@@ -20,6 +21,8 @@ DISCOUNT = 0.9999
 LESSONS = 50
 """Texts kept for a class of steps."""
 
+OLD = "share_of_old"
+
 TABLES: dict[type[Learned], tuple[Table, tuple[str, ...]]] = {
     Sampling: (SAMPLING, ("step_class", "policy", "source")),
     Checking: (CHECKING, ("step_class", "verifier", "version", "origin", "after")),
@@ -31,22 +34,27 @@ TABLES: dict[type[Learned], tuple[Table, tuple[str, ...]]] = {
 
 def add(connection: Connection, learned: Iterable[Learned]) -> None:
     """Adds counts to what the store has, inside the caller's transaction."""
-    dialect: Any = sqlite if connection.dialect.name == "sqlite" else postgresql
     for one in learned:
         table, key = TABLES[type(one)]
         columns = asdict(one)
         counts = {name: value for name, value in columns.items() if name not in key}
         old = DISCOUNT ** max(counts["prompts"] if isinstance(one, Sampling) else sum(counts.values()), 0.0)
         words = {name: to_text(columns[name]) for name in key}
-        statement = dialect.insert(table).values(**words, **counts, updated_at=time.time())
-        added: dict[str, Any] = {name: table.c[name] * old + statement.excluded[name] for name in counts}
         connection.execute(
-            statement.on_conflict_do_update(
-                index_elements=list(key), set_={**added, "updated_at": statement.excluded.updated_at}
-            )
+            _adding(table, key, connection.dialect.name), {**words, **counts, "updated_at": time.time(), OLD: old}
         )
         if isinstance(one, Lesson):
             _forget(connection, words["step_class"])
+
+
+@cache
+def _adding(table: Table, key: tuple[str, ...], dialect: str) -> Any:
+    """The statement that adds counts to a row's own, which keep the share `OLD` of their weight."""
+    statement: Any = (sqlite if dialect == "sqlite" else postgresql).insert(table)
+    new = statement.excluded
+    counts = [column for column in table.c if column.name not in ("id", "updated_at", *key)]
+    added: dict[str, Any] = {one.name: one * bindparam(OLD, type_=Float) + new[one.name] for one in counts}
+    return statement.on_conflict_do_update(index_elements=list(key), set_={**added, "updated_at": new.updated_at})
 
 
 def _forget(connection: Connection, kind: str) -> None:

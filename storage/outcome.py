@@ -51,3 +51,7 @@ MEANINGS = {
     Outcome.INPUT_REQUIRED: Meaning(4, "bold magenta"),
     Outcome.CANCELED: Meaning(130, "bold yellow"),
 }
+
+
+STOPPED = (Outcome.CANCELED, "stopped; it can be resumed")
+"""Outcome and reason of a run whose caller was cancelled."""

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 import time
 import weakref
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import asdict, replace
 from functools import cache
 from importlib import metadata
@@ -12,8 +15,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self, cast
 
-from sqlalchemy import Connection, Engine, Select, Table, insert, select, text
+from sqlalchemy import Connection, Engine, Select, Table, bindparam, insert, select, text
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.sql.dml import ReturningInsert
 
 from surefoot.storage import schema
 from surefoot.storage.database import DEFAULT, Tuning, address, connect, describe, explained
@@ -22,12 +26,13 @@ from surefoot.storage.ids import run_id as new_run_id
 from surefoot.storage.journal import Journal
 from surefoot.storage.jsonable import to_json
 from surefoot.storage.learned import Ruled, add, learned, ruled
+from surefoot.storage.outcome import STOPPED
 from surefoot.storage.reader import UNREADABLE, Reader, last
 from surefoot.storage.records import Feedback, JournalRecord, Json, Learned, Outcome, Policy, Reward, Task
 from surefoot.storage.run import RunInfo, info, task, task_row
 from surefoot.storage.table_journal import TableJournal
 from surefoot.storage.tables import FEEDBACK, POLICY, REWARD, RUN, TASK
-from surefoot.storage.writer import Writer
+from surefoot.storage.writer import Job, Writer, arrived
 
 Columns = Mapping[str, Any]
 
@@ -46,6 +51,9 @@ class Store:
         self._ids: dict[Policy, int] = {}
         self._writer = Writer(engine, tuning.patience)
         self._reader = Reader(engine, self._policies_with)
+        self._lock = threading.Lock()
+        self._reading: Job | None = None
+        """Of what was learned, queued and not begun: whoever asks now shares it."""
         # Runs at the latest when the interpreter exits, so that what waits is written then.
         self._end = weakref.finalize(self, _end, self._writer, engine)
 
@@ -83,7 +91,31 @@ class Store:
 
     # --- runs -----------------------------------------------------------------------------------------------
 
-    def begin(
+    def begin(self, task: Task, **options: Any) -> Journal:
+        """The same as `abegin`, for callers that have no event loop."""
+        job, made = self._begin(task, **options)
+        return made(job.done.result())
+
+    async def abegin(self, task: Task, **options: Any) -> Journal:
+        """A new run, durable before this returns. Runs that begin at once share a transaction.
+
+        Options: `config`, `seed`, `target`, `purpose`, `source`, `workspace`; `parent`, the run that it is forked from;
+        `policies`, those that it may use: they get their numbers in the same transaction, not in one each.
+        Where the caller is cancelled, the run is kept as canceled.
+        """
+        job, made = self._begin(task, **options)
+
+        def stop(done: Future[Any]) -> None:
+            if done.exception() is None:
+                made(done.result()).finish(*STOPPED)
+
+        try:
+            return made(await arrived(job.done))
+        except asyncio.CancelledError:
+            job.done.add_done_callback(stop)
+            raise
+
+    def _begin(
         self,
         task: Task,
         *,
@@ -95,17 +127,13 @@ class Store:
         source: str | None = None,
         workspace: str | None = None,
         policies: Iterable[Policy] = (),
-    ) -> Journal:
-        """A new run, durable before this returns. `parent` is the run that it is forked from.
-
-        `policies` are those that it may use: they get their numbers in the same transaction, not in one each.
-        """
+    ) -> tuple[Job, Callable[[tuple[int, dict[Policy, int]]], Journal]]:
+        """Queues what begins a run; and what makes a journal of its result."""
         if not -(2**63) <= seed < 2**63:
             raise StoreError(f"the seed {seed} is too long: give one of 64 bits")
         asked = task_row(task, source)
         row = {
             "run_id": new_run_id(),
-            "parent": None if parent is None else self._number(parent),
             "purpose": purpose,
             "engine_version": _version(),
             "config": to_json(config),
@@ -115,23 +143,31 @@ class Store:
             "workspace": workspace,
             "created_at": time.time(),
         }
-        fresh = [policy for policy in policies if _key(policy) not in self._ids]
+        wanted = {_key(policy): policy for policy in policies}
 
-        def work(connection: Connection) -> tuple[int, list[int]]:
-            numbers = [_policy_number(connection, policy) for policy in fresh]
-            task_id = _get_or_insert(connection, TASK, {"digest": asked["digest"]}, asked)
-            return _insert(connection, RUN, {"task": task_id, **row}), numbers
+        def work(connection: Connection) -> tuple[int, dict[Policy, int]]:
+            numbers = {key: _policy_number(connection, wanted[key]) for key in wanted if key not in self._ids}
+            above = None if parent is None else _run_number(connection, parent)
+            task_number = _get_or_insert(connection, TASK, ("digest",), asked)
+            return _insert(connection, ADD_RUN, {"task": task_number, "parent": above, **row}), numbers
 
-        run, numbers = self._writer.do(work)
-        for policy, number in zip(fresh, numbers, strict=True):
-            self._know(policy, number)
-        return TableJournal(self._writer, row["run_id"], run, 0, self._known, self)
+        def made(result: tuple[int, dict[Policy, int]]) -> Journal:
+            run, numbers = result
+            for key, number in numbers.items():
+                self._know(wanted[key], number)
+            return TableJournal(self._writer, row["run_id"], run, 0, self._known, self)
+
+        return self._writer.put(Job(work)), made
 
     def reopen(self, run_id: str) -> Journal:
         """Go on with a run: numbers continue behind its last durable record."""
         number = self._number(run_id)
-        with explained(UNREADABLE), self._engine.connect() as connection, connection.begin():
-            return TableJournal(self._writer, run_id, number, last(connection, number), self._known, self)
+
+        def work(connection: Connection) -> int:
+            self._writer.admit(number)
+            return last(connection, number)
+
+        return TableJournal(self._writer, run_id, number, self._writer.do(work, looks=True), self._known, self)
 
     def records(
         self,
@@ -225,7 +261,7 @@ class Store:
         columns["run"] = self._number(columns.pop("run_id"))
         columns["correction"] = to_json(columns["correction"])
         columns["score"] = _number_or_none(feedback.score)
-        return cast(int, self._writer.do(lambda connection: _insert(connection, FEEDBACK, columns)))
+        return cast(int, self._writer.do(lambda connection: _insert(connection, ADD_FEEDBACK, columns)))
 
     def feedbacks(self, run_id: str) -> list[Feedback]:
         """In the order given."""
@@ -242,7 +278,7 @@ class Store:
             connection.execute(insert(REWARD).values(columns | {"seq": seq}))
             return seq
 
-        return cast(int, self._writer.do(work))
+        return cast(int, self._writer.do(work, looks=True))
 
     # --- what runs teach ------------------------------------------------------------------------------------
 
@@ -251,10 +287,26 @@ class Store:
         counts = tuple(learned)
         self._writer.do(lambda connection: add(connection, counts))
 
-    def learned(self) -> list[Learned]:
+    def learned(self) -> Sequence[Learned]:
         """The counts of all runs, calibrations included."""
         with explained(UNREADABLE), self._engine.connect() as connection, connection.begin():
             return learned(connection)
+
+    async def alearned(self) -> Sequence[Learned]:
+        """The counts of all runs that ended before this call.
+
+        Who asks while a reading waits for its turn shares it, and its very object.
+        """
+        with self._lock:
+            if self._reading is None:
+                self._reading = self._writer.put(Job(self._learned))
+            reading = self._reading
+        return cast(Sequence[Learned], await arrived(reading.done))
+
+    def _learned(self, connection: Connection) -> Sequence[Learned]:
+        with self._lock:
+            self._reading = None  # who asks from here on may know of a run that has ended since
+        return learned(connection)
 
     def ruled(self) -> list[Ruled]:
         """What verifiers said in all runs, by class of step."""
@@ -264,10 +316,8 @@ class Store:
     # --- plumbing -------------------------------------------------------------------------------------------
 
     def _number(self, run_id: str) -> int:
-        found = self._select(select(RUN.c.id).where(RUN.c.run_id == run_id))
-        if not found:
-            raise _unknown(run_id)
-        return int(found[0]["id"])
+        with explained(UNREADABLE), self._engine.connect() as connection, connection.begin():
+            return _run_number(connection, run_id)
 
     def _select(self, query: Select[Any]) -> list[Columns]:
         with explained("the store cannot be read"), self._engine.connect() as connection, connection.begin():
@@ -283,8 +333,20 @@ def _infos() -> Select[Any]:
     )
 
 
-def _insert(connection: Connection, table: Table, columns: Columns) -> int:
-    return int(connection.execute(insert(table).values(columns).returning(table.c.id)).scalar_one())
+# Made once: to build a statement, and the key under which its text is cached, takes longer than to run it.
+ADD_RUN, ADD_FEEDBACK = (insert(table).returning(table.c.id) for table in (RUN, FEEDBACK))
+FIND_RUN = select(RUN.c.id).where(RUN.c.run_id == bindparam("run_id"))
+
+
+def _insert(connection: Connection, statement: ReturningInsert[Any], columns: Columns) -> int:
+    return int(connection.execute(statement, dict(columns)).scalar_one())
+
+
+def _run_number(connection: Connection, run_id: str) -> int:
+    found = connection.scalar(FIND_RUN, {"run_id": run_id})
+    if found is None:
+        raise _unknown(run_id)
+    return int(found)
 
 
 def _key(policy: Policy) -> Policy:
@@ -294,20 +356,24 @@ def _key(policy: Policy) -> Policy:
 
 def _policy_number(connection: Connection, policy: Policy) -> int:
     columns = asdict(policy)
-    return _get_or_insert(
-        connection, POLICY, {name: value for name, value in columns.items() if name != "parent"}, columns
-    )
+    return _get_or_insert(connection, POLICY, tuple(name for name in columns if name != "parent"), columns)
 
 
-def _get_or_insert(connection: Connection, table: Table, same: Columns, columns: Columns) -> int:
-    """id of the row where `same` holds. Two processes may come here at once: both get the row of the first."""
-    query = select(table.c.id).where(*(table.c[name] == value for name, value in same.items()))
-    found = connection.scalar(query)
+def _get_or_insert(connection: Connection, table: Table, same: tuple[str, ...], columns: Columns) -> int:
+    """id of the row that is the same. Two processes may come here at once: both get the row of the first."""
+    find, add = _finding(table, same, connection.dialect.name)
+    sought = {name: columns[name] for name in same}
+    found = connection.scalar(find, sought)
     if found is None:
-        dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
-        connection.execute(dialect.insert(table).values(columns).on_conflict_do_nothing())
-        found = connection.execute(query).scalar_one()
-    return int(found)
+        found = connection.scalar(add, dict(columns))
+    return int(connection.execute(find, sought).scalar_one() if found is None else found)
+
+
+@cache
+def _finding(table: Table, same: tuple[str, ...], dialect: str) -> tuple[Select[Any], Any]:
+    add: Any = (sqlite if dialect == "sqlite" else postgresql).insert(table)
+    find = select(table.c.id).where(*(table.c[name] == bindparam(name) for name in same))
+    return find, add.on_conflict_do_nothing().returning(table.c.id)
 
 
 def _unknown(name: str) -> StoreError:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import asdict
+from typing import Any
 
-from sqlalchemy import Connection, update
+from sqlalchemy import Connection, bindparam, update
 
 from surefoot.storage.database import explain
 from surefoot.storage.errors import StoreError
@@ -26,7 +27,12 @@ from surefoot.storage.records import (
 )
 from surefoot.storage.rows import KINDS, Row, edges, known_model
 from surefoot.storage.tables import RUN
-from surefoot.storage.writer import CROWD, Job, Writer
+from surefoot.storage.writer import CROWD, Job, Writer, arrived
+
+END = update(RUN).where(RUN.c.id == bindparam("number"))
+
+DURABLE: Future[Any] = Future()
+DURABLE.set_result(None)
 
 
 class TableJournal:
@@ -50,14 +56,16 @@ class TableJournal:
         self._number = number
         self._last = last
         self._closed = False
+        self._flushed: Future[Any] | None = DURABLE
+        """Done once everything appended is durable; None where something was appended since it was last asked."""
 
     def seq(self) -> int:
         self._last += 1
         return self._last
 
     def append(self, record: JournalRecord) -> None:
-        if self._closed or self._writer.failure is not None:
-            self._refuse()
+        if self._closed or self._writer.failure is not None or self._writer.refused:
+            self._check()
         kind = KINDS[type(record)]
         try:
             row = kind.encode(self._number, record)
@@ -68,18 +76,18 @@ class TableJournal:
             needs = edges(self._number, record)
         elif type(record) is ModelCall:
             row = known_model(row, self._policies)
+        self._flushed = None
         self._queue.append((kind.table, row, needs))
         if not self._wake.is_set():
             self._wake.set()
 
     async def barrier(self) -> None:
-        if not self._writer.idle():
-            await asyncio.wrap_future(self._writer.mark())
+        await arrived(self._flush())
         self._check()
 
     async def room(self) -> None:
         if len(self._queue) > CROWD:
-            await asyncio.wrap_future(self._writer.room())
+            await arrived(self._writer.room())
         self._check()
 
     def finish(
@@ -100,28 +108,30 @@ class TableJournal:
             "usage": asdict(usage) if usage else None,
             "ended_at": time.time(),
         }
-        statement = update(RUN).where(RUN.c.id == self._number).values(values)
 
         def work(connection: Connection) -> None:
-            connection.execute(statement)
+            connection.execute(END, {"number": self._number, **values})
             add(connection, learned)
 
-        self._writer.put(Job(work, vital=True))
+        self._flushed = None
+        self._writer.put(Job(work, self._number))
 
     def close(self) -> None:
         if self._closed:
             return
         self._closed = True
-        if self._writer.failure is None and not self._writer.idle():
-            self._writer.mark().result()
-        self._writer.check()
+        if self._writer.failure is None:
+            self._flush().result()
+        self._writer.check(self._number)
+
+    def _flush(self) -> Future[Any]:
+        if self._flushed is None:
+            self._flushed = DURABLE if self._writer.idle() else self._writer.mark(self._number)
+        return self._flushed
 
     def _check(self) -> None:
-        if self._closed or self._writer.failure is not None:
-            self._refuse()
-
-    def _refuse(self) -> None:
-        failure = self._writer.failure
-        if failure is None:
+        failure = self._writer.failure or self._writer.refused.get(self._number)
+        if failure is not None:
+            raise StoreError(str(failure)) from failure
+        if self._closed:
             raise StoreError("this journal is closed: reopen the run to go on with it")
-        raise StoreError(str(failure)) from failure

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 from collections import defaultdict, deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine, text
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_delay, wait_random_exponential
 
 from surefoot.storage.bulk import bulk
-from surefoot.storage.database import explain, transient
+from surefoot.storage.database import explain, particular, transient
 from surefoot.storage.errors import StoreError
 from surefoot.storage.rows import EDGES, Row
+
+T = TypeVar("T")
 
 GROUP = 10_000
 """Queued items that go into one transaction at most. Where syncing the disk takes 20 ms, that is 2 us each."""
@@ -30,8 +33,10 @@ class Job:
     """Something other than a record, in its turn. Without work it is a mark: done once all before it is durable."""
 
     work: Callable[[Connection], Any] | None = None
-    vital: bool = False
-    """Nobody waits for it: where it cannot be done, the writer fails, as it does for a record."""
+    run: int | None = None
+    """The run that it belongs to: where its work cannot be done the run is refused, as it is for a record."""
+    looks: bool = False
+    """Its work looks at records: those queued before it are written first."""
     done: Future[Any] = field(default_factory=Future)
     result: Any = None
 
@@ -45,8 +50,8 @@ class Writer:
     """Owns the queue, the thread and the writing connection.
 
     `put` and `wake` are the hot path: append to `queue`, then set `wake` unless it is set.
-    After a failure that trying again did not mend, `failure` is set, nothing is written any more, and every
-    waiting job ends with it.
+    After a failure of the database that trying again did not mend, `failure` is set, nothing is written any more, and
+    every waiting job ends with it. Where only what one run wrote is at fault, that run is `refused`; all others go on.
     """
 
     def __init__(self, engine: Engine, patience: float) -> None:
@@ -55,6 +60,8 @@ class Writer:
         self.failure: StoreError | None = None
         self.closed = StoreError("the store is closed: open it again")
         """What `failure` is after a stop in good order."""
+        self.refused: dict[int, StoreError] = {}
+        """Runs whose records the database does not take, by number: nothing more is written of them."""
         self._engine = engine.execution_options(surefoot_write=True)
         self._patience = patience
         self._bulk = bulk(engine.dialect.name)
@@ -76,17 +83,21 @@ class Writer:
             self._abandon(self.failure)
         return job
 
-    def do(self, work: Callable[[Connection], Any]) -> Any:
+    def do(self, work: Callable[[Connection], Any], *, looks: bool = False) -> Any:
         """Run `work` inside the next transaction and wait until that is durable. What it raises is raised here."""
-        return self.put(Job(work)).done.result()
+        return self.put(Job(work, looks=looks)).done.result()
 
     def idle(self) -> bool:
         """Whether all that this thread queued is durable. The order of the two questions matters: see `_main`."""
         return not self.queue and not self._busy
 
-    def mark(self) -> Future[Any]:
-        """Done as soon as everything queued so far is durable."""
-        return self.put(Job()).done
+    def mark(self, run: int | None = None) -> Future[Any]:
+        """Done as soon as everything queued so far is durable; it fails where the run is refused."""
+        return self.put(Job(run=run)).done
+
+    def admit(self, run: int) -> None:
+        """Write what comes of a run from here on, though it was refused."""
+        self.refused.pop(run, None)
 
     def room(self) -> Future[None]:
         """Done as soon as less than half a crowd waits."""
@@ -104,10 +115,11 @@ class Writer:
         if threading.current_thread() is not self._thread:  # the garbage collector may call from there
             self._thread.join()
 
-    def check(self) -> None:
-        """Raise what went wrong, if anything did."""
-        if self.failure is not None and self.failure is not self.closed:
-            raise StoreError(str(self.failure)) from self.failure
+    def check(self, run: int | None = None) -> None:
+        """Raise what went wrong, with the database or with this run, if anything did."""
+        failure = self.refused.get(run) if run is not None and self.failure in (None, self.closed) else self.failure
+        if failure is not None and failure is not self.closed:
+            raise StoreError(str(failure)) from failure
 
     # --- the writing thread -----------------------------------------------------------------------------------
 
@@ -151,7 +163,9 @@ class Writer:
                 _fail(job.done, self.failure)
             return
         for job in jobs:
-            if isinstance(job.result, _Raised):
+            if job.run in self.refused:
+                _fail(job.done, self.refused[job.run])
+            elif isinstance(job.result, _Raised):
                 _fail(job.done, job.result.error)
             else:
                 _settle(job.done, job.result)
@@ -167,7 +181,13 @@ class Writer:
             reraise=True,
         )
         self._token = None
-        retrying(self._transact, batch)
+        try:
+            retrying(self._transact, batch, self._apart if self.refused else self._together)
+        except Exception as error:
+            if transient(error):
+                raise
+            self._token = None
+            retrying(self._transact, batch, self._apart)
 
     def _reset(self, _: RetryCallState) -> None:
         self._disconnect()
@@ -178,14 +198,14 @@ class Writer:
             connection.invalidate()
             connection.close()
 
-    def _transact(self, batch: list[Item]) -> None:
+    def _transact(self, batch: list[Item], apply: Callable[[Connection, list[Item]], None]) -> None:
         if self._connection is None:
             self._connection = self._engine.connect()
         connection = self._connection
         if self._token is not None and self._arrived(connection, self._token):
             return
         with connection.begin():
-            self._apply(connection, batch)
+            apply(connection, batch)
             if connection.dialect.name == "postgresql":
                 self._token = connection.scalar(text("SELECT txid_current()"))
 
@@ -198,19 +218,46 @@ class Writer:
                 return bool(status == "committed")
             time.sleep(0.05)
 
-    def _apply(self, connection: Connection, batch: list[Item]) -> None:
+    def _together(self, connection: Connection, batch: list[Item]) -> None:
+        """All of a batch, in as few statements as may be: what is wrong anywhere in it comes out."""
         rows: dict[str, list[Row]] = defaultdict(list)
         for item in batch:
             if isinstance(item, Job):
-                if item.work is not None:
+                if item.looks:
                     self._insert(connection, rows)
-                    item.result = _attempt(connection, item.work, item.vital)
+                if item.work is not None:
+                    item.result = item.work(connection)
                 continue
             table, row, needs = item
             rows[table].append(row)
             if needs:
                 rows[EDGES[0]].extend(needs)
         self._insert(connection, rows)
+
+    def _apart(self, connection: Connection, batch: list[Item]) -> None:
+        """The same with a savepoint for each run, and for each job of none, so that what is wrong fails alone.
+
+        A run that is refused leaves nothing of this batch. Raises what is wrong with the database.
+        """
+        parts: dict[tuple[int | None, int], list[Item]] = defaultdict(list)
+        for place, item in enumerate(batch):
+            run = item.run if isinstance(item, Job) else item[1][0]
+            parts[run, place if run is None else 0].append(item)
+        for (run, _), items in parts.items():
+            if run in self.refused:
+                continue
+            try:
+                with connection.begin_nested():
+                    self._together(connection, items)
+            except Exception as error:
+                if transient(error) or (run is not None and not particular(error)):
+                    raise
+                if run is not None:
+                    self.refused[run] = explain("the run could not be recorded", error)
+                    self.refused[run].__cause__ = error
+                for item in items:
+                    if isinstance(item, Job):
+                        item.result = _Raised(explain("the store refused it", error))
 
     def _insert(self, connection: Connection, rows: dict[str, list[Row]]) -> None:
         cursor = connection.connection.cursor()
@@ -236,15 +283,9 @@ class _Raised:
     error: Exception
 
 
-def _attempt(connection: Connection, work: Callable[[Connection], Any], vital: bool) -> Any:
-    """A job that is wrong fails alone; what else is in the transaction goes on."""
-    try:
-        with connection.begin_nested():
-            return work(connection)
-    except Exception as error:
-        if vital or transient(error):
-            raise
-        return _Raised(explain("the store refused it", error))
+async def arrived(future: Future[T]) -> T:
+    """The result of a job. Whoever is cancelled here takes it from nobody else who waits for it."""
+    return future.result() if future.done() else await asyncio.shield(asyncio.wrap_future(future))
 
 
 def _settle(future: Future[Any], result: Any) -> None:

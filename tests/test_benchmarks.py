@@ -113,6 +113,26 @@ def test_a_failed_measurement_leaves_the_other_rows(monkeypatch: pytest.MonkeyPa
     assert [row["system"] for row in rows] == ["surefoot"]
 
 
+def test_many_runs_at_once_are_all_done_and_measured() -> None:
+    command = [sys.executable, "-m", "benchmarks.runs", "--runs", "5,9", "--latency", "0,1", "--quick", "--json"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=110)
+    assert done.returncode == 0, done.stderr
+    (line,) = done.stdout.splitlines()
+    rows = json.loads(line)["rows"]
+    assert [(row["runs"], row["latency_ms"]) for row in rows] == [(5, 0), (5, 1)]
+    figures = ["cpu_ms", "seconds", "runs_per_s", "times_ideal", "gap_ms", "grown_mb", "rss_mb"]
+    assert [list(row) for row in rows] == [["runs", "latency_ms", *figures]] * 2
+    assert all(row["cpu_ms"] > 0 and row["times_ideal"] > 0 for row in rows)
+
+
+def test_a_run_that_ended_otherwise_is_no_result(monkeypatch: pytest.MonkeyPatch) -> None:
+    runs = part("runs")
+    monkeypatch.setattr(runs, "STEPS", 4)
+    monkeypatch.setattr(runs, "plan", lambda made=runs.plan(): made)
+    with pytest.raises(harness.WrongResult, match="run 0"):
+        runs.measure(2, 0, 0)
+
+
 def test_a_row_holds_the_medians_of_its_samples() -> None:
     samples = [{"us": float(value), "bytes": None} for value in (9, 1, 2)]
     assert harness.medians(samples) == {"us": 2.0, "bytes": None}

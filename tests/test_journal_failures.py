@@ -253,18 +253,69 @@ async def test_a_record_is_kept_as_it_was_when_it_was_taken(tmp_path: Path) -> N
         assert [record.data for record in store.records(journal.run_id, [Event])] == [{"said": "before"}]
 
 
+async def check_refused(journal: Journal) -> None:
+    """Every method says why, and says what to do."""
+    why = r"(?s)the run could not be recorded: .*another process records the same run: let one of the two go on"
+    with pytest.raises(StoreError, match=why):
+        await journal.barrier()
+    with pytest.raises(StoreError, match=why):
+        journal.append(Event(journal.seq(), "resumed"))
+    with pytest.raises(StoreError, match=why):
+        journal.finish(Outcome.FAILED)
+    with pytest.raises(StoreError, match=why):
+        journal.close()
+
+
 async def test_a_run_that_two_record_at_once_is_refused_to_the_second(open_store: Open) -> None:
-    store, other = open_store(), open_store()
-    journal = store.begin(TASK)
-    second = other.reopen(journal.run_id)
-    add_step(journal, 0)
-    await journal.barrier()
-    add_step(second, 0)
-    with pytest.raises(StoreError, match="another process records the same run"):
-        await second.barrier()
-    with pytest.raises(StoreError):
-        other.close()
-    store.close()
+    with open_store() as store, open_store() as other:
+        journal = store.begin(TASK)
+        second = other.reopen(journal.run_id)
+        add_step(journal, 0)
+        journal.finish(Outcome.VERIFIED)
+        await journal.barrier()
+        add_step(second, 0)
+        second.finish(Outcome.FAILED)
+        await check_refused(second)
+        assert sum(1 for _ in store.records(journal.run_id)) == 10
+        assert store.run(journal.run_id).outcome is Outcome.VERIFIED
+
+
+async def test_other_runs_of_the_process_go_on_where_one_is_refused(open_store: Open) -> None:
+    with open_store() as store, open_store() as other:
+        journal = store.begin(TASK)
+        neighbours = [other.begin(TASK) for _ in range(3)]
+        second = other.reopen(journal.run_id)
+        add_step(journal, 0)
+        await journal.barrier()
+        for ordinal in range(2):  # all into one transaction, or into several: it makes no difference
+            for one in (neighbours[0], second, *neighbours[1:]):
+                add_step(one, ordinal)
+        await check_refused(second)
+        for one in neighbours:
+            await one.barrier()
+            add_step(one, 2)
+        late = other.begin(TASK)
+        add_step(late, 0)
+        late.close()
+        other.policy(Policy("another"))
+        for one in neighbours:
+            one.close()
+            assert [record.seq for record in store.records(one.run_id)] == list(range(1, 31))
+        assert sum(1 for _ in store.records(late.run_id)) == 10
+
+
+async def test_a_refused_run_that_is_reopened_goes_on_behind_what_the_other_wrote(open_store: Open) -> None:
+    with open_store() as store, open_store() as other:
+        journal = store.begin(TASK)
+        second = other.reopen(journal.run_id)
+        add_step(journal, 0)
+        journal.close()
+        add_step(second, 0)
+        await check_refused(second)
+        again = other.reopen(journal.run_id)
+        add_step(again, 1)
+        again.close()
+        assert [record.seq for record in store.records(journal.run_id)] == list(range(1, 21))
 
 
 async def test_a_job_that_is_wrong_fails_alone(open_store: Open) -> None:

@@ -1,0 +1,76 @@
+"""What is read of runs that began before, to go on with them. All of it waits for the database: call it in a thread."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from surefoot.engine.kit import Kit, Settings
+from surefoot.engine.resume import FOLDED, before_step, refold
+from surefoot.engine.state import RunState
+from surefoot.reflection.calibration import Calibration
+from surefoot.storage.records import Budget, Json, Policy, Task
+
+if TYPE_CHECKING:
+    from surefoot.storage.journal import Journal
+    from surefoot.storage.run import RunInfo
+    from surefoot.storage.store import Store
+
+Make = Callable[[Settings, Calibration], Kit]
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """Where a run stood, and what it goes on with."""
+
+    kit: Kit
+    task: Task
+    journal: Journal
+    state: RunState
+
+
+def find(store: Store, name: str) -> RunInfo:
+    """The run that a person means. Raises StoreError where there is none."""
+    return store.run(store.resolve(name))
+
+
+def settings_of(info: RunInfo, usual: Settings) -> Settings:
+    saved = (info.config or {}).get("settings")
+    return Settings(**saved) if saved else usual
+
+
+def calibration_of(info: RunInfo) -> Calibration:
+    """What was known when the run began: its decisions stand on that."""
+    return Calibration.from_json((info.config or {}).get("calibration"))
+
+
+def reopened(
+    store: Store, run_id: str, usual: Settings, make: Make, policies: Iterable[Policy], budget: Budget | None = None
+) -> Past:
+    """A run to go on with. policies: those that it may use; they have their numbers afterwards."""
+    info, task = store.run(run_id), store.task(run_id)
+    if budget is not None:
+        task = replace(task, budget=budget)
+    kit = make(settings_of(info, usual), calibration_of(info))
+    state = refold(store.records(run_id, kinds=FOLDED), kit)
+    for policy in policies:
+        store.policy(policy)
+    return Past(kit, task, store.reopen(run_id), state)
+
+
+def forked(
+    store: Store, name: str, step: str, seed: int | None, usual: Settings, make: Make, config: Callable[[Kit], Json]
+) -> str:
+    """The id of a new run that has the records of another one before the first attempt at a step."""
+    info = find(store, name)
+    task = store.task(info.run_id)
+    settings = settings_of(info, usual)
+    if seed is not None:
+        settings = replace(settings, seed=seed)
+    made = config(make(settings, calibration_of(info)))
+    journal = store.begin(task, config=made, seed=settings.seed, target=task.target, purpose="fork", parent=info.run_id)
+    for record in before_step(lambda: store.records(info.run_id), step):
+        journal.append(record)
+    journal.close()
+    return journal.run_id

@@ -1,0 +1,77 @@
+"""Whose turn it is: the runs of one event loop give way to each other, and to whatever else is served there.
+
+An event loop runs everything that is ready before it looks at its timers and sockets again. When a thousand runs become
+ready at once, because a transaction ended or a server answered them all, that would be a second.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from weakref import WeakKeyDictionary
+
+SLICE = 0.01
+"""Seconds for which runs may go on before the event loop looks at other things."""
+
+ENTERING = 64
+"""Runs that are begun, or taken up, at once: as many as share a transaction."""
+
+
+async def turn() -> None:
+    """Returns at once while the slice lasts and nobody waits; else when it is the caller's turn, in order of asking."""
+    line = _line()
+    if line.going or line.coming or time.monotonic() > line.until:
+        await line.stand(line.going)
+
+
+@asynccontextmanager
+async def entering() -> AsyncIterator[None]:
+    """Around the beginning of a run. Runs under way go first, so that no more are open than can be served."""
+    line = _line()
+    async with line.door:
+        await line.stand(line.coming)
+        yield
+
+
+def _line() -> _Line:
+    loop = asyncio.get_running_loop()
+    line = _lines.get(loop)
+    if line is None:
+        line = _lines[loop] = _Line()
+    return line
+
+
+class _Line:
+    """Those who wait on one event loop; one is let on each time around the loop."""
+
+    def __init__(self) -> None:
+        self.until = 0.0
+        self.going: deque[asyncio.Future[None]] = deque()
+        self.coming: deque[asyncio.Future[None]] = deque()
+        self.door = asyncio.Semaphore(ENTERING)
+        self._serving = False
+
+    async def stand(self, queue: deque[asyncio.Future[None]]) -> None:
+        loop = asyncio.get_running_loop()
+        mine = loop.create_future()
+        queue.append(mine)
+        if not self._serving:
+            self._serving = True
+            loop.call_soon(self._serve, loop)
+        await mine
+
+    def _serve(self, loop: asyncio.AbstractEventLoop) -> None:
+        while queue := self.going or self.coming:
+            first = queue.popleft()
+            if not first.done():  # else it was cancelled
+                first.set_result(None)
+                self.until = time.monotonic() + SLICE
+                loop.call_soon(self._serve, loop)
+                return
+        self._serving = False
+
+
+_lines: WeakKeyDictionary[asyncio.AbstractEventLoop, _Line] = WeakKeyDictionary()
