@@ -37,6 +37,7 @@ from surefoot.planners.planner import Planner
 from surefoot.reflection.calibration import Calibration
 from surefoot.reflection.verifier import Verifier
 from surefoot.storage.errors import SetupError
+from surefoot.storage.fork import Forked, watch
 from surefoot.storage.records import (
     Budget,
     Event,
@@ -58,7 +59,7 @@ if TYPE_CHECKING:
 Listener = Callable[[JournalRecord], None]
 
 
-class Engine:
+class Engine(Forked):
     """Completes tasks: plans, executes, verifies every step, records everything.
 
     model: litellm name, `pocket`, `local/<path>`, or a Model; `plan_model`, `act_model` and `judge_model` set one
@@ -149,6 +150,12 @@ class Engine:
         self._graph: CompiledStateGraph[Any, Any, Any, Any] | None = None
         self._runner: CompiledStateGraph[Any, Any, Any, Any] | None = None
         self._saver: Any = None
+        watch(self)
+
+    def renew(self) -> None:
+        """In a forked child, whose parent goes on with the runs that are under way."""
+        self._flows = {}
+        self._runner = self._saver = None
 
     # --- running --------------------------------------------------------------------------------------------
 

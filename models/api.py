@@ -20,7 +20,7 @@ from surefoot.models.completion import Price, answered, ceiling, size, sound_jso
 from surefoot.models.failures import PassingTrouble, charge, charged, classify
 from surefoot.models.forbid import check_allowed
 from surefoot.models.gateway import BODY, accepted, litellm, missing_key, provider
-from surefoot.models.loop import elsewhere
+from surefoot.models.loop import Slots, elsewhere
 from surefoot.models.question import Question, Reply
 from surefoot.storage.errors import ModelError, ModelRefused, ModelUnavailable, SetupError
 from surefoot.storage.records import Policy, Usage
@@ -85,7 +85,7 @@ class ApiModel:
         self._logprobs = logprobs or token_ids
         self._token_ids = token_ids
         self._extra = dict(extra or {})
-        self._slots = asyncio.Semaphore(concurrency)
+        self._slots = Slots(concurrency)
         self._checked = False
         self._rate = 0.0
         """US dollars a token: the most that the server has reported for a reply so far."""
@@ -168,7 +168,7 @@ class ApiModel:
             stop=tenacity.stop_after_attempt(self._retries + 1) | tenacity.stop_before_delay(self._deadline),
             reraise=True,
         )
-        async with self._slots:
+        async with self._slots.free:
             try:
                 async with asyncio.timeout(self._deadline):
                     return await retrying(attempt)

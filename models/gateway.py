@@ -12,6 +12,7 @@ from functools import lru_cache
 from typing import Any
 
 from surefoot.models.reading import completion
+from surefoot.storage.fork import Forked, abandon, watch
 
 # The price map that ships with litellm, not one from the network; no .env file read from the current folder.
 SETTINGS = {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_MODE": "PRODUCTION"}
@@ -34,6 +35,40 @@ def litellm() -> Any:
     module.aclient_session = _session()
     return module
 
+
+class _Clients(Forked):
+    """litellm's clients and threads, which a forked child may not use."""
+
+    def renew(self) -> None:
+        if not litellm.cache_info().currsize:
+            return
+        module = litellm()
+        from litellm.caching.evicted_client_closer import default_evicted_client_closer
+        from litellm.caching.llm_caching_handler import LLMClientCache
+        from litellm.litellm_core_utils.logging_worker import GLOBAL_LOGGING_WORKER
+        from litellm.litellm_core_utils.thread_pool_executor import executor
+
+        for name in ("module_level_aclient", "module_level_client"):
+            abandon(vars(module).pop(name, None))  # made again when it is asked for
+        abandon(module.in_memory_llm_clients_cache)
+        abandon(module.aclient_session)
+        _again(default_evicted_client_closer)
+        _again(GLOBAL_LOGGING_WORKER)
+        _again(module.main.base_llm_aiohttp_handler)
+        _again(executor, executor._max_workers, executor._max_pending_tasks)
+        module.in_memory_llm_clients_cache = LLMClientCache()
+        module.aclient_session = None
+        litellm.cache_clear()
+
+
+def _again(thing: Any, *args: Any) -> None:
+    """Makes anew, in its place, what other modules hold too."""
+    abandon(dict(vars(thing)))
+    thing.__init__(*args)
+
+
+_clients = _Clients()
+watch(_clients)
 
 BODY: ContextVar[list[dict[str, Any]] | None] = ContextVar("body", default=None)
 """Where the body of a completion goes, as `reading.completion` made it; None: nowhere."""

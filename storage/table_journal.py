@@ -50,6 +50,7 @@ class TableJournal:
         self._number = number
         self._last = last
         self._closed = False
+        writer.start()
 
     def seq(self) -> int:
         self._last += 1
