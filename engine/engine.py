@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from surefoot.engine.ending import ending
-from surefoot.engine.flow import Flow
+from surefoot.engine.flow import Flow, Flows
 from surefoot.engine.kit import Kit, Settings
 from surefoot.engine.loop import run_sync
 from surefoot.engine.phases import Cursor, answer, build
@@ -37,7 +37,6 @@ from surefoot.planners.planner import Planner
 from surefoot.reflection.calibration import Calibration
 from surefoot.reflection.verifier import Verifier
 from surefoot.storage.errors import SetupError
-from surefoot.storage.fork import Forked, watch
 from surefoot.storage.records import (
     Budget,
     Event,
@@ -59,7 +58,7 @@ if TYPE_CHECKING:
 Listener = Callable[[JournalRecord], None]
 
 
-class Engine(Forked):
+class Engine:
     """Completes tasks: plans, executes, verifies every step, records everything.
 
     model: litellm name, `pocket`, `local/<path>`, or a Model; `plan_model`, `act_model` and `judge_model` set one
@@ -146,16 +145,10 @@ class Engine(Forked):
         self.kit()
         self._where = store if store is not None else config.store
         self._store: Store | None = None
-        self._flows: dict[str, Flow] = {}
+        self._flows = Flows()
         self._graph: CompiledStateGraph[Any, Any, Any, Any] | None = None
         self._runner: CompiledStateGraph[Any, Any, Any, Any] | None = None
         self._saver: Any = None
-        watch(self)
-
-    def renew(self) -> None:
-        """In a forked child, whose parent goes on with the runs that are under way."""
-        self._flows = {}
-        self._runner = self._saver = None
 
     # --- running --------------------------------------------------------------------------------------------
 

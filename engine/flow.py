@@ -55,6 +55,7 @@ from surefoot.storage.errors import (
     RunError,
     ToolError,
 )
+from surefoot.storage.fork import Forked, watch
 from surefoot.storage.records import (
     Attempt,
     Event,
@@ -397,3 +398,13 @@ class Flow:
             self.recorder.reply(step.seq, "judge", reply, model.policy, talk)
 
         return Metered(model, self.account, note)
+
+
+class Flows(dict[str, Flow], Forked):
+    """Runs under way, by id. A forked child has none: its parent goes on with them."""
+
+    def __init__(self) -> None:
+        watch(self)
+
+    def renew(self) -> None:
+        self.clear()
