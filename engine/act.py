@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 
-from surefoot.engine.budget import FREE, Account
+from surefoot.engine.budget import FREE, Account, Bill
 from surefoot.engine.desk import Desk
 from surefoot.engine.recorder import Conversation
 from surefoot.engine.state import Candidate, StepState
@@ -19,7 +19,7 @@ from surefoot.models.question import ChatMessage, Model, Question, Reply, ToolRe
 from surefoot.planners.refs import copied
 from surefoot.reflection.calibration import step_class
 from surefoot.reflection.verifier import Case, Verifier
-from surefoot.storage.errors import ModelError, Retry, RunError, SurefootError, ToolError
+from surefoot.storage.errors import Retry, RunError, SurefootError, ToolError
 from surefoot.storage.records import (
     Attempt,
     AttemptRole,
@@ -188,12 +188,16 @@ def _declined(desk: Desk, key: str) -> Json:
 
 
 class Metered:
-    """A model whose calls are held against the run's account, and noted where nobody else records them."""
+    """A model whose calls are held against an account, for a step, and billed to it, however they end."""
 
-    def __init__(self, model: Model, account: Account, note: Callable[[Reply], None] | None = None) -> None:
+    def __init__(
+        self, model: Model, account: Account, step: int = 0, note: Callable[[Bill], None] | None = None
+    ) -> None:
+        """note: called with each bill; without it, whoever gets the reply records it, or `Flow` in the end."""
         self.model = model
         self.account = account
-        self.note = note
+        self.step = step
+        self.note = note or account.bills.append
         self.name = model.name
 
     @property
@@ -208,13 +212,13 @@ class Metered:
         async with self.account.reserve(self.model.estimate(question, n)) if self.account.limited else FREE:
             try:
                 replies = await self.model.ask(question, n)
-            except ModelError as error:
-                self.account.spent.add(charged(error))
+            except BaseException as error:
+                if (usage := charged(error)) != Usage():
+                    said = str(error) or type(error).__name__
+                    self.note(Bill(self.step, question.role, self.model, usage, error=said))
                 raise
             for reply in replies:
-                self.account.spent.add(reply.usage)
-                if self.note is not None:
-                    self.note(reply)
+                self.note(Bill(self.step, question.role, self.model, reply.usage, reply))
         return replies
 
 
@@ -226,7 +230,7 @@ class Sampler:
     ) -> None:
         self.desk = desk
         self.step = step
-        self.model = Metered(model, desk.account)
+        self.model = Metered(model, desk.account, step.seq)
         self.tools = tools
         self.talk = talk
         self.call: int | None = None

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from surefoot.engine.act import Metered, Missing, NeedsPerson, check, effect_key, missed, path, proposed
-from surefoot.engine.budget import ONE_ATTEMPT, Account
+from surefoot.engine.budget import ONE_ATTEMPT, Account, Bill
 from surefoot.engine.canaries import canaries
 from surefoot.engine.decide import (
     Accept,
@@ -57,10 +57,10 @@ from surefoot.storage.errors import (
 )
 from surefoot.storage.fork import Forked, watch
 from surefoot.storage.records import (
-    Attempt,
     Event,
     JournalRecord,
     Json,
+    ModelCall,
     Outcome,
     Policy,
     Reward,
@@ -99,7 +99,7 @@ class Flow:
         self.task = task
         self.journal = journal
         self.state = state or RunState()
-        self.account = Account(task.budget, self.state.spent.usage)
+        self.account = Account(task.budget, self.state.spent)
         self.recorder = Recorder(journal.seq, self.record, policy)
         self.context = ToolContext(journal.run_id, workspace=workspace)
         self.listeners = listeners
@@ -125,8 +125,8 @@ class Flow:
         """Appends to the journal and folds: the state never knows what the journal does not."""
         self.journal.append(record)
         fold(self.state, record)
-        if type(record) is Attempt:
-            self.account.spent.attempts += 1
+        if type(record) is ModelCall:
+            self.account.settle(record.usage)
         for listener in self.listeners:
             try:
                 listener(record)
@@ -274,6 +274,8 @@ class Flow:
             missed(self, step, str(error), status="invalid" if isinstance(error, Retry) else "error")
             if isinstance(error, (ModelRefused, RequestsForbidden, Retry, Missing)):
                 self.fail(step, str(error), fault=True)
+        finally:
+            self._settle(step)
 
     async def _perform(self, step: StepState, rules: Rules, action: Action) -> None:
         if isinstance(action, Propose):
@@ -393,11 +395,21 @@ class Flow:
     def judged(self, step: StepState, model: Model) -> Metered:
         """A judging model whose calls are held against the budget and recorded with the step."""
         talk = Conversation()
+        return Metered(model, self.account, step.seq, partial(self.billed, talk=talk))
 
-        def note(reply: Reply) -> None:
-            self.recorder.reply(step.seq, "judge", reply, model.policy, talk)
+    # --- what was spent -------------------------------------------------------------------------------------
 
-        return Metered(model, self.account, note)
+    def billed(self, bill: Bill, talk: Conversation) -> None:
+        """Puts into the record what a request cost, with its reply where there is one."""
+        if bill.reply is not None:
+            self.recorder.reply(bill.step, bill.role, bill.reply, bill.model.policy, talk)
+        else:
+            self.recorder.charge(bill.step, bill.role, bill.model, bill.usage, bill.error)
+
+    def _settle(self, step: StepState) -> None:
+        """Records what a step was billed for and did not record: it failed, or was stopped, in between."""
+        for bill in [one for one in self.account.bills if one.step == step.seq]:
+            self.billed(bill, self.talks.setdefault(step.seq, Conversation()))
 
 
 class Flows(dict[str, Flow], Forked):

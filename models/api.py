@@ -8,8 +8,6 @@ import time
 import warnings
 from collections.abc import Mapping
 from dataclasses import replace
-from functools import reduce
-from operator import add
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -106,7 +104,12 @@ class ApiModel:
     async def ask(self, question: Question, n: int = 1) -> list[Reply]:
         """`n` replies. Where some samples fail and others do not, the failed ones are replies with `error`."""
         check_allowed(self.name)
-        return await elsewhere(self._samples(question, n))
+        paid: list[Usage] = []  # a wait that is cancelled hears no more of its requests
+        try:
+            return await elsewhere(self._samples(question, n, paid))
+        except BaseException as error:
+            charge(error, sum(paid, Usage()))
+            raise
 
     def check(self) -> None:
         """Raises ModelRefused where the model cannot be asked as things stand: unknown provider, no key."""
@@ -126,11 +129,12 @@ class ApiModel:
 
     # --- on the shared loop ---
 
-    async def _samples(self, question: Question, n: int) -> list[Reply]:
+    async def _samples(self, question: Question, n: int, paid: list[Usage]) -> list[Reply]:
+        """`paid` gets the usage of each request, whatever became of it."""
         self.check()
         chat = _sound(render(question))
         results = await asyncio.gather(
-            *(self._sample(question, chat, index) for index in range(n)), return_exceptions=True
+            *(self._sample(question, chat, index, paid) for index in range(n)), return_exceptions=True
         )
         errors = [result for result in results if isinstance(result, BaseException)]
         unknown = [error for error in errors if not isinstance(error, ModelError)]
@@ -138,13 +142,14 @@ class ApiModel:
             raise unknown[0]
         failed = [error for error in errors if isinstance(error, ModelError)]
         if failed and len(failed) == n:
-            raise charge(failed[0], reduce(add, map(charged, failed)))
+            raise failed[0]
         return [_failed(self.name, chat, result) if isinstance(result, BaseException) else result for result in results]
 
-    async def _sample(self, question: Question, chat: Chat, index: int) -> Reply:
+    async def _sample(self, question: Question, chat: Chat, index: int, paid: list[Usage]) -> Reply:
         wasted: list[Usage] = []
         try:
-            reply = await self._retried(chat, self._params(question, index), wasted)
+            reply = await self._retried(chat, self._params(question, index), wasted, paid)
+            paid.append(reply.usage)
         except ModelError as error:
             charge(error, sum(wasted, Usage()))
             raise
@@ -152,14 +157,15 @@ class ApiModel:
             return reply
         return replace(reply, retries=len(wasted), usage=sum(wasted, reply.usage))
 
-    async def _retried(self, chat: Chat, params: dict[str, Any], wasted: list[Usage]) -> Reply:
-        """The first reply that is whole. `wasted` gets the usage of each request before it."""
+    async def _retried(self, chat: Chat, params: dict[str, Any], wasted: list[Usage], paid: list[Usage]) -> Reply:
+        """The first reply that is whole. `wasted`, and `paid`, get the usage of each request before it."""
 
         async def attempt() -> Reply:
             try:
                 return await self._attempt(chat, params)
             except PassingTrouble as trouble:
                 wasted.append(trouble.usage)
+                paid.append(trouble.usage)
                 raise
 
         retrying = tenacity.AsyncRetrying(

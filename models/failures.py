@@ -12,7 +12,7 @@ import re
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from email.utils import parsedate_to_datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from surefoot.storage.errors import ModelError, ModelRefused, ModelUnavailable
 from surefoot.storage.records import Usage
@@ -36,6 +36,9 @@ _UNMISTAKABLE = 8
 """Characters from which on a secret is looked for inside words too; a shorter one could be a part of any word."""
 
 
+Failure = TypeVar("Failure", bound=BaseException)
+
+
 class PassingTrouble(ModelUnavailable):
     """A failure that asking again may mend."""
 
@@ -47,7 +50,7 @@ class PassingTrouble(ModelUnavailable):
         super().__init__(message)
 
 
-def charge(error: ModelError, usage: Usage) -> ModelError:
+def charge(error: Failure, usage: Usage) -> Failure:
     """The error, with what was spent before it was raised; `charged` reads it. Errors of storage/ know no usage."""
     vars(error)["usage"] = usage
     return error
