@@ -196,7 +196,7 @@ class ApiModel:
                 response = await _complete(request, captured)
         except Exception as error:
             known = classify(error, self.name, self._base_url, self._secrets())
-            if known is None:
+            if known is error:
                 raise
             raise known from error
         latency = (time.perf_counter() - started) * 1000
