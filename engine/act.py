@@ -9,7 +9,7 @@ import time
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 
-from surefoot.engine.budget import FREE, Account
+from surefoot.engine.budget import FREE, Account, Bill
 from surefoot.engine.desk import Desk
 from surefoot.engine.paused import NeedsPerson, Sample
 from surefoot.engine.recorder import Conversation
@@ -21,7 +21,7 @@ from surefoot.models.question import ChatMessage, Model, Question, Reply, ToolRe
 from surefoot.planners.refs import copied
 from surefoot.reflection.calibration import step_class
 from surefoot.reflection.verifier import Case, Verifier
-from surefoot.storage.errors import ModelError, Retry, RunError, ToolError
+from surefoot.storage.errors import Retry, RunError, ToolError
 from surefoot.storage.records import (
     Attempt,
     AttemptRole,
@@ -178,12 +178,23 @@ def _declined(desk: Desk, key: str) -> Json:
 
 
 class Metered:
-    """A model whose calls are held against the run's account, and noted where nobody else records them."""
+    """A model whose calls are held against an account, for a step, and billed to it, however they end."""
 
-    def __init__(self, model: Model, account: Account, note: Callable[[Reply], Awaitable[None]] | None = None) -> None:
+    def __init__(
+        self,
+        model: Model,
+        account: Account,
+        step: int = 0,
+        note: Callable[[Bill], None] | None = None,
+        meet: Callable[[Policy], Awaitable[None]] | None = None,
+    ) -> None:
+        """note: called with each bill; without it, whoever gets the reply records it, or `Flow` in the end. meet:
+        awaited before the model is asked, where it may be one that the run does not know."""
         self.model = model
         self.account = account
-        self.note = note
+        self.step = step
+        self.note = note or account.bills.append
+        self.meet = meet
         self.name = model.name
 
     @property
@@ -194,17 +205,19 @@ class Metered:
         return self.model.estimate(question, n)
 
     async def ask(self, question: Question, n: int = 1) -> Sequence[Reply]:
+        if self.meet is not None:
+            await self.meet(self.model.policy)
         # What it may cost is worked out only where there is a limit: for local weights that means tokenizing.
         async with self.account.reserve(self.model.estimate(question, n)) if self.account.limited else FREE:
             try:
                 replies = await self.model.ask(question, n)
-            except ModelError as error:
-                self.account.spent.add(charged(error))
+            except BaseException as error:
+                if (usage := charged(error)) != Usage():
+                    said = str(error) or type(error).__name__
+                    self.note(Bill(self.step, question.role, self.model, usage, error=said))
                 raise
             for reply in replies:
-                self.account.spent.add(reply.usage)
-                if self.note is not None:
-                    await self.note(reply)
+                self.note(Bill(self.step, question.role, self.model, reply.usage, reply))
         await turn()
         return replies
 
@@ -217,7 +230,7 @@ class Sampler:
     ) -> None:
         self.desk = desk
         self.step = step
-        self.model = Metered(model, desk.account)
+        self.model = Metered(model, desk.account, step.seq)
         self.tools = tools
         self.talk = talk
 

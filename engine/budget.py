@@ -6,9 +6,11 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from dataclasses import dataclass
 
+from surefoot.models.question import Model, Reply
 from surefoot.storage.errors import OutOfBudget
-from surefoot.storage.records import Budget, Usage
+from surefoot.storage.records import Budget, Role, Usage
 
 ONE_ATTEMPT = Usage(attempts=1)
 FREE: AbstractAsyncContextManager[None] = nullcontext()
@@ -40,17 +42,28 @@ class Tally:
         return Usage(self.attempts, self.samples, self.prompt, self.completion, self.cached, self.usd)
 
 
-NOTHING = Tally()
+@dataclass(eq=False, slots=True)
+class Bill:
+    """What one request cost: a reply, or an error that was charged for."""
+
+    step: int
+    role: Role
+    model: Model
+    usage: Usage
+    reply: Reply | None = None
+    error: str = ""
 
 
 class Account:
     """Limits, what is spent, and what is held by actions under way."""
 
-    def __init__(self, budget: Budget, spent: Usage, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, budget: Budget, spent: Tally, clock: Callable[[], float] = time.monotonic) -> None:
         self.budget = budget
         self.limited = budget != Budget()
-        self.spent = Tally()
-        self.spent.add(spent)
+        self.spent = spent
+        """The one ledger; in a run it is that of the record, and nothing else is added to it."""
+        self.bills: list[Bill] = []
+        """Paid for, and not in the record yet."""
         self.holds: list[Usage] = []
         self._settled = asyncio.Event()
         self.refused: OutOfBudget | None = None
@@ -62,6 +75,13 @@ class Account:
     def seconds_left(self) -> float | None:
         limit = self.budget.seconds
         return None if limit is None else max(0.0, limit - (self.clock() - self.started))
+
+    def settle(self, usage: Usage) -> None:
+        """A bill of that is in the record now. Usages are told apart as objects, which two replies may share."""
+        for place, bill in enumerate(self.bills):
+            if bill.usage is usage:
+                del self.bills[place]
+                return
 
     def reserve(self, estimate: Usage) -> AbstractAsyncContextManager[None]:
         """Holds an upper bound of a cost. Waits where what others hold is in the way: they may spend less than that.
@@ -81,7 +101,7 @@ class Account:
     @asynccontextmanager
     async def _hold(self, estimate: Usage) -> AsyncIterator[None]:
         while self._short(estimate, self.held) is not None:
-            if (error := self._short(estimate, NOTHING)) is not None:
+            if (error := self._short(estimate, Tally())) is not None:
                 self.refused = error
                 raise error
             await self._settled.wait()
@@ -96,6 +116,8 @@ class Account:
     def _short(self, more: Usage, held: Tally) -> OutOfBudget | None:
         """The limit that would be passed."""
         budget, spent = self.budget, self.spent
+        for bill in self.bills:
+            held.add(bill.usage)
         if budget.steps is not None and spent.attempts + held.attempts + more.attempts > budget.steps:
             return OutOfBudget("steps", f"the budget of {budget.steps} steps is used up")
         if budget.tokens is not None and (wanted := spent.tokens + held.tokens + more.tokens) > budget.tokens:

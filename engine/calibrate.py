@@ -13,7 +13,7 @@ from random import Random
 from typing import TYPE_CHECKING
 
 from surefoot.engine.act import Metered
-from surefoot.engine.budget import Account
+from surefoot.engine.budget import Account, Tally
 from surefoot.engine.kit import Kit
 from surefoot.engine.loop import run_sync
 from surefoot.engine.propose import LESSON
@@ -107,7 +107,7 @@ async def acalibrate(
     known = list(cases)
     if not known:
         raise SetupError("there is no labelled step: give at least one, and better some hundreds")
-    session = _Session(engine.kit(), Account(budget or Budget(), Usage()), samples)
+    session = _Session(engine.kit(), Account(budget or Budget(), Tally()), samples)
     learned: list[Learned] = []
     failed: list[ModelError] = []
     asked = 0
@@ -255,4 +255,4 @@ class _Session:
         return _Words(case.step, {one.name: one.version for one in verifiers}, forms)
 
     def _metered(self, model: Model) -> Metered:
-        return Metered(model, self.account)
+        return Metered(model, self.account, note=lambda bill: self.account.spent.add(bill.usage))

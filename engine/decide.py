@@ -255,6 +255,8 @@ def _again(
         return _stuck(
             state, step, rules, step.critique or "no attempt gave a usable answer", fault=step.fault and not refuted
         )
+    if min(step.cut, step.errors) >= CUT:
+        return _stuck(state, step, rules, f"{step.critique}; or give the model more: its option max_tokens")
     if refuted > 0 and not rules.sampled:
         return GiveUp(step.critique or "its result did not pass its checks")
     if best is not None and any(verdict.ruling == "abstain" for verdict in best.verdicts.values()):
@@ -274,6 +276,10 @@ def _again(
         missing = "" if best is not None else _missing(state, step, rules, None)
         return _stuck(state, step, rules, f"too little evidence can be had for its share of the target{missing}", best)
     return Propose(min(wanted, left), source.name)
+
+
+CUT = 2
+"""Attempts in a row, cut off with the usual limit and with twice as much, after which the next would be too."""
 
 
 def _wanted(step: StepState, rules: Rules, best: Candidate | None, source: Source, error: float) -> int | None:

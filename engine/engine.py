@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from dataclasses import replace
@@ -12,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from surefoot.engine.ending import Ending
-from surefoot.engine.flow import Flow
+from surefoot.engine.flow import Flow, Flows
 from surefoot.engine.kit import Kit, Settings
 from surefoot.engine.loop import run_sync
 from surefoot.engine.past import calibration_of, find, forked, reopened, settings_of
@@ -153,10 +152,7 @@ class Engine:
         self.kit()
         self._where = store if store is not None else config.store
         self._store: Store | None = None
-        self._opening = threading.Lock()
-        self._flows: dict[str, Flow] = {}
-        self._claimed: set[str] = set()
-        """ids of runs that are about to be taken up."""
+        self._flows = Flows()
         self._prepared: Prepared | None = None
         self._graph: CompiledStateGraph[Any, Any, Any, Any] | None = None
 
@@ -361,7 +357,7 @@ class Engine:
     @property
     def store(self) -> Store:
         """The store, opened when it is first needed."""
-        with self._opening:
+        with self._flows.opening:
             if self._store is None:
                 from surefoot.storage.store import Store
 
@@ -455,15 +451,15 @@ class Engine:
             await turn()
             flow = self._flow(past.kit, past.task, past.journal, past.state, on_record)
         finally:
-            self._claimed.discard(run_id)
+            self._flows.claimed.discard(run_id)
         if not past.state.steps:
             flow.record(PlannedStep(flow.seq(), None, 0, 1, root_step(past.task, self.planner, self.final)))
         return flow
 
     def _claim(self, run_id: str) -> None:
-        if run_id in self._flows or run_id in self._claimed:
+        if run_id in self._flows or run_id in self._flows.claimed:
             raise SetupError(f"the run {run_id} is under way in this engine: wait for it, or cancel it first")
-        self._claimed.add(run_id)
+        self._flows.claimed.add(run_id)
 
     def _flow(self, kit: Kit, task: Task, journal: Journal, state: RunState, listener: Listener | None) -> Flow:
         listeners = (listener,) if listener is not None else ()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from surefoot.engine.act import Metered, Missing, check, effect_key, missed, path, proposed
-from surefoot.engine.budget import ONE_ATTEMPT, Account
+from surefoot.engine.budget import ONE_ATTEMPT, Account, Bill
 from surefoot.engine.canaries import canaries
 from surefoot.engine.decide import (
     Accept,
@@ -57,11 +58,12 @@ from surefoot.storage.errors import (
     RunError,
     ToolError,
 )
+from surefoot.storage.fork import Forked, watch
 from surefoot.storage.records import (
-    Attempt,
     Event,
     JournalRecord,
     Json,
+    ModelCall,
     Outcome,
     Policy,
     Reward,
@@ -98,7 +100,7 @@ class Flow:
         self.task = task
         self.journal = journal
         self.state = state or RunState()
-        self.account = Account(task.budget, self.state.spent.usage)
+        self.account = Account(task.budget, self.state.spent)
         self.recorder = Recorder(journal.seq, self.record, policy)
         self.context = ToolContext(journal.run_id, workspace=workspace)
         self.listeners = listeners
@@ -121,8 +123,8 @@ class Flow:
         """Appends to the journal and folds: the state never knows what the journal does not."""
         self.journal.append(record)
         fold(self.state, record)
-        if type(record) is Attempt:
-            self.account.spent.attempts += 1
+        if type(record) is ModelCall:
+            self.account.settle(record.usage)
         for listener in self.listeners:
             try:
                 listener(record)
@@ -268,6 +270,8 @@ class Flow:
             missed(self, step, str(error), status="invalid" if isinstance(error, Retry) else "error")
             if isinstance(error, (ModelRefused, RequestsForbidden, Retry, Missing)):
                 self.fail(step, str(error), fault=True)
+        finally:
+            self._settle(step)
 
     async def _perform(self, step: StepState, rules: Rules, action: Action) -> None:
         if isinstance(action, Propose):
@@ -391,9 +395,33 @@ class Flow:
     def judged(self, step: StepState, model: Model) -> Metered:
         """A judging model whose calls are held against the budget and recorded with the step."""
         talk = Conversation()
+        return Metered(model, self.account, step.seq, partial(self.billed, talk=talk), self.recorder.meet)
 
-        async def note(reply: Reply) -> None:
-            await self.recorder.meet(model.policy)
-            self.recorder.reply(step.seq, "judge", reply, model.policy, talk)
+    # --- what was spent -------------------------------------------------------------------------------------
 
-        return Metered(model, self.account, note)
+    def billed(self, bill: Bill, talk: Conversation) -> None:
+        """Puts into the record what a request cost, with its reply where there is one."""
+        if bill.reply is not None:
+            self.recorder.reply(bill.step, bill.role, bill.reply, bill.model.policy, talk)
+        else:
+            self.recorder.charge(bill.step, bill.role, bill.model, bill.usage, bill.error)
+
+    def _settle(self, step: StepState) -> None:
+        """Records what a step was billed for and did not record: it failed, or was stopped, in between."""
+        for bill in [one for one in self.account.bills if one.step == step.seq]:
+            self.billed(bill, self.talks.setdefault(step.seq, Conversation()))
+
+
+class Flows(dict[str, Flow], Forked):
+    """Runs under way, by id. A forked child has none: its parent goes on with them."""
+
+    def __init__(self) -> None:
+        self.renew()
+        watch(self)
+
+    def renew(self) -> None:
+        self.clear()
+        self.claimed: set[str] = set()
+        """ids of runs that are about to be taken up."""
+        self.opening = threading.Lock()
+        """Held while the store of these runs is opened."""

@@ -29,6 +29,9 @@ def fold(state: RunState, record: JournalRecord) -> None:
 
 def _model_call(state: RunState, record: ModelCall) -> None:
     state.spent.add(record.usage)
+    if record.finish_reason == "length" and (step := state.steps.get(record.step)) is not None:
+        step.cut_calls = step.cut_calls or set()
+        step.cut_calls.add(record.seq)
 
 
 def _tool_call(state: RunState, record: ToolCall) -> None:
@@ -73,12 +76,13 @@ def _attempt(state: RunState, record: Attempt) -> None:
         if record.source:
             candidate.by = candidate.by or {}
             candidate.by[record.source] = candidate.by.get(record.source, 0) + 1
-        step.errors = 0
+        step.errors = step.cut = 0
         step.adopted = record.role == "reused"
         if record.status == "unknown":
             step.critique = record.error or ""
     else:
         step.errors += 1
+        step.cut = step.cut + 1 if record.call in (step.cut_calls or ()) else 0
         step.fault = record.status == "error"
         step.critique = record.error or ""
         if record.status == "invalid":
@@ -119,6 +123,7 @@ def clear(state: RunState, step: StepState) -> None:
     for candidate in step.candidates.values():
         state.judged.pop(candidate.attempt, None)
     step.candidates, step.samples, step.others, step.source, step.heard = {}, None, None, None, None
+    step.cut_calls = None
     step.excused = 0
 
 

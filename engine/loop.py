@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import atexit
-import threading
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future, wait
 from functools import partial
 from typing import Any, TypeVar
 
+from surefoot.models.loop import Loop
+
 T = TypeVar("T")
 
-_lock = threading.Lock()
-_shared: Loop | None = None
+_shared = Loop("surefoot loop")
+atexit.register(_shared.stop)
 
 
 def run_sync(function: Callable[..., Awaitable[T]], *args: Any, **options: Any) -> T:
@@ -21,7 +22,9 @@ def run_sync(function: Callable[..., Awaitable[T]], *args: Any, **options: Any) 
 
     Raises what the function raises, and RuntimeError where the caller would wait for itself.
     """
-    loop = _running()
+    loop = _shared.get()
+    if _shared.here:
+        raise RuntimeError("this would wait for itself: in async code, await the method with an a before its name")
     done: Future[T] = Future()
     tasks: list[asyncio.Task[T]] = []
 
@@ -39,10 +42,10 @@ def run_sync(function: Callable[..., Awaitable[T]], *args: Any, **options: Any) 
             _canceled(done)  # it was interrupted before it could ask for the work
 
     try:
-        loop.call(begin)
+        loop.call_soon_threadsafe(begin)
         return done.result()
     except KeyboardInterrupt:
-        loop.call(stop)
+        loop.call_soon_threadsafe(stop)
         wait([done])
         raise
 
@@ -59,46 +62,3 @@ def _report(done: Future[T], task: asyncio.Task[T]) -> None:
 def _canceled(done: Future[T]) -> None:
     done.cancel()
     done.set_running_or_notify_cancel()  # `wait` does not hear of `cancel` alone
-
-
-class Loop:
-    """An event loop in a daemon thread. It outlives whatever its tasks raise: all runs of the process share it."""
-
-    def __init__(self) -> None:
-        # With a factory, the loop does not become that of the thread that makes it.
-        self._runner = asyncio.Runner(loop_factory=asyncio.new_event_loop)
-        self._loop = self._runner.get_loop()
-        self.thread = threading.Thread(target=self._serve, name="surefoot loop", daemon=True)
-        self.thread.start()
-        atexit.register(self._stop)
-
-    def call(self, function: Callable[[], object]) -> None:
-        """Calls it in the loop's thread, soon."""
-        self._loop.call_soon_threadsafe(function)
-
-    def _serve(self) -> None:
-        with self._runner:
-            while True:
-                try:
-                    self._loop.run_forever()
-                    return
-                except (KeyboardInterrupt, SystemExit):
-                    # asyncio gives these to whoever awaits the task, and lets them out of the loop too. Ctrl-C is
-                    # not among them: it comes to the main thread.
-                    continue
-
-    def _stop(self) -> None:
-        if self.thread.is_alive():
-            self.call(self._loop.stop)
-            self.thread.join()
-
-
-def _running() -> Loop:
-    """The process's loop; a new one after a fork, whose child has none of its parent's threads."""
-    global _shared
-    with _lock:
-        if _shared is None or not _shared.thread.is_alive():
-            _shared = Loop()
-        if _shared.thread is threading.current_thread():
-            raise RuntimeError("this would wait for itself: in async code, await the method with an a before its name")
-        return _shared

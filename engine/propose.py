@@ -213,7 +213,7 @@ def _propose(
 
 async def _plan(desk: Desk, step: StepState, rules: Rules, n: int) -> None:
     planner = desk.kit.planners[step.step.planner or ""]
-    model = Metered(desk.kit.models["plan"], desk.account) if "plan" in desk.kit.models else None
+    model = Metered(desk.kit.models["plan"], desk.account, step.seq) if "plan" in desk.kit.models else None
     request = Request(
         step.step,
         copied(desk.inputs(step)),

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from surefoot.models.question import ChatMessage, Reply
-from surefoot.storage.records import JournalRecord, Json, Message, ModelCall, Policy, Role
+from surefoot.models.question import ChatMessage, Model, Reply
+from surefoot.storage.records import JournalRecord, Json, Message, ModelCall, Policy, Role, Usage
 
 Key = tuple[Any, ...]
 
@@ -100,6 +100,26 @@ class Recorder:
         )
         talk.messages[_key(place.tip, said)] = Place(completion, place.tokens + (ids or NO_TOKENS))
         return call
+
+    def charge(self, step: int, role: Role, model: Model, usage: Usage, error: str) -> None:
+        """Records a request that brought no reply and was paid for."""
+        known = model.policy
+        number = self.policy(known)
+        self.append(
+            ModelCall(
+                self.seq(),
+                step,
+                role,
+                model.name,
+                known.revision,
+                number,
+                None,
+                None,
+                usage=usage,
+                usage_source="provider",
+                error=error,
+            )
+        )
 
     def policy(self, known: Policy) -> int:
         """The store's number of a policy, asked for once. Where it has none yet, the disk is waited for: see `meet`."""

@@ -76,6 +76,10 @@ class StepState:
     """Attempts since the step was last opened, planned or rolled back."""
     errors: int = 0
     """Attempts without a candidate since the last candidate."""
+    cut: int = 0
+    """The last of them whose replies were cut off, however many tokens they had."""
+    cut_calls: set[int] | None = None
+    """Calls whose reply was cut off."""
     candidates: dict[str, Candidate] = field(default_factory=dict)
     samples: list[tuple[str, str, int]] | None = None
     """Source, key and form of each sample that had a candidate, in order."""

@@ -7,8 +7,6 @@ import json
 import time
 import warnings
 from dataclasses import replace
-from functools import reduce
-from operator import add
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -20,7 +18,7 @@ from surefoot.models.completion import answered, ceiling, size, sound_json, soun
 from surefoot.models.failures import PassingTrouble, charge, charged, classify
 from surefoot.models.forbid import check_allowed
 from surefoot.models.gateway import BODY, accepted, litellm, missing_key, provider, thinks
-from surefoot.models.loop import elsewhere
+from surefoot.models.loop import Slots, elsewhere
 from surefoot.models.options import Served, checked
 from surefoot.models.question import Question, Reply
 from surefoot.storage.errors import ModelError, ModelRefused, ModelUnavailable, SetupError
@@ -67,7 +65,7 @@ class ApiModel:
         self._timeout = self.options.timeout or TIMEOUT
         self._deadline = self.options.deadline or DEADLINE
         self._retries = RETRIES if self.options.retries is None else self.options.retries
-        self._slots = asyncio.Semaphore(self.options.concurrency or CONCURRENCY)
+        self._slots = Slots(self.options.concurrency or CONCURRENCY)
         self._capture = Capture(self.options.capture, own=self._base_url is not None)
         self._checked = False
         self._rate = 0.0
@@ -89,7 +87,12 @@ class ApiModel:
     async def ask(self, question: Question, n: int = 1) -> list[Reply]:
         """`n` replies. Where some samples fail and others do not, the failed ones are replies with `error`."""
         check_allowed(self.name)
-        return await elsewhere(self._samples(question, n))
+        paid: list[Usage] = []  # a wait that is cancelled hears no more of its requests
+        try:
+            return await elsewhere(self._samples(question, n, paid))
+        except BaseException as error:
+            charge(error, sum(paid, Usage()))
+            raise
 
     def check(self) -> None:
         """Raises ModelRefused where the model cannot be asked as things stand: unknown provider, no key."""
@@ -109,11 +112,12 @@ class ApiModel:
 
     # --- on the shared loop ---
 
-    async def _samples(self, question: Question, n: int) -> list[Reply]:
+    async def _samples(self, question: Question, n: int, paid: list[Usage]) -> list[Reply]:
+        """`paid` gets the usage of each request, whatever became of it."""
         self.check()
         chat = _sound(render(question))
         results = await asyncio.gather(
-            *(self._sample(question, chat, index) for index in range(n)), return_exceptions=True
+            *(self._sample(question, chat, index, paid) for index in range(n)), return_exceptions=True
         )
         errors = [result for result in results if isinstance(result, BaseException)]
         unknown = [error for error in errors if not isinstance(error, ModelError)]
@@ -121,13 +125,14 @@ class ApiModel:
             raise unknown[0]
         failed = [error for error in errors if isinstance(error, ModelError)]
         if failed and len(failed) == n:
-            raise charge(failed[0], reduce(add, map(charged, failed)))
+            raise failed[0]
         return [_failed(self.name, chat, result) if isinstance(result, BaseException) else result for result in results]
 
-    async def _sample(self, question: Question, chat: Chat, index: int) -> Reply:
+    async def _sample(self, question: Question, chat: Chat, index: int, paid: list[Usage]) -> Reply:
         wasted: list[Usage] = []
         try:
-            reply = await self._retried(chat, self._params(question, index), wasted)
+            reply = await self._retried(chat, self._params(question, index), wasted, paid)
+            paid.append(reply.usage)
         except ModelError as error:
             charge(error, sum(wasted, Usage()))
             raise
@@ -135,14 +140,15 @@ class ApiModel:
             return reply
         return replace(reply, retries=len(wasted), usage=sum(wasted, reply.usage))
 
-    async def _retried(self, chat: Chat, params: dict[str, Any], wasted: list[Usage]) -> Reply:
-        """The first reply that is whole. `wasted` gets the usage of each request before it."""
+    async def _retried(self, chat: Chat, params: dict[str, Any], wasted: list[Usage], paid: list[Usage]) -> Reply:
+        """The first reply that is whole. `wasted`, and `paid`, get the usage of each request before it."""
 
         async def attempt() -> Reply:
             try:
                 return await self._attempt(chat, params)
             except PassingTrouble as trouble:
                 wasted.append(trouble.usage)
+                paid.append(trouble.usage)
                 raise
 
         retrying = tenacity.AsyncRetrying(
@@ -151,7 +157,7 @@ class ApiModel:
             stop=tenacity.stop_after_attempt(self._retries + 1) | tenacity.stop_before_delay(self._deadline),
             reraise=True,
         )
-        async with self._slots:
+        async with self._slots.free:
             try:
                 async with asyncio.timeout(self._deadline):
                     return await retrying(attempt)
@@ -184,7 +190,7 @@ class ApiModel:
                 response = await _complete(request, captured)
         except Exception as error:
             known = classify(error, self.name, self._base_url, self._secrets())
-            if known is None:
+            if known is error:
                 raise
             raise known from error
         latency = (time.perf_counter() - started) * 1000

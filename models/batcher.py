@@ -11,6 +11,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
+from surefoot.storage.fork import Forked, abandon, watch
+
 Asked = TypeVar("Asked")
 Told = TypeVar("Told")
 
@@ -35,7 +37,7 @@ class Job(Generic[Asked, Told]):
             self.future.set_exception(error)
 
 
-class Batcher(Generic[Asked, Told]):
+class Batcher(Forked, Generic[Asked, Told]):
     """Collects what is asked at the same time and has one worker thread work on it together.
 
     `work` gets a batch of jobs and tells or fails each of them. A batch is closed when nothing more came for
@@ -46,10 +48,19 @@ class Batcher(Generic[Asked, Told]):
         self._work = work
         self._most = most
         self._window = window
+        self._begin()
+        watch(self)
+
+    def _begin(self) -> None:
         self._waiting: deque[Job[Asked, Told]] = deque()
         self._changed = threading.Condition()
         self._busy = False
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="surefoot-local")
+
+    def renew(self) -> None:
+        abandon(self._waiting)
+        abandon(self._worker)
+        self._begin()
 
     async def ask(self, asked: Asked, weight: int = 1) -> Told:
         """What the batch's work tells; cancelling takes the question back."""

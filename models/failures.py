@@ -10,9 +10,10 @@ import math
 import os
 import re
 import time
+import traceback
 from collections.abc import Iterable, Iterator, Mapping
 from email.utils import parsedate_to_datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from surefoot.storage.errors import ModelError, ModelRefused, ModelUnavailable
 from surefoot.storage.records import Usage
@@ -36,6 +37,9 @@ _UNMISTAKABLE = 8
 """Characters from which on a secret is looked for inside words too; a shorter one could be a part of any word."""
 
 
+Failure = TypeVar("Failure", bound=BaseException)
+
+
 class PassingTrouble(ModelUnavailable):
     """A failure that asking again may mend."""
 
@@ -47,7 +51,7 @@ class PassingTrouble(ModelUnavailable):
         super().__init__(message)
 
 
-def charge(error: ModelError, usage: Usage) -> ModelError:
+def charge(error: Failure, usage: Usage) -> Failure:
     """The error, with what was spent before it was raised; `charged` reads it. Errors of storage/ know no usage."""
     vars(error)["usage"] = usage
     return error
@@ -59,10 +63,8 @@ def charged(error: BaseException) -> Usage:
     return usage if isinstance(usage, Usage) else Usage()
 
 
-def classify(
-    error: Exception, model: str, base_url: str | None, secrets: Iterable[str | None] = ()
-) -> ModelError | None:
-    """The error to raise in place of a client's: PassingTrouble or ModelRefused; None for one that is unknown.
+def classify(error: Exception, model: str, base_url: str | None, secrets: Iterable[str | None] = ()) -> Exception:
+    """The error to raise in place of a client's: PassingTrouble or ModelRefused, or the mistake of our own behind it.
 
     Its text goes to the screen and into the store, so `secrets`, and whatever else looks like a key, are taken out.
     """
@@ -84,8 +86,12 @@ def classify(
         return PassingTrouble(f"{model}: {where} could not be reached; check the address and that the server runs")
     if isinstance(error, TimeoutError) or "APITimeoutError" in names or "Timeout" in names:
         return PassingTrouble(f"{model}: no answer in time; raise `timeout` if the model is slow")
-    if not isinstance(status, int):
-        return None
+    bug = next((link for link in chain if isinstance(link, MemoryError) or not _foreign(link)), None)
+    if isinstance(bug, Exception):
+        return bug
+    stumbled = isinstance(chain[-1], (LookupError, TypeError, AttributeError)) and "OSError" not in names
+    if not isinstance(status, int) or stumbled:  # a library that stumbles over a reply will stumble over it again
+        return ModelRefused(f"{model}: the request could not be made, or its reply not be read ({text})")
     if "HTTPStatusError" not in names and (unread := _unread(chain, names, text)) is not None:
         return PassingTrouble(f"{model}: {redacted(unread, secrets)[:500]}")
     if status in TRANSIENT or status >= 500:
@@ -93,6 +99,18 @@ def classify(
         asks = f"; the server asks to wait {math.ceil(wait)} s" if wait else ""
         return PassingTrouble(f"{model}: status {status}: {text}{asks}", wait=wait)
     return ModelRefused(f"{model}: {_advice(status, names | codes)} (status {status}: {text})")
+
+
+_CLIENTS = frozenset({"litellm", "openai", "httpx", "httpcore", "aiohttp", "pydantic"})
+
+
+def _foreign(error: BaseException) -> bool:
+    """Whether it was raised in a client's library, or in what that called, and not by code of our own."""
+    owner = type(error).__module__.partition(".")[0]
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        root = str(frame.f_globals.get("__name__")).partition(".")[0]
+        owner = root if root in _CLIENTS or root == "surefoot" else owner
+    return owner != "surefoot"
 
 
 def _unread(chain: list[BaseException], names: set[str], text: str) -> str | None:

@@ -11,7 +11,8 @@ from contextvars import ContextVar
 from functools import lru_cache
 from typing import Any
 
-from surefoot.models.reading import completion
+from surefoot.models.reading import completion, refused
+from surefoot.storage.fork import Forked, abandon, watch
 
 # The price map that ships with litellm, not one from the network; no .env file read from the current folder.
 SETTINGS = {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_MODE": "PRODUCTION"}
@@ -31,46 +32,77 @@ def litellm() -> Any:
     module.num_retries = 0
     for name in ("LiteLLM", "LiteLLM Router", "LiteLLM Proxy"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
-    module.aclient_session = _session()
+    _listen()
     return module
 
 
+class _Clients(Forked):
+    """litellm's clients and threads, which a forked child may not use."""
+
+    def renew(self) -> None:
+        if not litellm.cache_info().currsize:
+            return
+        module = litellm()
+        from litellm.caching.evicted_client_closer import default_evicted_client_closer
+        from litellm.caching.llm_caching_handler import LLMClientCache
+        from litellm.litellm_core_utils.logging_worker import GLOBAL_LOGGING_WORKER
+        from litellm.litellm_core_utils.thread_pool_executor import executor
+
+        for name in ("module_level_aclient", "module_level_client"):
+            abandon(vars(module).pop(name, None))  # made again when it is asked for
+        abandon(module.in_memory_llm_clients_cache)
+        _again(default_evicted_client_closer)
+        _again(GLOBAL_LOGGING_WORKER)
+        _again(module.main.base_llm_aiohttp_handler)
+        _again(executor, executor._max_workers, executor._max_pending_tasks)
+        module.in_memory_llm_clients_cache = LLMClientCache()
+
+
+def _again(thing: Any, *args: Any) -> None:
+    """Makes anew, in its place, what other modules hold too."""
+    abandon(dict(vars(thing)))
+    thing.__init__(*args)
+
+
+_clients = _Clients()
+watch(_clients)
+
 BODY: ContextVar[list[dict[str, Any]] | None] = ContextVar("body", default=None)
-"""Where the body of a completion goes, as `reading.completion` made it; None: nowhere."""
+"""Where the body of a completion goes, as `reading.completion` made it; None: the request is not one of ours."""
 
 
-def _session() -> Any:
-    """An HTTP client for servers of chat completions whose replies are read by `reading.completion` first."""
+@lru_cache(maxsize=1)
+def _listen() -> None:
+    """Has the replies of every client that litellm makes read by `reading`, where this process asks through here.
+
+    Some of its providers make clients of openai's, some of litellm's own: what they share is how bytes are sent.
+    """
     import httpx
-    from litellm.llms.custom_httpx.http_handler import AsyncHTTPHandler, get_ssl_configuration
+    from litellm.llms.custom_httpx.aiohttp_transport import LiteLLMAiohttpTransport
 
-    class Reader(httpx.AsyncBaseTransport):
-        def __init__(self, inner: httpx.AsyncBaseTransport) -> None:
-            self.inner = inner
-
-        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-            response = await self.inner.handle_async_request(request)
-            if response.status_code != 200 or not request.url.path.endswith("/chat/completions"):
+    def reading(send: Any) -> Any:
+        async def handle_async_request(self: Any, request: httpx.Request) -> httpx.Response:
+            response: httpx.Response = await send(self, request)
+            bodies = BODY.get()
+            if bodies is None or response.status_code != 200:
                 return response
-            body = await response.aread()
+            content = await response.aread()
             await response.aclose()
-            found = completion(body, response.headers.get("content-type", ""))
-            status, content = (200, body) if found is None else (found[0], json.dumps(found[1]).encode())
-            if found is not None and (into := BODY.get()) is not None:
-                into.append(found[1])
+            kind = response.headers.get("content-type", "")
+            chat = request.url.path.endswith("/chat/completions")
+            found = completion(content, kind) if chat else refused(content)
             headers = {name: value for name, value in response.headers.items() if name not in ENCODED}
-            kind = {"content-type": "application/json"} if found is not None else {}
-            return httpx.Response(status, headers={**headers, **kind}, content=content, request=request)
+            if found is None:
+                return httpx.Response(200, headers=headers, content=content, request=request)
+            if chat:
+                bodies.append(found[1])
+            headers["content-type"] = "application/json"
+            return httpx.Response(found[0], headers=headers, content=json.dumps(found[1]).encode(), request=request)
 
-        async def aclose(self) -> None:
-            await self.inner.aclose()
+        return handle_async_request
 
-    secure = get_ssl_configuration()
-    context = {"ssl_verify": secure} if isinstance(secure, bool) else {"ssl_context": secure}
-    inner = AsyncHTTPHandler.create_async_transport(**context)
-    mounts = AsyncHTTPHandler.create_httpx_proxy_mounts(inner, verify=secure, cert=None) or {}
-    wrapped = {place: Reader(one) if one is not None else None for place, one in mounts.items()}
-    return httpx.AsyncClient(verify=secure, transport=Reader(inner), mounts=wrapped, follow_redirects=True)
+    for kind in (LiteLLMAiohttpTransport, httpx.AsyncHTTPTransport):
+        kind.handle_async_request = reading(kind.handle_async_request)  # type: ignore[method-assign]
 
 
 ENCODED = ("content-encoding", "content-length", "transfer-encoding")

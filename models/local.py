@@ -19,6 +19,7 @@ from surefoot.models.dialects import Dialect, Name, dialect
 from surefoot.models.question import ChatMessage, Question, Reply
 from surefoot.models.weights import Weights, load_weights
 from surefoot.storage.errors import ModelRefused
+from surefoot.storage.fork import Forked, watch
 from surefoot.storage.records import Policy, Usage
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ class _Answering:
     temperature: float
 
 
-class LocalModel:
+class LocalModel(Forked):
     """Weights in a folder (or of a Hub id), asked with transformers on this machine.
 
     Questions asked at the same time are answered in one batch, in a worker thread; equal prompts are read
@@ -84,6 +85,13 @@ class LocalModel:
         self._ids = _encoder(self._weights.tokenizer)
         self._decoder = _decoder(self._weights, prompt_logprobs)
         self._batcher: Batcher[_Asked, list[Reply]] = Batcher(self._work, most=max_batch)
+        self._elsewhere = False
+        """Its weights are where only the parent of this process gets at them."""
+        watch(self)
+
+    def renew(self) -> None:
+        self._tokenizing = threading.Lock()
+        self._elsewhere = self._weights.network.device.type != "cpu"
 
     @property
     def policy(self) -> Policy:
@@ -105,6 +113,11 @@ class LocalModel:
         if beyond is not None:
             text = f"{self.name}: {beyond}; set SUREFOOT_MODEL, or model=, to one that can, such as openai/gpt-5.1"
             return [Reply("", (), error=text, unknown=True, model=self.name, usage=Usage()) for _ in range(n)]
+        if self._elsewhere:
+            raise ModelRefused(
+                f"{self.name}: its weights were put on the GPU before the process forked, and a forked child cannot "
+                "use that GPU: make the model, or the engine, in the child, or start it by the method 'spawn'"
+            )
         return await self._batcher.ask(_Asked(question, n), n)
 
     def beyond(self, question: Question) -> str | None:

@@ -64,6 +64,15 @@ def completion(body: bytes, content_type: str) -> tuple[int, Body] | None:
     return 200, {**found, "choices": [_choice(one) for one in choices if isinstance(one, dict)]}
 
 
+def refused(body: bytes) -> tuple[int, Body] | None:
+    """The status and the error that a body in some other form comes to; None where it is no error."""
+    try:
+        value = json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+    return _error(value) if isinstance(value, dict) else None
+
+
 def _shape(value: Any) -> str:
     if isinstance(value, dict):
         return f"an object with {', '.join(map(repr, list(value)[:8])) or 'nothing in it'}"

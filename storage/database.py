@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import sqlite3
+import threading
+import time
+import weakref
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
+from sqlalchemy import URL, Connection, Engine, Pool, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from surefoot.storage.errors import MissingExtra, StoreError
+from surefoot.storage.fork import PATIENCE, Forked, abandon, watch
 
 PLACE = Path(".surefoot") / "surefoot.db"
 """Where the store is unless it is told."""
@@ -83,9 +88,70 @@ def _file(path: str | Path) -> URL:
 
 def connect(url: URL, create: bool, tuning: Tuning) -> Engine:
     """An engine whose transactions are explicit; on SQLite those that will write take the lock at once."""
-    if url.drivername == "sqlite":
-        return _sqlite(url, create, tuning)
-    return create_engine(url, pool_pre_ping=True)
+    engine = _sqlite(url, create, tuning) if url.drivername == "sqlite" else create_engine(url, pool_pre_ping=True)
+    Gate(engine)
+    return engine
+
+
+class Gate(Forked):
+    """No connection is open while the process forks.
+
+    What SQLite knows of the locks on a file it knows for the process: a child that was forked beside an open connection
+    would believe that it holds locks which only its parent holds, and ruin the file.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = weakref.ref(engine)  # it keeps the gate, not the gate it
+        self._lock = threading.RLock()
+        self._open: weakref.WeakSet[Any] = weakref.WeakSet()
+        self._pools: weakref.WeakSet[Pool] = weakref.WeakSet()
+        """Those of before earlier forks, to which connections may have gone back since."""
+        self._spoiled = False
+        event.listen(engine, "do_connect", self._connect)
+        event.listen(engine, "close", self._closed)
+        watch(self)
+
+    def _connect(self, dialect: Any, _: object, args: Any, options: Any) -> Any:
+        with self._lock:
+            if self._spoiled:
+                raise StoreError(
+                    "the process was forked while the store was in use, so it cannot be used in this child: open the "
+                    "store, or make the engine, in the child, or start it by the method 'spawn'"
+                )
+            connection = dialect.connect(*args, **options)
+            self._open.add(connection)
+        return connection
+
+    def _closed(self, connection: Any, _: object) -> None:
+        self._open.discard(connection)
+
+    def hold(self) -> None:
+        self._lock.acquire()
+        if (engine := self._engine()) is None:
+            return
+        end = time.monotonic() + PATIENCE
+        self._pools.add(engine.pool)
+        self._close_idle()
+        while self._open and time.monotonic() < end:  # others are read from; they come back to the pool
+            time.sleep(0.001)
+            self._close_idle()
+        engine.dispose()
+
+    def _close_idle(self) -> None:
+        for pool in self._pools:
+            pool.dispose()
+
+    def go_on(self) -> None:
+        self._lock.release()
+
+    def renew(self) -> None:
+        self._lock = threading.RLock()
+        left = list(self._open)
+        for connection in left:
+            abandon(connection)
+        self._open.clear()
+        engine = self._engine()
+        self._spoiled = bool(left) and engine is not None and engine.dialect.name == "sqlite"
 
 
 def describe(engine: Engine) -> str:
@@ -99,11 +165,20 @@ def describe(engine: Engine) -> str:
     return f"sqlite {sqlite3.sqlite_version}, journal_mode {mode}{why}"
 
 
+class _Link(sqlite3.Connection):
+    """A connection that can be referred to weakly."""
+
+
 def _sqlite(url: URL, create: bool, tuning: Tuning) -> Engine:
     _prepare(Path(url.database or ""), create)
     wal = wal_is_safe(sqlite3.sqlite_version_info) if tuning.wal is None else tuning.wal
     # `bulk` has a statement for each number of rows that it puts into one: room for them all.
-    arguments = {"check_same_thread": False, "timeout": tuning.busy_ms / 1000, "cached_statements": 512}
+    arguments = {
+        "check_same_thread": False,
+        "timeout": tuning.busy_ms / 1000,
+        "cached_statements": 512,
+        "factory": _Link,
+    }
     engine = create_engine(url, connect_args=arguments)
 
     @event.listens_for(engine, "connect")

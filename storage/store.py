@@ -22,6 +22,7 @@ from sqlalchemy.sql.dml import ReturningInsert
 from surefoot.storage import schema
 from surefoot.storage.database import DEFAULT, Tuning, address, connect, describe, explained
 from surefoot.storage.errors import StoreError
+from surefoot.storage.fork import Forked, abandon, watch
 from surefoot.storage.ids import run_id as new_run_id
 from surefoot.storage.journal import Journal
 from surefoot.storage.jsonable import to_json
@@ -37,8 +38,8 @@ from surefoot.storage.writer import Job, Writer, arrived
 Columns = Mapping[str, Any]
 
 
-class Store:
-    """One database of runs. `open` makes one; it is safe to share between threads.
+class Store(Forked):
+    """One database of runs. `open` makes one; it is safe to share between threads, and goes on in a forked child.
 
     Every method raises StoreError where the database fails, or knows nothing of what is asked for.
     """
@@ -49,13 +50,33 @@ class Store:
         self._engine = engine
         self._known: dict[int, Policy] = {}
         self._ids: dict[Policy, int] = {}
-        self._writer = Writer(engine, tuning.patience)
+        self._patience = tuning.patience
+        self._writer, self._end = self._writing()
+        self._held = False
         self._reader = Reader(engine, self._policies_with)
         self._lock = threading.Lock()
         self._reading: Job | None = None
         """Of what was learned, queued and not begun: whoever asks now shares it."""
+        watch(self)
+
+    def _writing(self) -> tuple[Writer, weakref.finalize[[Writer, Engine], Self]]:
+        writer = Writer(self._engine, self._patience)
         # Runs at the latest when the interpreter exits, so that what waits is written then.
-        self._end = weakref.finalize(self, _end, self._writer, engine)
+        return writer, weakref.finalize(self, _end, writer, self._engine)
+
+    def hold(self) -> None:
+        self._held = self._writer.hold()
+
+    def go_on(self) -> None:
+        if self._held:
+            self._writer.go_on()
+
+    def renew(self) -> None:
+        abandon(self._writer)
+        self._writer.disown()
+        if self._end.detach() is not None:
+            self._writer, self._end = self._writing()
+        self._lock, self._reading = threading.Lock(), None
 
     @classmethod
     def open(cls, url: str | Path | None = None, *, create: bool = True, tuning: Tuning = DEFAULT) -> Self:

@@ -58,6 +58,7 @@ class TableJournal:
         self._closed = False
         self._flushed: Future[Any] | None = DURABLE
         """Done once everything appended is durable; None where something was appended since it was last asked."""
+        writer.start()
 
     def seq(self) -> int:
         self._last += 1

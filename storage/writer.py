@@ -17,6 +17,7 @@ from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_de
 from surefoot.storage.bulk import bulk
 from surefoot.storage.database import explain, particular, transient
 from surefoot.storage.errors import StoreError
+from surefoot.storage.fork import PATIENCE
 from surefoot.storage.rows import EDGES, Row
 
 T = TypeVar("T")
@@ -66,17 +67,46 @@ class Writer:
         self._patience = patience
         self._bulk = bulk(engine.dialect.name)
         self._connection: Connection | None = None
+        self._turn = threading.RLock()
+        """Held while the connection is used."""
         self._busy = False
         self._stop = False
         self._waiting: deque[Future[None]] = deque()
         self._token: int | None = None
-        self._thread = threading.Thread(target=self._main, name="surefoot-writer", daemon=True)
-        self._thread.start()
+        self._starting = threading.Lock()
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Start the thread. It is started by the first thing to write: a child of a fork may want none."""
+        with self._starting:
+            if self._thread is None and self.failure is None:
+                self._thread = threading.Thread(target=self._main, name="surefoot-writer", daemon=True)
+                self._thread.start()
+
+    # --- around a fork ----------------------------------------------------------------------------------------
+
+    def hold(self) -> bool:
+        """Let go of the database and keep away from it; whether that could be had. `go_on` ends it."""
+        held = self._turn.acquire(timeout=PATIENCE)
+        if held:
+            self._disconnect()
+        return held
+
+    def go_on(self) -> None:
+        self._turn.release()
+
+    def disown(self) -> None:
+        """In a child: what waits here is written by the parent, and nothing more is taken."""
+        self.failure = self.closed = StoreError(
+            "this run was begun before the process forked, and goes on in the parent alone: begin another one here"
+        )
 
     # --- any thread -------------------------------------------------------------------------------------------
 
     def put(self, job: Job) -> Job:
         """Queue a job behind everything appended so far."""
+        if self._thread is None:
+            self.start()
         self.queue.append(job)
         self.wake.set()
         if self.failure is not None:
@@ -112,7 +142,10 @@ class Writer:
         """Write what waits, then end the thread. Called again it does nothing."""
         self._stop = True
         self.wake.set()
-        if threading.current_thread() is not self._thread:  # the garbage collector may call from there
+        with self._starting:
+            if self._thread is None:
+                self.failure = self.failure or self.closed
+        if self._thread not in (None, threading.current_thread()):  # the garbage collector may call from there
             self._thread.join()
 
     def check(self, run: int | None = None) -> None:
@@ -193,21 +226,23 @@ class Writer:
         self._disconnect()
 
     def _disconnect(self) -> None:
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            connection.invalidate()
-            connection.close()
+        with self._turn:
+            connection, self._connection = self._connection, None
+            if connection is not None:
+                connection.invalidate()
+                connection.close()
 
     def _transact(self, batch: list[Item], apply: Callable[[Connection, list[Item]], None]) -> None:
-        if self._connection is None:
-            self._connection = self._engine.connect()
-        connection = self._connection
-        if self._token is not None and self._arrived(connection, self._token):
-            return
-        with connection.begin():
-            apply(connection, batch)
-            if connection.dialect.name == "postgresql":
-                self._token = connection.scalar(text("SELECT txid_current()"))
+        with self._turn:
+            if self._connection is None:
+                self._connection = self._engine.connect()
+            connection = self._connection
+            if self._token is not None and self._arrived(connection, self._token):
+                return
+            with connection.begin():
+                apply(connection, batch)
+                if connection.dialect.name == "postgresql":
+                    self._token = connection.scalar(text("SELECT txid_current()"))
 
     def _arrived(self, connection: Connection, token: int) -> bool:
         """Whether an earlier try, whose answer was lost, was committed after all."""

@@ -14,7 +14,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from surefoot.engine.act import check, missed, proposed
-from surefoot.engine.budget import Account
+from surefoot.engine.budget import Account, Tally
 from surefoot.engine.decide import Action, Check, Commit, Deliver, Expand, Propose, Replan, RollBack, decide
 from surefoot.engine.expand import adopt, carried, expand, noted
 from surefoot.engine.fold import fold
@@ -28,7 +28,7 @@ from surefoot.planners.refs import resolve
 from surefoot.reflection.canonical import canonical
 from surefoot.reflection.trust import Support
 from surefoot.reflection.verifier import Case, Verifier
-from surefoot.storage.records import Budget, Event, JournalRecord, Json, Plan, PlannedStep, Step, Usage, Verdict, ref
+from surefoot.storage.records import Budget, Event, JournalRecord, Json, Plan, PlannedStep, Step, Verdict, ref
 from surefoot.tools import tool
 
 MOST = 5_000
@@ -150,7 +150,7 @@ class Bench:
 
     def __post_init__(self) -> None:
         self.kit = self.world.kit()
-        self.account = Account(Budget(), Usage())
+        self.account = Account(Budget(), Tally())
         self.rng = random.Random(self.order)
         self.replies: dict[int, Any] = {}
 

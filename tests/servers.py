@@ -48,8 +48,10 @@ class ScriptedServer:
     `unexpected`.
     """
 
-    def __init__(self, script: Script = lambda body: "ok") -> None:
+    def __init__(self, script: Script = lambda body: "ok", path: str = "/v1/chat/completions") -> None:
+        """`path` begins what requests may be sent to: that of another kind of API, where it is to be one."""
         self.script = script
+        self.path = path
         self.requests: list[Body] = []
         self.headers: list[dict[str, str]] = []
         self.unexpected: list[Body] = []
@@ -230,7 +232,7 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         scripted = self.server.scripted
         raw = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        if self.path != "/v1/chat/completions":
+        if not self.path.startswith(scripted.path):
             self._send(refuse(404, f"no such page: {self.path}"))
             return
         with scripted.lock:

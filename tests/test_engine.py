@@ -12,7 +12,7 @@ import pytest
 from pydantic import BaseModel
 
 from surefoot.engine import Budget, Engine, Outcome
-from surefoot.engine.budget import Account
+from surefoot.engine.budget import Account, Tally
 from surefoot.models.question import Question, Reply
 from surefoot.models.scripted import ScriptedModel, call
 from surefoot.planners import NextStepPlanner, planner
@@ -475,7 +475,7 @@ def test_what_others_hold_is_waited_for_and_not_taken_for_spent(store: Store) ->
 
 @pytest.mark.anyio
 async def test_a_budget_holds_whoever_comes_at_once() -> None:
-    account = Account(Budget(usd=1.0), Usage())
+    account = Account(Budget(usd=1.0), Tally())
     most = 0.0
 
     async def spend(one: int) -> bool:

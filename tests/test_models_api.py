@@ -26,10 +26,11 @@ from servers import (
     stall,
 )
 
-from surefoot.models import Question, Reply
+from surefoot.models import Question, Reply, reading
 from surefoot.models.answer import answer
 from surefoot.models.api import ApiModel
-from surefoot.models.failures import classify, retry_after
+from surefoot.models.failures import retry_after
+from surefoot.models.gateway import litellm
 from surefoot.models.question import ChatMessage, ToolSpec
 from surefoot.storage.errors import ModelRefused, ModelUnavailable
 from surefoot.storage.records import Usage
@@ -326,8 +327,25 @@ async def test_a_server_that_is_not_there_is_named() -> None:
             await ApiModel("openai/test", base_url=url, api_key="k", retries=0).ask(GO)
 
 
-def test_an_error_that_nobody_knows_is_nobodys_to_hide() -> None:
-    assert classify(ValueError("odd"), "openai/test", None) is None
+async def test_an_error_of_a_librarys_own_is_a_refusal_with_its_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    import httpx
+
+    async def broken(**_: Any) -> None:
+        httpx.URL(port="no port")  # type: ignore[arg-type]
+
+    monkeypatch.setattr(litellm(), "acompletion", broken)
+    with pytest.raises(ModelRefused, match="could not be made, or its reply not be read"):
+        await ApiModel("openai/test", base_url="http://127.0.0.1:1/v1", api_key="k", retries=0).ask(GO)
+
+
+@pytest.mark.parametrize("mistake", [ValueError, MemoryError, KeyError])
+async def test_a_mistake_of_our_own_comes_out_as_it_is(monkeypatch: pytest.MonkeyPatch, mistake: Any) -> None:
+    def broken(*_: Any) -> None:
+        raise mistake("odd")
+
+    monkeypatch.setattr(reading, "_unwrapped", broken)
+    with ScriptedServer() as server, pytest.raises(mistake, match="odd"):
+        await model(server).ask(GO)
 
 
 async def test_a_missing_key_is_named_before_anything_is_sent() -> None:

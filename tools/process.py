@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from surefoot.storage.errors import ToolError
+from surefoot.storage.fork import Forked, watch
 from surefoot.tools.thread import in_thread
 
 KEPT = ("PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ")
@@ -100,8 +101,8 @@ async def run(
         raise
 
 
-@dataclass(slots=True)
-class _Job:
+@dataclass(eq=False)
+class _Job(Forked):
     """One command, run to its end by a thread that does nothing else."""
 
     argv: list[str]
@@ -112,6 +113,15 @@ class _Job:
     _stopped: bool = False
     _control: int | None = None
     """Write end of the pipe that keeps the command alive; None before it starts and after it ended."""
+
+    def __post_init__(self) -> None:
+        watch(self)
+
+    def renew(self) -> None:
+        """The command is to end with the process that started it, however long a child of that lives."""
+        if self._control is not None:
+            os.close(self._control)
+            self._control = None
 
     def stop(self) -> None:
         """Have everything killed, or not started. May be called at any time, from any thread."""

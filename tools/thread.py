@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import os
 import threading
 from collections.abc import Callable
 from queue import Empty, SimpleQueue
@@ -12,6 +11,8 @@ from typing import Any
 
 import anyio
 from anyio.lowlevel import RunVar
+
+from surefoot.storage.fork import Forked, watch
 
 PLACES = 64
 """Functions that run at once, per event loop; more wait for a place."""
@@ -21,11 +22,21 @@ _IDLE_SECONDS = 10.0
 _Job = Callable[[Callable[[], None]], None]
 
 _places: RunVar[anyio.CapacityLimiter] = RunVar("surefoot tool threads")
-_idle: list[SimpleQueue[_Job]] = []
-"""One queue a thread that waits for work. `append`, `pop` and `remove` are atomic: no lock."""
 
-# A forked child has none of its parent's threads.
-os.register_at_fork(after_in_child=_idle.clear)
+
+class _Idle(Forked):
+    """Threads that wait for work."""
+
+    def __init__(self) -> None:
+        self.queues: list[SimpleQueue[_Job]] = []
+        """One a thread. `append`, `pop` and `remove` are atomic: no lock."""
+        watch(self)
+
+    def renew(self) -> None:
+        self.queues = []
+
+
+_idle = _Idle()
 
 
 async def in_thread(function: Callable[[], Any]) -> Any:
@@ -67,7 +78,7 @@ async def in_thread(function: Callable[[], Any]) -> Any:
 
 def _submit(job: _Job) -> None:
     try:
-        queue = _idle.pop()
+        queue = _idle.queues.pop()
     except IndexError:
         queue = SimpleQueue()
         threading.Thread(target=_work, args=(queue,), name="surefoot tool", daemon=True).start()
@@ -80,13 +91,13 @@ def _work(queue: SimpleQueue[_Job]) -> None:
             job = queue.get(timeout=_IDLE_SECONDS)
         except Empty:
             try:
-                _idle.remove(queue)
+                _idle.queues.remove(queue)
             except ValueError:
                 # Taken a moment ago: its job is on the way.
                 continue
             return
         # The thread offers itself again before the caller hears of the result, so that calls in a row share it.
-        job(lambda: _idle.append(queue))
+        job(lambda: _idle.queues.append(queue))
         del job
 
 
