@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from surefoot.engine.ending import Ending
-from surefoot.engine.flow import Flow, Flows
+from surefoot.engine.flow import Flow
+from surefoot.engine.flows import Flows
 from surefoot.engine.kit import Kit, Settings
 from surefoot.engine.loop import run_sync
 from surefoot.engine.past import calibration_of, find, forked, reopened, settings_of

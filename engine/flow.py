@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import threading
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
@@ -58,7 +57,6 @@ from surefoot.storage.errors import (
     RunError,
     ToolError,
 )
-from surefoot.storage.fork import Forked, watch
 from surefoot.storage.records import (
     Event,
     JournalRecord,
@@ -410,18 +408,3 @@ class Flow:
         """Records what a step was billed for and did not record: it failed, or was stopped, in between."""
         for bill in [one for one in self.account.bills if one.step == step.seq]:
             self.billed(bill, self.talks.setdefault(step.seq, Conversation()))
-
-
-class Flows(dict[str, Flow], Forked):
-    """Runs under way, by id. A forked child has none: its parent goes on with them."""
-
-    def __init__(self) -> None:
-        self.renew()
-        watch(self)
-
-    def renew(self) -> None:
-        self.clear()
-        self.claimed: set[str] = set()
-        """ids of runs that are about to be taken up."""
-        self.opening = threading.Lock()
-        """Held while the store of these runs is opened."""
