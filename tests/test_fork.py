@@ -23,7 +23,7 @@ from surefoot.storage.store import Store
 pytest_plugins = ("stores",)
 
 CHILD = Path(__file__).with_name("fork_child.py")
-LIMIT = 60
+LIMIT = 100
 """Seconds after which a program has hung."""
 
 

@@ -427,13 +427,11 @@ def test_a_thread_serves_many_calls_and_many_loops() -> None:
 
 def test_idle_threads_end(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(thread, "_IDLE_SECONDS", 0.01)
-    ended = thread._idle.copy()
-    thread._idle.clear()
+    monkeypatch.setattr(thread, "_idle", thread._Idle())
     worker = asyncio.run(tool(name="current")(lambda: threads.append(threading.current_thread()) or 1).call({}, HERE))
     assert worker == 1
     threads.pop().join(20)
-    assert thread._idle == []
-    thread._idle.extend(ended)
+    assert thread._idle.queues == []
 
 
 def test_a_result_that_comes_after_the_loop_has_ended_is_dropped() -> None:
