@@ -21,9 +21,9 @@ ENTERING = 64
 
 
 async def turn() -> None:
-    """Returns at once while the slice lasts and nobody waits; else when it is the caller's turn, in order of asking."""
+    """Returns at once while the slice lasts; else when it is the caller's turn, in order of asking."""
     line = _line()
-    if line.going or line.coming or time.monotonic() > line.until:
+    if time.monotonic() > line.until:
         await line.stand(line.going)
 
 
@@ -45,7 +45,7 @@ def _line() -> _Line:
 
 
 class _Line:
-    """Those who wait on one event loop; one is let on each time around the loop."""
+    """Those who wait on one event loop. Each time around, one is let on, and with it a slice begins."""
 
     def __init__(self) -> None:
         self.until = 0.0

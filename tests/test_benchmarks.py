@@ -127,9 +127,9 @@ def test_many_runs_at_once_are_all_done_and_measured() -> None:
 
 def test_a_run_that_ended_otherwise_is_no_result(monkeypatch: pytest.MonkeyPatch) -> None:
     runs = part("runs")
+    shorter = runs.plan()
+    monkeypatch.setattr(runs, "plan", lambda: shorter)
     monkeypatch.setattr(runs, "STEPS", 4)
-    made = runs.plan()
-    monkeypatch.setattr(runs, "plan", lambda: made)
     with pytest.raises(harness.WrongResult, match="run 0"):
         runs.measure(2, 0, 0)
 
