@@ -25,10 +25,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 Serve = Callable[..., Llama]
 
 
-def _started(model: str, folder: Path, limit: int = -1) -> Llama:
+def _started(model: str, folder: Path, window: int = 2048) -> Llama:
     if not (HOME / "bin" / "python").exists():
         pytest.fail("there is no server: `make real` installs what these tests need")
-    return Llama(model, folder / f"{model}.log", limit)
+    return Llama(model, folder / f"{model}.log", window)
 
 
 @pytest.fixture(scope="session")
@@ -56,7 +56,7 @@ def gemma(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Llama]:
 def own(tmp_path: Path) -> Iterator[Serve]:
     """Starts servers that a test may kill."""
     with ExitStack() as stack:
-        yield lambda model, limit=-1: stack.enter_context(_started(model, tmp_path, limit))
+        yield lambda model, window=2048: stack.enter_context(_started(model, tmp_path, window))
 
 
 @pytest.fixture

@@ -26,10 +26,10 @@ class Counted(NamedTuple):
 
 
 class Llama:
-    """llama.cpp's server. `limit`: the most tokens of a reply; -1 is as many as the window holds."""
+    """llama.cpp's server. `window`: tokens that a prompt and its reply may have together."""
 
-    def __init__(self, model: str, log: Path, limit: int = -1) -> None:
-        self.model, self.log, self.limit = model, log, limit
+    def __init__(self, model: str, log: Path, window: int = 2048) -> None:
+        self.model, self.log, self.window = model, log, window
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.host, self.port = free.getsockname()
@@ -42,7 +42,7 @@ class Llama:
     def start(self) -> None:
         """Returns when the server answers."""
         assert self._process is None
-        command = [HOME / "bin" / "python", SERVER, self.model, str(self.port), str(self.limit)]
+        command = [HOME / "bin" / "python", SERVER, self.model, str(self.port), str(self.window)]
         with self.log.open("ab") as log:
             # It ends with its standard input, so also when the tests are killed.
             self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=log, stderr=log)

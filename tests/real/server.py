@@ -1,13 +1,13 @@
 """llama.cpp's own server with a real model, as a process. Runs in the interpreter of build/real: no surefoot in here.
 
-Usage: server.py MODEL PORT LIMIT; it ends when its standard input does. MODEL is one of:
+Usage: server.py MODEL PORT WINDOW; it ends when its standard input does. MODEL is one of:
 
 - smol: SmolLM2-135M-Instruct, with a chat template that shows the tools and begins the call, since the model is too
   small to begin one by itself
 - plain: the same with the template that it came with, which knows no tools: the server leaves them out without a word
 - gemma: Gemma 3 270M, a base model that was never taught to chat
 
-LIMIT is the most tokens of a reply, -1 for as many as the window holds.
+WINDOW is how many tokens a prompt and its reply may have together. Nothing else limits a reply that asks for more.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-WINDOW, SLOTS = 8192, 4
+SLOTS = 4
 
 
 def weights(model: str) -> str:
@@ -31,15 +31,14 @@ def weights(model: str) -> str:
     return str(Path(place.origin).with_name("SmolLM2-135M-Instruct.Q4_1.gguf"))
 
 
-def start(model: str, port: int, limit: int) -> Any:
+def start(model: str, port: int, window: int) -> Any:
     """The running server."""
     import xllamacpp
 
     params = xllamacpp.CommonParams()
     params.model.path = weights(model)
     params.port = port
-    params.n_predict = limit
-    params.n_ctx, params.n_parallel = WINDOW, SLOTS
+    params.n_ctx, params.n_parallel = SLOTS * window, SLOTS
     params.use_jinja = True
     # More threads wait for each other in busy loops: where other work shares the cores, ten times as slow.
     params.cpuparams.n_threads = params.cpuparams_batch.n_threads = 1

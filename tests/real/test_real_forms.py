@@ -46,9 +46,9 @@ FORMS: dict[str, tuple[str, Json]] = {
 }
 
 
-def ask(url: str, question: Question, **options: Any) -> list[Reply]:
+def ask(url: str, question: Question, *, strict: bool = False, **options: Any) -> list[Reply]:
     """All replies of one sample."""
-    return asyncio.run(answer(model(url, **options), question))[0]
+    return asyncio.run(answer(model(url, **options), question, strict=strict))[0]
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -83,12 +83,11 @@ def test_json_that_was_cut_off_is_asked_for_once_more_with_twice_the_room(smol: 
     assert second.usage.completion_tokens == 12
 
 
-def test_a_limit_of_the_server_is_named_and_not_run_into_twice(own: Callable[..., Llama]) -> None:
-    question = Question("act", "Count from one to one hundred in words.")
-    replies = ask(own("smol", limit=5).url, question, max_tokens=2000)
-    assert {reply.usage.completion_tokens for reply in replies} == {5}
-    assert {reply.sampling["max_tokens"] for reply in replies} == {2000}
-    assert all("after 5: the server gave no more" in (reply.error or "") for reply in replies)
+def test_a_window_that_ends_before_the_limit_is_named_and_not_run_into_twice(own: Callable[..., Llama]) -> None:
+    question = Question("act", "Tell a long story about a house.")
+    (reply,) = ask(own("gemma", window=256).url, question, strict=True, max_tokens=2000)
+    assert reply.finish_reason == "length"
+    assert f"after {reply.usage.completion_tokens}: the server gave no more" in (reply.error or "")
 
 
 def test_a_prompt_that_is_too_long_is_refused_at_once_and_said_to_be(
