@@ -33,7 +33,7 @@ test: check ## every check and every test, with coverage
 	rm -f .coverage .coverage.*
 	$(BIN)/pytest -n $(WORKERS) --cov --cov-report=term $(PYTEST_ARGS)
 
-real: $(VENV)/.ready $(REAL)/.ready ## real models behind real servers: 400 MB the first time, ten minutes
+real: $(VENV)/.ready $(REAL)/.ready ## real models behind real servers: 300 MB the first time, ten minutes
 	$(BIN)/pytest -m real $(PYTEST_ARGS) tests/real
 
 check: $(VENV)/.ready $(PACKAGES:%=$(TYPES)/%) ## style and types

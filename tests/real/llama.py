@@ -6,6 +6,7 @@ import json
 import socket
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.error import URLError
@@ -76,6 +77,12 @@ class Llama:
         slots: list[dict[str, Any]] = json.loads(self._get("slots"))
         return sum(slot["is_processing"] for slot in slots)
 
+    @property
+    def decoded(self) -> int:
+        """Tokens of the longest reply that is being generated."""
+        slots: list[dict[str, Any]] = json.loads(self._get("slots"))
+        return max(slot["next_token"][0]["n_decoded"] if slot["is_processing"] else 0 for slot in slots)
+
     def _get(self, page: str) -> str:
         with urlopen(f"http://{self.host}:{self.port}/{page}", timeout=PATIENCE) as response:
             return str(response.read().decode())
@@ -89,9 +96,9 @@ class Llama:
         return True
 
 
-def until(holds: Any, otherwise: str, patience: float = PATIENCE) -> None:
-    """Returns when `holds()` does."""
+def until(holds: Callable[[], object], otherwise: str, patience: float = PATIENCE, every: float = 0.1) -> None:
+    """Returns when `holds()` does; asks every so many seconds."""
     deadline = time.monotonic() + patience
     while not holds():
         assert time.monotonic() < deadline, otherwise
-        time.sleep(0.02)
+        time.sleep(every)

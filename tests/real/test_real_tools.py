@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from real.asking import PRICES, SLOW, kept, model, once, prices, same, unit_price
+from real.asking import PRICES, SLOW, kept, model, once, prices, same
 from real.llama import Llama
 from real.proxy import Proxy
 
