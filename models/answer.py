@@ -60,6 +60,8 @@ def read(question: Question, reply: Reply, strict: bool = False) -> Reply:
     if question.tools:
         if not reply.tool_calls:
             reply = _with_written(question, reply)
+        elif _cut(reply) and any(call.arguments is None for call in reply.tool_calls):
+            return replace(reply, error=_cut_call(reply))
         if reply.tool_calls or reply.error is not None:
             return reply
         if question.tool_choice == "required":
@@ -88,7 +90,7 @@ def _with_written(question: Question, reply: Reply) -> Reply:
     if schema is not None and _read_json(question, reply, check(schema), strict=True).error is None:
         return reply
     if found and _cut(reply):
-        return replace(reply, error="the reply was cut off inside a tool call; call the tool again, more briefly")
+        return replace(reply, error=_cut_call(reply))
     return replace(reply, tool_calls=found, error=error)
 
 
@@ -100,15 +102,33 @@ def _cut(reply: Reply) -> bool:
     return reply.finish_reason == "length"
 
 
+def _cut_call(reply: Reply) -> str:
+    return f"the reply was cut off: its tokens ran out{_limit(reply)} inside a tool call; call it again, more briefly"
+
+
 def _room(reply: Reply) -> int | None:
-    """Tokens that a reply is given that was cut off, where it is known how many it had."""
+    """Tokens that a reply is given that was cut off at our limit, where that is known: more room is no use below a
+    limit of the server's own."""
     most = reply.sampling.get("max_tokens")
-    return 2 * most if _cut(reply) and most else None
+    return 2 * most if _cut(reply) and most and _short_of(most, reply) is None else None
 
 
 def _limit(reply: Reply) -> str:
     most = reply.sampling.get("max_tokens")
-    return f" (at most {most})" if most else ""
+    if not most:
+        return ""
+    had = _short_of(most, reply)
+    return (
+        f" (at most {most})"
+        if had is None
+        else f" (after {had}: the server gave no more, though {most} were asked for)"
+    )
+
+
+def _short_of(most: int, reply: Reply) -> int | None:
+    """The tokens of a reply, where the server says that they were fewer than it was allowed."""
+    had = reply.usage.completion_tokens
+    return had if reply.usage_source == "provider" and 0 < had < most else None
 
 
 def _nothing(reply: Reply) -> str:

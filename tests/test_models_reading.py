@@ -11,6 +11,7 @@ from servers import USAGE, Body, Response, ScriptedServer, calls, error_in_200, 
 from surefoot.models import Question, Reply
 from surefoot.models.answer import answer
 from surefoot.models.api import ApiModel
+from surefoot.models.question import ToolSpec
 from surefoot.storage.errors import ModelRefused, ModelUnavailable
 
 pytestmark = pytest.mark.anyio
@@ -145,10 +146,15 @@ async def test_what_stays_says_what_it_was() -> None:
         await one(stream({"content": "hel"}, finish=None, done=False))
 
 
+def cut(text: str, tokens: int) -> Response:
+    """A reply whose tokens ran out."""
+    return say(text, finish_reason="length", usage=USAGE | {"completion_tokens": tokens})
+
+
 @pytest.mark.parametrize("strict", [False, True])
 @pytest.mark.parametrize("text", ["", "half an ans"])
 async def test_a_reply_that_was_cut_off_may_be_twice_as_long_once(text: str, strict: bool) -> None:
-    lines = [say(text, finish_reason="length"), say("hello")]
+    lines = [cut(text, 50), say("hello")]
     with ScriptedServer(lambda body: lines.pop(0)) as server:
         model = ApiModel("openai/test", base_url=server.url, api_key="k", max_tokens=50)
         ((first, second),) = await answer(model, Question("act", "Say hello."), strict=strict)
@@ -159,7 +165,30 @@ async def test_a_reply_that_was_cut_off_may_be_twice_as_long_once(text: str, str
 
 
 async def test_what_is_cut_off_again_names_the_limit() -> None:
-    with ScriptedServer(lambda body: say("", finish_reason="length")) as server:
+    with ScriptedServer(lambda body: cut("", body["max_tokens"])) as server:
         model = ApiModel("openai/test", base_url=server.url, api_key="k", max_tokens=50)
         ((_, last),) = await answer(model, Question("act", "Say hello."))
     assert "ran out (at most 100)" in (last.error or "") and last.parsed is None
+
+
+async def test_more_room_is_not_asked_for_below_a_limit_of_the_servers_own() -> None:
+    with ScriptedServer([cut("half an ans", 10), say("hello")]) as server:
+        model = ApiModel("openai/test", base_url=server.url, api_key="k", max_tokens=50)
+        ((first, second),) = await answer(model, Question("act", "Say hello."))
+        asked = server.requests
+    assert "after 10: the server gave no more, though 50 were asked for" in (first.error or "")
+    assert [one["max_tokens"] for one in asked] == [50, 50] and second.parsed == "hello"
+    assert "answer more briefly" in asked[1]["messages"][-1]["content"]
+
+
+async def test_a_call_whose_arguments_were_cut_off_may_be_twice_as_long_once() -> None:
+    whole = ("c", "unit_price", '{"item": "lamp"}')
+    broken = calls(("c", "unit_price", '{"item": "la'), finish_reason="length", usage=USAGE | {"completion_tokens": 50})
+    spec = ToolSpec("unit_price", "The price of an item.", {"type": "object"})
+    with ScriptedServer([broken, calls(whole)]) as server:
+        model = ApiModel("openai/test", base_url=server.url, api_key="k", max_tokens=50)
+        ((first, second),) = await answer(model, Question("act", "?", tools=(spec,)))
+        asked = server.requests
+    assert "ran out (at most 50) inside a tool call" in (first.error or "")
+    assert second.error is None and second.tool_calls[0].arguments == {"item": "lamp"}
+    assert [one["max_tokens"] for one in asked] == [50, 100]
