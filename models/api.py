@@ -15,7 +15,7 @@ import tenacity
 from surefoot.models.capture import Capture, Wish
 from surefoot.models.chat import Chat, render, wire
 from surefoot.models.completion import answered, ceiling, size, sound_json, sound_messages, to_reply
-from surefoot.models.failures import PassingTrouble, charge, charged, classify
+from surefoot.models.failures import PassingTrouble, Unreachable, charge, charged, classify
 from surefoot.models.forbid import check_allowed
 from surefoot.models.gateway import BODY, accepted, litellm, missing_key, provider, thinks
 from surefoot.models.loop import Slots, elsewhere
@@ -32,6 +32,8 @@ TEMPLATE_TOKENS = 512
 """Room in an estimate for what a provider's chat template adds."""
 TIMEOUT, DEADLINE, RETRIES, CONCURRENCY = 120.0, 600.0, 5, 64
 """Where options say nothing: seconds a request and a reply with all its retries; retries; requests at once."""
+FIRST_TRIES = 2
+"""Tries to reach a server that was never there yet."""
 GRACE = 2.0
 """Seconds that a cancellation waits for a request to begin."""
 MAX_WAIT = 60.0
@@ -68,6 +70,8 @@ class ApiModel:
         self._slots = Slots(self.options.concurrency or CONCURRENCY)
         self._capture = Capture(self.options.capture, own=self._base_url is not None)
         self._checked = False
+        self._reached = False
+        """Whether the server was there, ever."""
         self._rate = 0.0
         """US dollars a token: the most that the server has reported for a reply so far."""
 
@@ -145,8 +149,11 @@ class ApiModel:
 
         async def attempt() -> Reply:
             try:
-                return await self._attempt(chat, params)
+                reply = await self._attempt(chat, params)
+                self._reached = True
+                return reply
             except PassingTrouble as trouble:
+                self._reached = self._reached or not isinstance(trouble, Unreachable)
                 wasted.append(trouble.usage)
                 paid.append(trouble.usage)
                 raise
@@ -154,7 +161,7 @@ class ApiModel:
         retrying = tenacity.AsyncRetrying(
             retry=tenacity.retry_if_exception_type(PassingTrouble),
             wait=_wait,
-            stop=tenacity.stop_after_attempt(self._retries + 1) | tenacity.stop_before_delay(self._deadline),
+            stop=self._patience,
             reraise=True,
         )
         async with self._slots.free:
@@ -168,6 +175,12 @@ class ApiModel:
                 early = trouble.wait and len(wasted) <= self._retries
                 limit = f", more than `deadline` ({self._deadline:g} s) leaves" if early else ""
                 raise ModelUnavailable(f"{trouble}{limit} (tries: {len(wasted)})") from trouble
+
+    def _patience(self, state: tenacity.RetryCallState) -> bool:
+        """Whether it was tried often enough. Where no server was ever met, the address is likely to be wrong."""
+        tries = self._retries + 1 if self._reached else min(self._retries + 1, FIRST_TRIES)
+        stop = tenacity.stop_after_attempt(tries) | tenacity.stop_before_delay(self._deadline)
+        return bool(stop(state))
 
     async def _attempt(self, chat: Chat, params: dict[str, Any]) -> Reply:
         """One reply. A request that may have been refused for what it asked for beside the text is made again."""

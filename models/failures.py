@@ -51,6 +51,11 @@ class PassingTrouble(ModelUnavailable):
         super().__init__(message)
 
 
+class Unreachable(PassingTrouble):
+    """No connection came about. A server that answered before may be starting again; one that never did may not be
+    there."""
+
+
 def charge(error: Failure, usage: Usage) -> Failure:
     """The error, with what was spent before it was raised; `charged` reads it. Errors of storage/ know no usage."""
     vars(error)["usage"] = usage
@@ -83,7 +88,7 @@ def classify(error: Exception, model: str, base_url: str | None, secrets: Iterab
     if names & _BROKEN:
         return PassingTrouble(f"{model}: the connection to {where} broke before the reply was whole")
     if names & _UNREACHABLE:
-        return PassingTrouble(f"{model}: {where} could not be reached; check the address and that the server runs")
+        return Unreachable(f"{model}: {where} could not be reached; check the address and that the server runs")
     if isinstance(error, TimeoutError) or "APITimeoutError" in names or "Timeout" in names:
         return PassingTrouble(f"{model}: no answer in time; raise `timeout` if the model is slow")
     bug = next((link for link in chain if isinstance(link, MemoryError) or not _foreign(link)), None)

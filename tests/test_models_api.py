@@ -327,6 +327,19 @@ async def test_a_server_that_is_not_there_is_named() -> None:
             await ApiModel("openai/test", base_url=url, api_key="k", retries=0).ask(GO)
 
 
+async def test_a_server_that_was_never_there_is_given_up_soon_and_one_that_was_is_waited_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("surefoot.models.api._backoff", lambda state: 0.0)
+    with ScriptedServer([say("x")]) as server:
+        asked = model(server, retries=4)
+        await asked.ask(GO)
+    with pytest.raises(ModelUnavailable, match=r"could not be reached.*tries: 5"):
+        await asked.ask(GO)
+    with pytest.raises(ModelUnavailable, match=r"could not be reached.*tries: 2"):
+        await model(server, retries=4).ask(GO)
+
+
 async def test_an_error_of_a_librarys_own_is_a_refusal_with_its_words(monkeypatch: pytest.MonkeyPatch) -> None:
     import httpx
 
