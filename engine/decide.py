@@ -274,7 +274,13 @@ def _again(
         wanted = looks if looks > 0 and source.belief.basis != "measured" else None
     if wanted is None or (wanted > left and not step.attempts and rules.votes is None):
         missing = "" if best is not None else _missing(state, step, rules, None)
-        return _stuck(state, step, rules, f"too little evidence can be had for its share of the target{missing}", best)
+        return _stuck(
+            state,
+            step,
+            rules,
+            f"more samples cannot give enough evidence for this step's share of the target{missing}",
+            best,
+        )
     return Propose(min(wanted, left), source.name)
 
 

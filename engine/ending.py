@@ -34,7 +34,7 @@ def ending(state: RunState, kit: Kit, task: Task, halt: RunError | None) -> Endi
     if root.status == "failed":
         outcome = Outcome.FAILED if root.fault else Outcome.ABSTAINED
         return Ending(outcome, None, root.reason, nothing)
-    return Ending(Outcome.FAILED, None, "no step can go on, and none is at fault: please report this", nothing)
+    return Ending(Outcome.FAILED, None, "internal error: no step is ready and none failed; please report it", nothing)
 
 
 def _accepted(output: Json, trust: Reliability, settings: Settings) -> Ending:

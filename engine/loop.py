@@ -24,7 +24,10 @@ def run_sync(function: Callable[..., Awaitable[T]], *args: Any, **options: Any) 
     """
     loop = _shared.get()
     if _shared.here:
-        raise RuntimeError("this would wait for itself: in async code, await the method with an a before its name")
+        raise RuntimeError(
+            "run() cannot be called from this event loop, for it would wait for itself: await arun() there, and so for "
+            "the other methods"
+        )
     done: Future[T] = Future()
     tasks: list[asyncio.Task[T]] = []
 
