@@ -110,7 +110,7 @@ def calibrate(
     began = time.monotonic()
     budget = o.budget_of(None, tokens, usd, seconds)
     if probe:
-        tell(f"{len(cases)} short questions, each asked {samples} times: about {estimate(engine, cases, samples)}")
+        tell(f"{len(cases)} short questions, each asked {samples} times: {estimate(engine, cases, samples)}")
     with engine:
         found = measure(engine, cases, samples=samples, seed=seed, budget=budget)
         if json:
@@ -139,7 +139,7 @@ def calibrate(
 
 
 def estimate(engine: Engine, cases: list[Labelled], samples: int) -> str:
-    """What asking them costs, from the model's own upper bound for the longest question."""
+    """What asking them costs where answers are short, by the model's own estimate."""
     from surefoot.models.question import Question
 
     model = engine.models["act"]
@@ -147,11 +147,11 @@ def estimate(engine: Engine, cases: list[Labelled], samples: int) -> str:
         model.estimate(Question("act", one.goal, output_schema=one.gives, max_tokens=ANSWER), samples) for one in cases
     ]
     tokens, usd = sum(one.tokens for one in each), sum(one.usd for one in each)
-    return f"{tokens:,} tokens at most" + (f", {usd:.3f} US dollars" if usd else "")
+    return f"at most {tokens:,} tokens" + (f", {usd:.3f} US dollars" if usd else "") + ", if its answers are short"
 
 
 ANSWER = 64
-"""Tokens of an answer to a question of the probe, at the most that is likely."""
+"""Tokens of a short answer."""
 
 
 def read(path: Path) -> Iterator[Labelled]:
@@ -279,7 +279,9 @@ def tables(found: list[Learned]) -> Any:
     for one in found:
         row = said(one)
         if isinstance(one, Sampling):
-            known = figure_of(row["p"]), figure_of(row["p_low"]), figure_of(row["concentration"], "c = {:.3g}")
+            counted = f"{one.right:.0f} of {one.right + one.wrong:.0f}"  # too few for a rate
+            right = counted if row["p"] is None else figure_of(row["p"])
+            known = right, figure_of(row["p_low"]), figure_of(row["concentration"], "c = {:.3g}")
             samples.add_row(one.step_class, one.policy, one.source or "as it is", f"{one.prompts:.0f}", *known)
         elif isinstance(one, Checking) and telling(one):
             tried = "models' answers" if one.origin == "audit" else "mutants"

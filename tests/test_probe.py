@@ -89,7 +89,7 @@ def test_the_command_says_what_it_costs_before_it_asks(shell: Shell, server: Scr
     said = shell("calibrate", "--probe")
     assert said.code == 0, said.err
     first = said.err.splitlines()[0]
-    assert re.match(r"27 short questions, each asked 2 times: about [\d,]+ tokens at most", first)
+    assert re.match(r"27 short questions, each asked 2 times: at most [\d,]+ tokens, if its answers are short", first)
     assert "a hint for every kind of step" in said.err and "too few to go by" not in said.err
     with Store.open(".surefoot/surefoot.db", create=False) as store:
         rows = [one for one in store.learned() if isinstance(one, Agreement)]
