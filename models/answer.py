@@ -65,7 +65,8 @@ def read(question: Question, reply: Reply, strict: bool = False) -> Reply:
         if reply.tool_calls or reply.error is not None:
             return reply
         if question.tool_choice == "required":
-            return replace(reply, error=f"no tool was called; call one of: {_names(question)}")
+            why = f"; the reply was cut off: its tokens ran out{_limit(reply)}" if _cut(reply) else ""
+            return replace(reply, error=f"no tool was called; call one of: {_names(question)}{why}")
     if not reply.text.strip():
         return replace(reply, error=_nothing(reply))
     if question.output_schema is None:

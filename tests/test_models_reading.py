@@ -181,6 +181,16 @@ async def test_more_room_is_not_asked_for_below_a_limit_of_the_servers_own() -> 
     assert "answer more briefly" in asked[1]["messages"][-1]["content"]
 
 
+async def test_words_in_place_of_a_call_that_were_cut_off_are_said_to_be() -> None:
+    spec = ToolSpec("unit_price", "The price of an item.", {"type": "object"})
+    with ScriptedServer(lambda body: cut("First I shall", body["max_tokens"])) as server:
+        model = ApiModel("openai/test", base_url=server.url, api_key="k", max_tokens=50)
+        ((_, last),) = await answer(model, Question("act", "?", tools=(spec,), tool_choice="required"))
+    assert last.error == (
+        "no tool was called; call one of: unit_price; the reply was cut off: its tokens ran out (at most 100)"
+    )
+
+
 async def test_a_call_whose_arguments_were_cut_off_may_be_twice_as_long_once() -> None:
     whole = ("c", "unit_price", '{"item": "lamp"}')
     broken = calls(("c", "unit_price", '{"item": "la'), finish_reason="length", usage=USAGE | {"completion_tokens": 50})

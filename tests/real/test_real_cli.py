@@ -20,7 +20,7 @@ from surefoot.storage.store import Store
 pytestmark = [pytest.mark.real, pytest.mark.timeout(SLOW)]
 
 Counting = Callable[[Llama], Proxy]
-STEP = {"id": "sum", "goal": "How much is 2 plus 3?", "contract": {"gives": {"type": "integer"}}}
+STEP = {"id": "sum", "goal": "How much is 2 plus 3?", "gives": {"type": "integer"}}
 PLAN = {"steps": [STEP], "output": {"$ref": "sum"}}
 CODES = {0, 1, 3, 6}
 """Ways to end that a model of any wit may come to: never a usage error, a question, a traceback."""
