@@ -223,7 +223,8 @@ class Flow:
     async def _worker(self) -> None:
         try:
             while self.state.ready and self.halt is None and self.root.broken is None:
-                step = self.state.steps.get(self.state.ready.pop())
+                await turn(first=True)
+                step = self.state.steps.get(self.state.ready.pop()) if self.state.ready else None
                 if step is not None:
                     await self.drive(step)
                     self._hire(1)

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from contextvars import ContextVar
+from heapq import heappop, heappush
+from itertools import count
 from weakref import WeakKeyDictionary
 
 SLICE = 0.01
@@ -20,11 +22,21 @@ ENTERING = 64
 """Runs that are begun, or taken up, at once: as many as share a transaction."""
 
 
-async def turn() -> None:
-    """Returns at once while the slice lasts; else when it is the caller's turn, in order of asking."""
+Place = tuple[int, int, asyncio.Future[None]]
+"""In a line: when it was begun, when it asked, and what it waits for."""
+
+
+async def turn(*, first: bool = False) -> None:
+    """Returns at once while the slice lasts; else when it is the caller's turn.
+
+    What was begun earlier goes first, so that steps end one after the other, and later ones decide by what these came
+    to. first: here something begins.
+    """
+    if first:
+        _begun.set(next(_numbers))
     line = _line()
     if time.monotonic() > line.until:
-        await line.stand(line.going)
+        await line.stand(line.going, _begun.get())
 
 
 @asynccontextmanager
@@ -32,7 +44,7 @@ async def entering() -> AsyncIterator[None]:
     """Around the beginning of a run. Runs under way go first, so that no more are open than can be served."""
     line = _line()
     async with line.door:
-        await line.stand(line.coming)
+        await line.stand(line.coming, next(_numbers))
         yield
 
 
@@ -49,15 +61,15 @@ class _Line:
 
     def __init__(self) -> None:
         self.until = 0.0
-        self.going: deque[asyncio.Future[None]] = deque()
-        self.coming: deque[asyncio.Future[None]] = deque()
+        self.going: list[Place] = []
+        self.coming: list[Place] = []
         self.door = asyncio.Semaphore(ENTERING)
         self._serving = False
 
-    async def stand(self, queue: deque[asyncio.Future[None]]) -> None:
+    async def stand(self, queue: list[Place], begun: int) -> None:
         loop = asyncio.get_running_loop()
         mine = loop.create_future()
-        queue.append(mine)
+        heappush(queue, (begun, next(_numbers), mine))
         if not self._serving:
             self._serving = True
             loop.call_soon(self._serve, loop)
@@ -65,7 +77,7 @@ class _Line:
 
     def _serve(self, loop: asyncio.AbstractEventLoop) -> None:
         while queue := self.going or self.coming:
-            first = queue.popleft()
+            first = heappop(queue)[-1]
             if not first.done():  # else it was cancelled
                 first.set_result(None)
                 self.until = time.monotonic() + SLICE
@@ -74,4 +86,7 @@ class _Line:
         self._serving = False
 
 
+_numbers = count(1)
+_begun: ContextVar[int] = ContextVar("begun", default=0)
+"""When what runs here was begun, in the order of all beginnings."""
 _lines: WeakKeyDictionary[asyncio.AbstractEventLoop, _Line] = WeakKeyDictionary()

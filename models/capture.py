@@ -10,9 +10,9 @@ from surefoot.models.question import Reply
 from surefoot.storage.errors import ModelError, ModelRefused
 
 UNKNOWN_FIELD = re.compile(
-    r"logprob|token_ids|un(known|recogni[sz]ed|supported|expected)|(not|n.t) (supported?|permitted|allowed|implemented)"
-    r"|additional propert|extra (inputs?|fields?)|parameter|argument|\bfields?\b",
-    re.IGNORECASE,
+    r"\(status \d+:.*(logprob|token_ids|un(known|recogni[sz]ed|supported|expected)"
+    r"|(not|n.t) (supported?|permitted|allowed|implemented)|additional propert|extra (inputs?|fields?)|parameter|argument|\bfields?\b)",
+    re.IGNORECASE | re.DOTALL,
 )
 """Words with which servers refuse a request for a field in it."""
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
-from servers import ScriptedServer, say
+from servers import Response, ScriptedServer, say
 
 from surefoot.engine import Engine, Outcome
 from surefoot.models.api import ApiModel
@@ -27,9 +28,15 @@ def api(url: str) -> ApiModel:
     return ApiModel("openai/test", base_url=url, api_key="k", max_tokens=64)
 
 
+def cut_off(said: str, body: dict[str, Any]) -> Response:
+    """A reply that has all the tokens that it was allowed."""
+    usage = {"prompt_tokens": 9, "completion_tokens": body["max_tokens"], "total_tokens": 9 + body["max_tokens"]}
+    return say(said, finish_reason="length", usage=usage)
+
+
 @pytest.mark.parametrize("said", ["", "half a rep"])
 def test_replies_that_are_cut_off_twice_over_are_not_asked_for_again_and_again(store: Store, said: str) -> None:
-    with ScriptedServer(lambda body: say(said, finish_reason="length")) as server:
+    with ScriptedServer(lambda body: cut_off(said, body)) as server:
         result = Engine(api(server.url), planner=ONE, store=store).run("go", verify=False)
         asked = [body["max_tokens"] for body in server.requests]
     assert result.outcome is not Outcome.VERIFIED
@@ -45,7 +52,7 @@ def test_an_attempt_that_was_cut_off_is_no_reason_to_give_up(store: Store) -> No
 
 
 def test_what_is_cut_off_goes_to_the_next_rung(store: Store) -> None:
-    with ScriptedServer(lambda body: say("", finish_reason="length")) as server:
+    with ScriptedServer(lambda body: cut_off("", body)) as server:
         other = ScriptedModel(lambda *_: "word")
         engine = Engine(api(server.url), planner=ONE, store=store, alternates=[other], votes=1)
         result = engine.run("go")
