@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import tenacity
 
-from surefoot.models.capture import Capture, Wish
+from surefoot.models.capture import Capture
 from surefoot.models.chat import Chat, render, wire
 from surefoot.models.completion import answered, ceiling, size, sound_json, sound_messages, to_reply
 from surefoot.models.failures import PassingTrouble, Unreachable, charge, charged, classify
@@ -184,19 +184,18 @@ class ApiModel:
 
     async def _attempt(self, chat: Chat, params: dict[str, Any]) -> Reply:
         """One reply. A request that may have been refused for what it asked for beside the text is made again."""
-        *larger, least = self._capture.wishes
-        for wish in larger:
-            try:
-                return await self._asked(chat, params, wish)
-            except ModelError as error:
-                if not self._capture.refused(error):
-                    raise
-        return await self._asked(chat, params, least)
+        asks = self._capture.asks
+        try:
+            return await self._asked(chat, params, asks)
+        except ModelError as error:
+            if not (asks and self._capture.refused(error)):
+                raise
+        return await self._asked(chat, params, False)
 
-    async def _asked(self, chat: Chat, params: dict[str, Any], wish: Wish) -> Reply:
+    async def _asked(self, chat: Chat, params: dict[str, Any], capture: bool) -> Reply:
         """One request. The time-out is kept here as well: clients do not see every stall."""
         captured: list[Any] = []
-        request = self._request(chat, params, wish)
+        request = self._request(chat, params, capture)
         started = time.perf_counter()
         try:
             async with asyncio.timeout(self._timeout):
@@ -209,7 +208,7 @@ class ApiModel:
         latency = (time.perf_counter() - started) * 1000
         got = answered(response, captured[-1] if captured else None)
         reply = to_reply(got, chat.messages, name=self.name, price=self.options.price, sampling=params)
-        self._capture.heard(wish, reply)
+        self._capture.heard(capture, reply)
         if reply.sampling["cost_source"] == "reported":
             self._rate = max(self._rate, reply.usage.usd / reply.usage.tokens)
         return replace(reply, latency_ms=latency)
@@ -237,7 +236,7 @@ class ApiModel:
         }
         return accepted(self.name, {key: value for key, value in wanted.items() if value is not None})
 
-    def _request(self, chat: Chat, params: dict[str, Any], wish: Wish) -> dict[str, Any]:
+    def _request(self, chat: Chat, params: dict[str, Any], capture: bool) -> dict[str, Any]:
         request: dict[str, Any] = {
             "model": self.name,
             "messages": [wire(message) for message in chat.messages],
@@ -257,9 +256,9 @@ class ApiModel:
             request["response_format"] = chat.response_format
         if self.options.headers:
             request["extra_headers"] = self.options.headers
-        if wish.logprobs:
+        if capture:
             request |= accepted(self.name, {"logprobs": True})
-        if body := ({"return_token_ids": True} if wish.token_ids else {}) | (self.options.extra_body or {}):
+        if body := ({"return_token_ids": True} if capture else {}) | (self.options.extra_body or {}):
             request["extra_body"] = body
         return request | (self.options.extra or {})
 
