@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -79,9 +80,18 @@ def plan_from(value: Json) -> Plan:
     try:
         return PlanDocument.model_validate(value).plan()
     except ValidationError as error:
-        raise PlanError(
-            [f"{'.'.join(map(str, item['loc'])) or 'plan'}: {item['msg']}" for item in error.errors()]
-        ) from None
+        raise PlanError([_said(one) for one in error.errors()]) from None
+
+
+def _said(error: Any) -> str:
+    """One defect in words; of an unknown field, the nearest one that there is."""
+    *above, last = error["loc"] or ("plan",)
+    place = ".".join(map(str, error["loc"])) or "plan"
+    if error["type"] != "extra_forbidden":
+        return f"{place}: {error['msg']}"
+    known = list((StepDocument if above else PlanDocument).model_fields)
+    near = get_close_matches(str(last), known, 1)
+    return f"{place}: there is no such field; " + (f"did you mean {near[0]!r}?" if near else f"there are: {known}")
 
 
 def _deep(value: Json) -> bool:
