@@ -222,13 +222,13 @@ class Flow:
 
     async def _worker(self) -> None:
         try:
+            await turn(first=True)
             while self.state.ready and self.halt is None and self.root.broken is None:
-                await turn(first=True)
-                step = self.state.steps.get(self.state.ready.pop()) if self.state.ready else None
-                if step is not None:
+                if (step := self.state.steps.get(self.state.ready.pop())) is not None:
                     await self.drive(step)
                     self._hire(1)
                 await self.journal.room()
+                await turn(first=True)
         finally:
             self._workers -= 1
 
