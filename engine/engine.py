@@ -16,7 +16,7 @@ from surefoot.engine.flows import Flows
 from surefoot.engine.kit import Kit, Settings
 from surefoot.engine.loop import run_sync
 from surefoot.engine.past import calibration_of, find, forked, reopened, settings_of
-from surefoot.engine.phases import Cursor, answer, build, drive
+from surefoot.engine.phases import Cursor, answer, build, drive, fitting
 from surefoot.engine.prepared import Prepared, prepare
 from surefoot.engine.replay import Replay, replay
 from surefoot.engine.result import Result, stored
@@ -245,6 +245,8 @@ class Engine:
                 return stored(info, kind.read, store)
             flow = await self._reopen(info.run_id, budget, on_record, kind)
         try:
+            if answers is not None:
+                fitting(flow, answers)
             flow.record(Event(flow.seq(), "resumed", flow.state.root))
             if answers is not None:
                 answer(flow, answers)
@@ -417,7 +419,7 @@ class Engine:
         new = prepare(self._prepared, known, self.planner, checked, settings, make, self._config)
         self._prepared = new
         kit = new.kit.again()
-        check_fixed(kit, self.planner, task)
+        check_fixed(kit, self.planner, task.inputs)
         journal = await store.abegin(
             task, config=new.config, seed=settings.seed, target=task.target, source=source, policies=self._policies()
         )

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol, TypedDict
 
+from surefoot.engine.state import QUESTION
+from surefoot.models.schema import check
 from surefoot.storage.errors import SetupError
 from surefoot.storage.records import Event, Json
 
@@ -150,30 +152,51 @@ def build(desk: Desk, checkpointer: Any = None) -> CompiledStateGraph[Any, Any, 
     return graph.compile(checkpointer=checkpointer, name="surefoot")
 
 
+WORDS = {"approve", "arguments", "output", "comment"}
+"""What an answer may say."""
+
+
 def answer(flow: Flow, answers: Json) -> None:
-    """Records a person's answers: one for each open question by its key, or one for all of them.
+    """Records a person's answers, as `fitting` reads them."""
+    steps = {one["key"]: one["step"] for one in flow.questions()}
+    for key, one in fitting(flow, answers).items():
+        flow.record(Event(flow.seq(), "answered", steps[key], data={"key": key, "answer": one}))
+
+
+def fitting(flow: Flow, answers: Json) -> dict[str, Json]:
+    """A person's answers by key: one was given for all open questions, or a mapping with one for some of them.
 
     An answer is True or False (agree or not), or a mapping with any of `approve`, `arguments` (corrected ones),
-    `output` (the tool's, or the step's, given by the person) and `comment`. A question that nothing fits stays open:
-    to agree is no answer where the step's output is asked for. Raises SetupError, before anything is recorded.
+    `output` (the tool's, or the step's, given by the person) and `comment`. What was settled before stands. To agree
+    is no answer where the step's output is asked for: that question stays open. Raises SetupError for what is no
+    answer, for keys that nothing is asked by, and for arguments that the tool does not take.
     """
-    found = [(question, _fitting(question, answers)) for question in flow.questions()]
-    for question, one in found:
-        if one is not None:
-            data = {"key": question["key"], "answer": one}
-            flow.record(Event(flow.seq(), "answered", question["step"], data=data))
+    questions = {one["key"]: one for one in flow.questions()}
+    if isinstance(answers, dict) and not answers.keys() & WORDS:
+        given = {key: one for key, one in answers.items() if key in questions}
+        settled = {QUESTION + key for key in flow.state.answers} if given else set()  # answered before: that stands
+        if wrong := sorted(map(str, answers.keys() - given.keys() - settled)):
+            keys = ", ".join(questions) or "none"
+            raise SetupError(f"the run asks nothing by the key {wrong[0]!r}; its keys are: {keys}")
+    else:
+        given = dict.fromkeys(questions, answers)
+    said = {key: _answer(flow, questions[key], one) for key, one in given.items()}
+    return {
+        key: one
+        for key, one in said.items()
+        if questions[key].get("wants") != "output" or "output" in one or not one.get("approve", True)
+    }
 
 
-def _fitting(question: dict[str, Json], answers: Json) -> dict[str, Json] | None:
-    """The answer to one question; None where there is none."""
-    by_key = isinstance(answers, dict) and question["key"] in answers
-    one = answers[question["key"]] if by_key else answers
-    if isinstance(one, bool):
-        one = {"approve": one}
-    if not isinstance(one, dict) or not one.keys() & {"approve", "arguments", "output"}:
-        return None
+def _answer(flow: Flow, question: dict[str, Json], said: Json) -> dict[str, Json]:
+    one = {"approve": said} if isinstance(said, bool) else said
+    if not isinstance(one, dict) or one.keys() - WORDS or not one.keys() - {"comment"}:
+        raise SetupError(
+            f"{said!r} is no answer: give true or false, or an object with approve, arguments, output or comment"
+        )
     if not isinstance(one.get("approve", True), bool):
         raise SetupError(f"approve={one['approve']!r} is neither True nor False")
-    if question.get("wants") == "output" and "output" not in one and one.get("approve", True):
-        return None
+    tool = flow.kit.tools.get(question.get("tool", ""))
+    if "arguments" in one and tool is not None and (wrong := check(tool.parameters)(one["arguments"])) is not None:
+        raise SetupError(f"these arguments do not fit {tool.name}, at {wrong}")
     return one

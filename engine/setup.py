@@ -292,12 +292,13 @@ def root_step(task: Task, planner: Planner, final: Iterable[Verifier]) -> Step:
     return Step(ROOT, task.goal, None, task.inputs, planner.name, (), contract, checks, None, ROOT)
 
 
-def check_fixed(kit: Kit, planner: Planner, task: Task) -> None:
-    """A fixed plan that cannot be carried out is the caller's mistake. Raises PlanError."""
+def check_fixed(kit: Kit, planner: Planner, inputs: Mapping[str, Json] | None) -> None:
+    """A fixed plan that cannot be carried out is the caller's mistake; without `inputs` it may refer to any. Raises
+    PlanError."""
     if isinstance(planner, FixedPlanner):
         for step in planner.plan.steps:
             for schema in filter(None, (step.contract.takes, step.contract.gives)):
                 check(schema)
-        found = kit.defects(planner.plan, task.inputs)
+        found = kit.defects(planner.plan, inputs)
         if found:
             raise PlanError(found)

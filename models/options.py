@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from surefoot.storage.errors import SetupError
+from surefoot.storage.errors import SetupError, meant
 from surefoot.storage.records import Json
 
 PREFIX = "SUREFOOT_"
@@ -238,9 +238,7 @@ def _said(kind: type[BaseModel], error: Any) -> str:
     *above, last = error["loc"]
     names = kind.model_fields if not above else RoleOptions.model_fields
     if error["type"] == "extra_forbidden":
-        near = get_close_matches(str(last), names, 1)
-        meant = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(names)}"
-        return f"there is no option {str(last)!r}; {meant}"
+        return f"there is no option {str(last)!r}; {meant(last, names)}"
     place = ".".join(str(part) for part in error["loc"] if part != "[key]")
     value = "" if SECRET & set(error["loc"]) else f"={error['input']!r}"
     return f"{place}{value}: {error['msg'][:1].lower()}{error['msg'][1:]}"

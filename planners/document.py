@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from surefoot.storage.errors import PlanError
+from surefoot.storage.errors import PlanError, meant
 from surefoot.storage.jsonable import to_json
 from surefoot.storage.records import ANYTHING, Contract, Json, Plan, Step, ref
 
@@ -89,9 +88,7 @@ def _said(error: Any) -> str:
     place = ".".join(map(str, error["loc"])) or "plan"
     if error["type"] != "extra_forbidden":
         return f"{place}: {error['msg']}"
-    known = list((StepDocument if above else PlanDocument).model_fields)
-    near = get_close_matches(str(last), known, 1)
-    return f"{place}: there is no such field; " + (f"did you mean {near[0]!r}?" if near else f"there are: {known}")
+    return f"{place}: there is no such field; {meant(last, (StepDocument if above else PlanDocument).model_fields)}"
 
 
 def _deep(value: Json) -> bool:

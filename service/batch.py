@@ -10,11 +10,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from surefoot.engine.settle import settle
+from surefoot.engine.setup import check_fixed
 from surefoot.service.report import as_json
 from surefoot.service.rows import Broken, TaskRow
 from surefoot.service.scoring import same
 from surefoot.service.tree import RunTree
-from surefoot.storage.errors import SetupError
+from surefoot.storage.errors import PlanError, SetupError
 from surefoot.storage.records import Outcome, Reward
 
 if TYPE_CHECKING:
@@ -135,8 +136,9 @@ async def run_rows(
     """
     began = time.monotonic()
     waiting: Iterator[TaskRow | Broken] = iter(rows)
-    running: set[asyncio.Task[Done]] = set()
-    ended: set[asyncio.Task[Done]] = set()
+    running: set[asyncio.Task[Done | Broken]] = set()
+    ended: set[asyncio.Task[Done | Broken]] = set()
+    check_fixed(engine.kit(), engine.planner, None)
     try:
         while True:
             while len(running) < concurrency and (row := next(waiting, None)) is not None:
@@ -150,7 +152,10 @@ async def run_rows(
             ended, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
             for task in ended:
                 done = await task
-                summary.add(done)
+                if isinstance(done, Broken):
+                    summary.broken += 1
+                else:
+                    summary.add(done)
                 summary.seconds = time.monotonic() - began
                 yield done
     finally:
@@ -160,11 +165,13 @@ async def run_rows(
         await asyncio.gather(*running, *ended, return_exceptions=True)
 
 
-async def _one(engine: Engine, row: TaskRow, score: bool, verify: bool, source: str | None) -> Done:
+async def _one(engine: Engine, row: TaskRow, score: bool, verify: bool, source: str | None) -> Done | Broken:
     tree = RunTree(0)
     done = Done(row.id, row.task, None, tree)
     try:
         result = await engine.arun(row.task, inputs=row.inputs, verify=verify, source=source, on_record=tree.add)
+    except PlanError as error:  # the plan is sound: it lacks an input of this row
+        return Broken(row.line, str(error), row.id)
     except SetupError:
         raise
     except Exception as error:  # the engine has put it on the run's row; the other rows go on

@@ -48,10 +48,12 @@ Form = Annotated[
 
 
 class Row(BaseModel):
-    """One line of the file. Further keys are allowed and not read."""
+    """One line of the file."""
 
-    model_config = ConfigDict(extra="ignore", strict=True)
+    model_config = ConfigDict(extra="forbid", strict=True)
 
+    id: Any = None
+    """For whoever keeps the file; not read."""
     answer: Any
     goal: str = ""
     inputs: dict[str, Any] = Field(default_factory=dict)
@@ -68,12 +70,7 @@ def calibrate(
     samples: Samples = None,
     check: Check = None,
     form: Form = None,
-    model: o.Model = None,
-    act_model: o.ActModel = None,
-    judge_model: o.JudgeModel = None,
-    base_url: o.BaseUrl = None,
-    option: o.Option = None,
-    options: o.OptionsFile = None,
+    models: o.Models = None,
     tokens: o.Tokens = None,
     usd: o.Usd = None,
     seconds: o.Seconds = None,
@@ -102,7 +99,7 @@ def calibrate(
         raise SetupError(f"{file} holds no labelled step: give one JSON object a line, with an answer")
     samples = samples or (PROBED if file is None else SAMPLES)
     engine = Engine(
-        options=o.models_of(model, None, act_model, judge_model, base_url, option, options),
+        options=models,
         checks=[_load(name) for name in check or ()],
         representations=[_form(_load(name)) for name in form or ()],
         store=store,
@@ -167,7 +164,7 @@ def read(path: Path) -> Iterator[Labelled]:
                 try:
                     row = Row.model_validate(json.loads(line.decode("utf-8-sig")))
                 except ValidationError as error:
-                    wrong = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
+                    wrong = "; ".join(map(_wrong, error.errors()))
                     raise SetupError(f"{path}, line {number}: {wrong}") from None
                 except (ValueError, RecursionError) as error:
                     raise SetupError(f"{path}, line {number}: it is no JSON: {error}") from None
@@ -177,6 +174,16 @@ def read(path: Path) -> Iterator[Labelled]:
         raise SetupError(
             f"cannot read {path}: {error.strerror}; --file takes a file with a JSON object a line"
         ) from None
+
+
+def _wrong(error: Any) -> str:
+    """One defect of a row in words."""
+    from surefoot.storage.errors import meant
+
+    place = ".".join(map(str, error["loc"]))
+    if error["type"] == "extra_forbidden":
+        return f"there is no key {place!r}; {meant(place, Row.model_fields)}"
+    return f"{place}: {error['msg']}"
 
 
 def schema_of(answer: Any) -> dict[str, Any] | None:

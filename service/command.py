@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
 from typing import Annotated, Any, NoReturn, TypeVar
 
 import typer
@@ -23,6 +24,13 @@ OK, FAILED, USAGE, OUT_OF_BUDGET, INTERRUPTED = 0, 1, 2, 5, 130
 Debug = Annotated[bool, typer.Option("--debug", help="Show where an error comes from.", show_default=False)]
 
 
+@dataclass(frozen=True)
+class Gathered:
+    """Annotates a parameter that stands for several options: those of a function, whose result it gets."""
+
+    make: Callable[..., Any]
+
+
 class Stopped(Exception):
     """SIGINT or SIGTERM came; what was under way has cleaned up."""
 
@@ -35,6 +43,8 @@ def command(function: Callable[..., int]) -> Callable[..., None]:
         if not _streams():
             raise typer.Exit(usage("stdout is closed, and nothing was done: send it to a file, or to /dev/null"))
         try:
+            for name, made in gathered.items():
+                options[name] = made.make(**{one: options.pop(one) for one in inspect.signature(made.make).parameters})
             code = function(*args, **options)
             sys.stdout.flush()
         except (KeyboardInterrupt, Stopped):
@@ -47,9 +57,17 @@ def command(function: Callable[..., int]) -> Callable[..., None]:
             code = explain(error, debug)
         raise typer.Exit(code)
 
-    signature = inspect.signature(function, eval_str=True)
-    last = inspect.Parameter("debug", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=Debug)
-    run.__signature__ = signature.replace(parameters=[*signature.parameters.values(), last])  # type: ignore[attr-defined]
+    gathered: dict[str, Gathered] = {}
+    parameters: list[inspect.Parameter] = []
+    for one in inspect.signature(function, eval_str=True).parameters.values():
+        made = next((meta for meta in getattr(one.annotation, "__metadata__", ()) if isinstance(meta, Gathered)), None)
+        if made is None:
+            parameters.append(one)
+        else:
+            gathered[one.name] = made
+            parameters += inspect.signature(made.make, eval_str=True).parameters.values()
+    parameters.append(inspect.Parameter("debug", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=Debug))
+    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     return run
 
 

@@ -9,13 +9,7 @@ from surefoot.service.terminal import emit, stdout, tell
 
 @command
 def doctor(
-    model: o.Model = None,
-    plan_model: o.PlanModel = None,
-    act_model: o.ActModel = None,
-    judge_model: o.JudgeModel = None,
-    base_url: o.BaseUrl = None,
-    option: o.Option = None,
-    options: o.OptionsFile = None,
+    models: o.Models = None,
     store: o.StoreUrl = None,
     json: o.AsJson = False,
 ) -> int:
@@ -29,7 +23,6 @@ def doctor(
 
     marks = {"ok": ("✓", "green"), "missing": ("·", "dim"), "broken": ("✗", "bold red")}
     broken = False
-    models = o.models_of(model, plan_model, act_model, judge_model, base_url, option, options)
     for found in examine(models, store):
         broken = broken or found.status == "broken"
         if json:

@@ -28,6 +28,7 @@ EXTRAS = {
     ),
     "train": (("reasoning_gym",), "training the pocket models"),
     "postgres": (("psycopg",), "a store on PostgreSQL"),
+    "report": (("matplotlib",), "the pictures of `surefoot report`"),
 }
 
 
@@ -63,11 +64,13 @@ def examine(told: Layer, store: str | None) -> Iterator[Finding]:
 
 def _options(said: Layer) -> str:
     """What is set; of what may hold a key, only that it is set."""
-    hidden = [name for name in SECRET if getattr(said, name)]
-    shown = said.document | dict.fromkeys(hidden, "(set)")
-    parts = [f"{name}={value}" for name, value in shown.items() if name not in ("model", "models", "roles")]
-    for role, own in (shown.get("roles") or {}).items():
-        parts += [f"{role}.{name}={value}" for name, value in own.items()]
+    places = {"": said} | {f"{name}: ": one for name, one in said.models.items()}
+    places |= {f"{role}.": one for role, one in said.roles.items()}
+    parts = [
+        f"{place}{name}={'(set)' if name in SECRET else value}"
+        for place, one in places.items()
+        for name, value in one.given.items()
+    ]
     return redacted(", ".join(parts) or "none set") + f"; there are: {', '.join(OPTIONS)}"
 
 
@@ -145,7 +148,8 @@ def _remote(check: str, model: str, options: Mapping[str, Any]) -> Iterator[Find
         return
     yield Finding(check, "ok", one_line(asked.name) + (f" at {one_line(url)}" if url else ""))
     lacking = None if own else missing_key(asked.name)
-    key = "SUREFOOT_API_KEY is set" if own else "its provider's variable is set, or it needs none"
+    ours = "SUREFOOT_API_KEY" if own == os.environ.get("SUREFOOT_API_KEY") else "the option api_key"
+    key = f"{ours} is set" if own else "its provider's variable is set, or it needs none"
     if lacking is not None:  # the check passed, so there is a base URL
         key = f"neither {lacking} nor SUREFOOT_API_KEY is set; a server of your own may need none"
     yield Finding(check.replace("model", "key", 1), "ok" if lacking is None else "missing", key)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from surefoot.service.command import Gathered
 from surefoot.service.terminal import busy
 
 if TYPE_CHECKING:
@@ -80,6 +81,33 @@ OptionsFile = Annotated[
     Path | None,
     _option("--options", help="YAML file of such options. Default: SUREFOOT_OPTIONS", panel=MODELS),
 ]
+
+
+def models_of(
+    model: Model = None,
+    plan_model: PlanModel = None,
+    act_model: ActModel = None,
+    judge_model: JudgeModel = None,
+    base_url: BaseUrl = None,
+    option: Option = None,
+    options: OptionsFile = None,
+) -> Any:
+    """The layer of what a command says of models; single options go before the file. Raises SetupError."""
+    from surefoot.models.options import layer, merge, pairs
+
+    roles = {"plan": plan_model, "act": act_model, "judge": judge_model}
+    named = {
+        "model": model,
+        "base_url": base_url,
+        "roles": {role: {"model": one} for role, one in roles.items() if one},
+    }
+    return merge(layer(options), pairs(option or ()), layer(named))
+
+
+Models = Annotated[Any, Gathered(models_of)]
+"""What a command says of models: one parameter for all of their options."""
+
+
 Tools = Annotated[
     str,
     _option(
@@ -194,6 +222,7 @@ class Setup:
     def _notes(self) -> dict[str, Json]:
         """What `noted` needs; the engine keeps the other settings itself."""
         return {
+            "models": None if self.models is None else self.models.document,
             "tools": list(self.tools),
             "approve": self.approve,
             "plan": self.plan,
@@ -201,12 +230,13 @@ class Setup:
         }
 
 
-def noted(run: RunInfo, more: Layer) -> Setup:
-    """The setup that a run was made with, and `more` options for its models.
+def noted(run: RunInfo, now: Layer) -> Setup:
+    """The setup that a run was made with; of its models what is said `now` counts first, then what the command said
+    then, then what the environment says now: an address that was mended there is the one to use.
 
-    Raises SetupError where it was not made by the command line.
+    Raises SetupError where the run was not made by the command line.
     """
-    from surefoot.models.options import layer, merge
+    from surefoot.models.options import environment, layer, merge
     from surefoot.models.registry import POCKET, taken
     from surefoot.storage.errors import SetupError
 
@@ -218,10 +248,13 @@ def noted(run: RunInfo, more: Layer) -> Setup:
             "resume it there, with Engine.resume on an engine that has the same tools and planners"
         )
     kept = {name: notes[name] for name in ("approve", "plan", "workspace")}
-    models = layer(config["options"]) if "options" in config else _older(notes)
-    # What is said now goes before what was said then, of whichever role that was.
-    now = {role: taken(one.model or POCKET, more.options("", role)) for role, one in models.roles.items()}
-    return Setup(models=merge(models, layer({"roles": now})), tools=tuple(notes["tools"]), **kept)
+    before = layer(config["options"]) if "options" in config else _older(notes)
+    said = merge(environment(), layer(notes.get("models")), now)
+    roles = {}
+    for role, one in before.roles.items():
+        name = now.name(role) or one.model or POCKET
+        roles[role] = {**taken(name, one), **taken(name, said.options(name, role)), "model": name}
+    return Setup(models=layer({"roles": roles}), tools=tuple(notes["tools"]), **kept)
 
 
 def _older(notes: Mapping[str, Json]) -> Layer:
@@ -229,27 +262,6 @@ def _older(notes: Mapping[str, Json]) -> Layer:
     from surefoot.models.options import ROLES, layer
 
     return layer({"base_url": notes["base_url"], "roles": {role: {"model": notes[f"{role}_model"]} for role in ROLES}})
-
-
-def models_of(
-    model: str | None = None,
-    plan_model: str | None = None,
-    act_model: str | None = None,
-    judge_model: str | None = None,
-    base_url: str | None = None,
-    option: Sequence[str] | None = None,
-    options: Path | None = None,
-) -> Layer:
-    """What a command says of models; the single options go before the file. Raises SetupError."""
-    from surefoot.models.options import layer, merge, pairs
-
-    roles = {"plan": plan_model, "act": act_model, "judge": judge_model}
-    named = {
-        "model": model,
-        "base_url": base_url,
-        "roles": {role: {"model": one} for role, one in roles.items() if one},
-    }
-    return merge(layer(options), pairs(option or ()), layer(named))
 
 
 def tools_of(text: str) -> tuple[str, ...]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -25,8 +24,6 @@ Answer = Annotated[
     ),
 ]
 
-KEYS = {"approve", "arguments", "output", "comment"}
-
 
 @command
 def resume(
@@ -38,8 +35,7 @@ def resume(
     tokens: o.Tokens = None,
     usd: o.Usd = None,
     seconds: o.Seconds = None,
-    option: o.Option = None,
-    options: o.OptionsFile = None,
+    models: o.Models = None,
     store: o.StoreUrl = None,
     json: o.AsJson = False,
     quiet: o.Quiet = False,
@@ -55,7 +51,7 @@ def resume(
         return usage("give one of --yes, --no and --answer")
     answers: Json = True if yes else False if no else None
     if answer is not None:
-        answers = answer_of(answer)
+        answers = o.json_of(answer, "--answer")
     from surefoot.engine.result import stored
     from surefoot.service.solve import KEPT, finish, solve
     from surefoot.service.tree import RunTree
@@ -66,13 +62,11 @@ def resume(
         tree = RunTree(KEPT)
         for record in opened.records(run_id):
             tree.add(record)
-        fits(answers, [question["key"] for question in tree.questions()])
         if info.over:
             tell(f"the run {run_id} has ended")
             return finish(stored(info), tree, json=json, quiet=quiet, where=o.where(store))
         budget = o.budget_of(steps, tokens, usd, seconds, opened.task(run_id).budget)
-        more = o.models_of(option=option, options=options)
-        with o.noted(info, more).engine(opened, draw=not json and not quiet) as engine:
+        with o.noted(info, models).engine(opened, draw=not json and not quiet) as engine:
             return solve(
                 engine,
                 lambda add: engine.aresume(run_id, answers, budget=budget, on_record=add),
@@ -81,29 +75,3 @@ def resume(
                 tree=tree,
                 where=o.where(store),
             )
-
-
-def answer_of(text: str) -> Json:
-    """The answers in --answer. Raises SetupError for what no run understands."""
-    from surefoot.storage.errors import SetupError
-
-    value = o.json_of(text, "--answer")
-    if _is_answer(value) or (isinstance(value, dict) and value and all(_is_answer(one) for one in value.values())):
-        return value
-    raise SetupError(f"--answer {text!r}: write true, false, or an object with approve, arguments, output or comment")
-
-
-def fits(answers: Json, asked: Collection[str]) -> None:
-    """Raises SetupError for answers to questions that the run does not ask."""
-    from surefoot.storage.errors import SetupError
-
-    if not isinstance(answers, dict) or answers.keys() & KEYS:
-        return
-    if wrong := sorted(answers.keys() - set(asked)):
-        raise SetupError(f"the run asks nothing by the key {wrong[0]!r}; its keys are: {', '.join(asked) or 'none'}")
-
-
-def _is_answer(value: Json) -> bool:
-    return isinstance(value, bool) or (
-        isinstance(value, dict) and bool(value.keys() & KEYS) and not value.keys() - KEYS
-    )

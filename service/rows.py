@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
 
 from surefoot.storage.errors import SetupError
 
@@ -26,6 +26,12 @@ class TaskRow(BaseModel):
     inputs: dict[str, Any] = Field(default_factory=dict)
     answer: Any = None
     """The known answer. It is not looked at before the run has ended."""
+    _line: int = PrivateAttr(0)
+
+    @property
+    def line(self) -> int:
+        """Its number in the file."""
+        return self._line
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,4 +72,6 @@ def row(number: int, line: bytes) -> TaskRow | Broken:
         wrong = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
         known = value.get("id")
         return Broken(number, wrong, known if isinstance(known, (str, int)) and not isinstance(known, bool) else None)
-    return found if found.id is not None else found.model_copy(update={"id": number})
+    found = found if found.id is not None else found.model_copy(update={"id": number})
+    found._line = number
+    return found

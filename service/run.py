@@ -34,13 +34,7 @@ def run(
     task: TaskText = None,
     file: TaskFile = None,
     score: Score = False,
-    model: o.Model = None,
-    plan_model: o.PlanModel = None,
-    act_model: o.ActModel = None,
-    judge_model: o.JudgeModel = None,
-    base_url: o.BaseUrl = None,
-    option: o.Option = None,
-    options: o.OptionsFile = None,
+    models: o.Models = None,
     tools: o.Tools = "calculator",
     approve: o.Approve = False,
     plan: o.PlanFile = None,
@@ -74,7 +68,7 @@ def run(
         return usage("stdin is closed: nothing can be read from -")
     names = o.tools_of(tools)
     setup = o.Setup(
-        models=o.models_of(model, plan_model, act_model, judge_model, base_url, option, options),
+        models=models,
         tools=names,
         approve=approve,
         plan=_plan(plan),

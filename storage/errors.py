@@ -23,10 +23,19 @@ A bad run is data: `Engine.run` returns a `Result` whatever a `RunError` did to 
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
+from difflib import get_close_matches
 
 
 class SurefootError(Exception):
     """Root of the tree."""
+
+
+def meant(name: object, known: Iterable[str]) -> str:
+    """What somebody may have meant by a name that there is not."""
+    names = list(known)
+    near = get_close_matches(str(name), names, 1)
+    return f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(names)}"
 
 
 class SetupError(SurefootError):

@@ -236,3 +236,27 @@ def test_every_spelling_of_a_number_is_that_number(value: Fraction) -> None:
 @given(st.floats(allow_nan=False, allow_infinity=False, min_value=-1e300, max_value=1e300))
 def test_a_float_is_the_decimal_that_it_prints(value: float) -> None:
     assert number(value) == number(repr(value)) == Fraction(repr(value))
+
+
+def test_a_row_that_lacks_an_input_of_the_plan_is_named_and_the_others_run(
+    shell: Shell, server: ScriptedServer
+) -> None:
+    plan = {
+        "steps": [{"id": "t", "tool": "calculator", "args": {"expression": "n + 1", "values": {"n": {"$input": "n"}}}}]
+    }
+    Path("plan.json").write_text(json.dumps(plan))
+    rows = tasks(*({"id": id, "task": "one more", "inputs": given} for id, given in _GIVEN))
+    said = shell("run", "--file", rows, "--plan", "plan.json", "--json")
+    assert said.code == 2
+    broken = [row for row in said.rows if "error" in row]
+    assert [(row["id"], row["line"]) for row in broken] == [("b", 2)] and "input n" in broken[0]["error"]
+    assert {row["id"]: row["output"] for row in said.rows if "output" in row} == {"a": 2, "c": 4}
+
+
+_GIVEN = (("a", {"n": 1}), ("b", {"m": 2}), ("c", {"n": 3}))
+
+
+def test_a_plan_that_no_row_can_carry_out_is_said_once(shell: Shell, server: ScriptedServer) -> None:
+    Path("plan.json").write_text(json.dumps({"steps": [{"id": "t", "tool": "nothing"}]}))
+    said = shell("run", "--file", tasks({"task": "a"}, {"task": "b"}), "--plan", "plan.json", "--json")
+    assert said.code == 2 and said.out == "" and said.err.count("cannot be carried out") == 1

@@ -96,6 +96,8 @@ def test_people_get_tables(shell: Shell, server: ScriptedServer) -> None:
         ('{"goal": "Add."}\n', (), "line 1: answer: Field required"),
         ('{"answer": 1}\nnonsense\n', (), "line 2: it is no JSON"),
         ('{"answer": 1, "inputs": 3}\n', (), "line 1: inputs:"),
+        ('{"answer": 1, "gvies": {}}\n', (), "line 1: there is no key 'gvies'; did you mean 'gives'?"),
+        ('{"id": "a", "answer": 1, "task": "a task"}\n', (), "line 1: there is no key 'task'; there are: "),
         ('{"answer": 1}\n', ("--check", "nines"), "write module:name"),
         ('{"answer": 1}\n', ("--check", "no_such_module:nines"), "cannot be loaded: ModuleNotFoundError"),
         ('{"answer": 1}\n', ("--check", "instruments_of_a_test:absent"), "cannot be loaded: AttributeError"),

@@ -154,7 +154,6 @@ def test_files_are_those_of_the_workspace_and_no_others_unless_told(shell: Shell
         (["resume", "last"], "no store"),
         (["resume", "last", "--yes", "--no"], "one of --yes"),
         (["resume", "last", "--answer", "maybe"], "no JSON"),
-        (["resume", "last", "--answer", '{"aprove": 1}'], "write true, false, or an object"),
     ],
 )
 def test_a_wrong_call_is_one_clear_line_and_exit_code_2(

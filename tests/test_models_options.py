@@ -312,6 +312,22 @@ def test_the_command_line_gives_options_and_a_resumed_run_has_them_still(shell: 
     assert "x-a" not in server.headers[-1]
 
 
+def test_a_run_goes_on_at_an_address_that_was_mended_in_the_environment_and_at_one_that_was_given(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with ScriptedServer(lambda body: say("a")) as server, ScriptedServer(lambda body: say("a")) as other:
+        monkeypatch.setenv("SUREFOOT_MODEL", "openai/test")
+        monkeypatch.setenv("SUREFOOT_BASE_URL", "http://127.0.0.1:1/v1")
+        assert shell("run", "Say a.", "--no-verify").code == 1
+        monkeypatch.setenv("SUREFOOT_BASE_URL", server.url)
+        assert shell("resume", "last", "--steps", "5").code == 5 and server.requests
+        assert shell("run", "Say a.", "--no-verify", "--steps", "1", "--base-url", other.url).code == 5
+        before = len(other.requests)
+        assert shell("resume", "last", "--steps", "2").code == 5 and len(other.requests) > before > 0
+        assert shell("resume", "last", "--steps", "3", "-m", "openai/another").code == 5
+        assert other.requests[-1]["model"] == "another"
+
+
 @pytest.mark.parametrize("name", ["run", "calibrate", "doctor"])
 def test_every_command_that_names_a_model_takes_options(name: str, shell: Shell) -> None:
     more = {"run": ["task"], "calibrate": ["--probe"], "doctor": []}[name]

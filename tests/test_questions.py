@@ -16,6 +16,7 @@ from surefoot.engine.state import HALF
 from surefoot.models.question import Question
 from surefoot.models.scripted import ScriptedModel, call
 from surefoot.reflection import verifier
+from surefoot.storage.errors import SetupError
 from surefoot.storage.records import Event, JournalRecord, Json, ModelCall, Plan, Step, ToolCall, Usage, ref
 from surefoot.storage.store import Store
 from surefoot.tools import tool
@@ -439,3 +440,30 @@ def test_killed_at_any_record_around_the_question_for_an_output_it_is_asked(stor
         again = one.resume(copied(store, first.run_id, records[:many]))
         assert [one.get("wants") for one in again.questions] == ["output"], again.reason
     assert one.resume(again.run_id, {"output": "7"}).output == "7"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        (lambda key: "yes", "'yes' is no answer"),
+        (lambda key: {"aprove": True}, "asks nothing by the key 'aprove'"),
+        (lambda key: {"q-nope": True}, "asks nothing by the key 'q-nope'"),
+        (lambda key: {key: "no"}, "'no' is no answer"),
+        (lambda key: {key: {"aprove": False}}, "is no answer"),
+        (lambda key: {key: {"comment": "hm"}}, "is no answer"),
+        (lambda key: {key: {"approve": "no"}}, "neither True nor False"),
+        (lambda key: {key: {"arguments": {"too": "z"}}}, "do not fit send"),
+        (lambda key: {"arguments": {"too": "z"}}, "do not fit send"),
+    ],
+)
+def test_what_is_no_answer_is_refused_and_everything_is_still_asked(store: Store, wrong: Any, says: str) -> None:
+    world = World()
+    engine = world.engine(store, [CALLS, "done"], verify=False)
+    asked = engine.run("go")
+    keys = [one["key"] for one in asked.questions]
+    before = len(list(store.records(asked.run_id)))
+    with pytest.raises(SetupError, match=says):
+        engine.resume(asked.run_id, wrong(keys[0]))
+    assert len(list(store.records(asked.run_id))) == before and world.log == ["note x"]
+    done = engine.resume(asked.run_id, {keys[0]: {"arguments": {"to": "z"}}, keys[1]: False, keys[2]: True})
+    assert done.output == "done" and sorted(world.log) == ["note x", "send c", "send z"]
