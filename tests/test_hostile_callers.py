@@ -153,8 +153,19 @@ def sender(sent: list[str]) -> Any:
     return send
 
 
-@pytest.mark.parametrize("said", [{"nobody asked": True}, {}, None, "yes", 1, [], {"key": None}])
-def test_an_answer_to_a_question_that_nobody_asked_leaves_the_question_open(store: Store, said: Json) -> None:
+@pytest.mark.parametrize("said", [{"nobody asked": True}, "yes", 1, [], {"key": None}])
+def test_what_answers_no_question_is_refused_and_the_question_stays_open(store: Store, said: Json) -> None:
+    sent: list[str] = []
+    one = engine(store, planner=SEND, tools=[sender(sent)])
+    first = one.run("send")
+    with pytest.raises(SetupError, match="no answer|asks nothing by the key"):
+        one.resume(first.run_id, said)
+    again = one.resume(first.run_id)
+    assert again.questions == first.questions and sent == []
+
+
+@pytest.mark.parametrize("said", [{}, None])
+def test_no_answer_leaves_the_question_open(store: Store, said: Json) -> None:
     sent: list[str] = []
     one = engine(store, planner=SEND, tools=[sender(sent)])
     first = one.run("send")
