@@ -158,7 +158,7 @@ def test_what_answers_no_question_is_refused_and_the_question_stays_open(store: 
     sent: list[str] = []
     one = engine(store, planner=SEND, tools=[sender(sent)])
     first = one.run("send")
-    with pytest.raises(SetupError, match="no answer|asks nothing by the key"):
+    with pytest.raises(SetupError, match=r"no answer|asks nothing by the key"):
         one.resume(first.run_id, said)
     again = one.resume(first.run_id)
     assert again.questions == first.questions and sent == []
