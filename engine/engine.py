@@ -10,18 +10,18 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from surefoot.engine.ending import Ending
+from surefoot.engine.arguments import TEXT, fit, limits, listener, place, plain, several
 from surefoot.engine.flow import Flow
 from surefoot.engine.flows import Flows
 from surefoot.engine.kit import Kit, Settings
 from surefoot.engine.loop import run_sync
-from surefoot.engine.past import calibration_of, find, forked, reopened, settings_of
+from surefoot.engine.past import find, forked, reopened, replayed
 from surefoot.engine.phases import Cursor, answer, build, drive, fitting
 from surefoot.engine.prepared import Prepared, prepare
-from surefoot.engine.replay import Replay, replay
-from surefoot.engine.result import Result, stored
-from surefoot.engine.resume import FOLDED
+from surefoot.engine.replay import Replay
+from surefoot.engine.result import Result, reached, stored
 from surefoot.engine.rules import LADDER, Rung
+from surefoot.engine.settle import label
 from surefoot.engine.setup import (
     Output,
     cast_for,
@@ -42,11 +42,11 @@ from surefoot.planners.planner import Planner
 from surefoot.reflection.calibration import Calibration
 from surefoot.reflection.rates import Beta
 from surefoot.reflection.verifier import Verifier
-from surefoot.storage.errors import SetupError
 from surefoot.storage.outcome import STOPPED
 from surefoot.storage.records import (
     Budget,
     Event,
+    Feedback,
     JournalRecord,
     Json,
     Outcome,
@@ -55,7 +55,6 @@ from surefoot.storage.records import (
     Policy,
     Task,
 )
-from surefoot.storage.standing import asking
 
 if TYPE_CHECKING:
     from langgraph.graph.state import CompiledStateGraph
@@ -124,19 +123,20 @@ class Engine:
     ) -> None:
         from surefoot.engine.config import Config  # reading settings is slow to load
 
+        place("workspace", workspace)
         config = Config()
         roles: dict[Asked, str | Model | None] = {"plan": plan_model, "act": act_model, "judge": judge_model}
         cast = cast_for(options, model, roles, base_url, alternates)
         self.models, self.alternates, self.options = cast.models, cast.alternates, cast.options
         self.planner = planner_for(planner, self.models["plan"])
         self.tools = tools_for(tools, self.models["plan"])
-        self.final = tuple(verifiers)
-        self.checks = (*self.final, *checks)
-        self.planners = tuple(planners)
-        self.target, self.budget = target, budget
+        self.final = several("verifiers", verifiers)
+        self.checks = (*self.final, *several("checks", checks))
+        self.planners = several("planners", planners)
+        self.target, self.budget = target, limits(budget)
         self.workspace = Path(workspace) if workspace is not None else None
-        self.notes = notes
-        self.representations = tuple(representations)
+        self.notes = plain("notes", notes)
+        self.representations = several("representations", representations)
         self.settings = Settings(
             verify=verify,
             votes=votes,
@@ -147,7 +147,7 @@ class Engine:
             prior=config.prior if prior is None else prior,
             strict=strict,
             forms=forms,
-            ladder=tuple(ladder),
+            ladder=several("ladder", ladder),
             canaries=canaries,
         )
         self.kit()
@@ -268,8 +268,8 @@ class Engine:
             raise
         finally:
             await self.let_go(flow)
-        result = self._result(flow, end, kind)
-        result.seconds = time.monotonic() - began
+        result = reached(flow.run_id, flow.state, end, flow.questions(), kind.read)
+        result.store, result.seconds = self.store, time.monotonic() - began
         return result
 
     async def let_go(self, flow: Flow) -> None:
@@ -307,15 +307,27 @@ class Engine:
         The result is true where every decision is the one that the rules demand. `target` and `votes` put other
         rules in their place: the divergences are the steps that would have needed more evidence.
         """
-        info = find(self.store, run_id)
-        settings = settings_of(info, self.settings)
-        settings = replace(
-            settings,
-            target=settings.target if target is None else target,
-            votes=settings.votes if votes is None else votes,
-        )
-        kit = self.kit(settings, calibration_of(info))
-        return replay(info.run_id, self.store.records(info.run_id, kinds=FOLDED), kit)
+        return replayed(self.store, run_id, target, votes, self.settings, self.kit)
+
+    def feedback(
+        self,
+        run_id: str,
+        *,
+        step: str | int | None = None,
+        score: float | None = None,
+        comment: str = "",
+        correction: Json = None,
+        key: str = "correctness",
+        by: str = "",
+    ) -> Feedback:
+        """Keeps what a person says of a run, or of a step (its id or seq), and learns from it.
+
+        score: from 0 to 1; on `correctness`, .5 or more says right. correction: what a wrong answer should have been.
+        Raises SetupError for what cannot be meant, such as a correction that is of another type than the answer.
+        """
+        name = self.store.resolve(run_id)
+        seq = None if step is None else self.store.step(name, step)
+        return label(self.store, Feedback(name, score, seq, key, comment, correction, annotator=by))
 
     # --- as a graph -----------------------------------------------------------------------------------------
 
@@ -364,6 +376,7 @@ class Engine:
             if self._store is None:
                 from surefoot.storage.store import Store
 
+                place("store", self._where, Store)
                 self._store = self._where if isinstance(self._where, Store) else Store.open(self._where)
             return self._store
 
@@ -405,6 +418,8 @@ class Engine:
         source: str | None = None,
         on_record: Listener | None = None,
     ) -> Flow:
+        fit(TEXT, source=source)
+        listener(on_record)
         task = task_for(goal, inputs, kind, self.target if target is None else target, budget or self.budget)
         settings = replace(
             self.settings,
@@ -445,8 +460,10 @@ class Engine:
         on_record: Listener | None = None,
         kind: Output | None = None,
     ) -> Flow:
+        listener(on_record)
+        limits(budget)
         store = await self._ready()
-        self._claim(run_id)
+        self._flows.claim(run_id)
         try:
             make = partial(self.kit, kind=kind)
             usual, policies = self.settings, self._policies()
@@ -458,11 +475,6 @@ class Engine:
         if not past.state.steps:
             flow.record(PlannedStep(flow.seq(), None, 0, 1, root_step(past.task, self.planner, self.final)))
         return flow
-
-    def _claim(self, run_id: str) -> None:
-        if run_id in self._flows or run_id in self._flows.claimed:
-            raise SetupError(f"the run {run_id} is under way in this engine: wait for it, or cancel it first")
-        self._flows.claimed.add(run_id)
 
     def _flow(self, kit: Kit, task: Task, journal: Journal, state: RunState, listener: Listener | None) -> Flow:
         listeners = (listener,) if listener is not None else ()
@@ -486,14 +498,3 @@ class Engine:
             self.representations,
             self.alternates,
         )
-
-    def _result(self, flow: Flow, end: Ending | None, kind: Output) -> Result:
-        base = Result(flow.run_id, Outcome.INPUT_REQUIRED, usage=flow.state.spent.usage, committed=flow.state.committed)
-        base.store = self.store
-        if end is None:
-            base.questions = flow.questions()
-            base.reason = asking(base.questions)
-            return base
-        base.outcome, base.reason, base.reliability = end.outcome, end.reason, end.reliability
-        base.output = kind.read(end.output)
-        return base

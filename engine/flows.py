@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 
 from surefoot.engine.flow import Flow
+from surefoot.storage.errors import SetupError
 from surefoot.storage.fork import Forked, watch
 
 
@@ -21,3 +22,9 @@ class Flows(dict[str, Flow], Forked):
         """ids of runs that are about to be taken up."""
         self.opening = threading.Lock()
         """Held while the store of these runs is opened."""
+
+    def claim(self, run_id: str) -> None:
+        """Before a run is taken up. Raises SetupError where it is under way."""
+        if run_id in self or run_id in self.claimed:
+            raise SetupError(f"the run {run_id} is under way in this engine: wait for it, or cancel it first")
+        self.claimed.add(run_id)

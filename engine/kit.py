@@ -8,6 +8,7 @@ from functools import cache, cached_property
 from itertools import combinations
 from typing import TypeVar, get_args
 
+from surefoot.engine.arguments import FLAG, NUMBER, WHOLE, fit, probability, several
 from surefoot.engine.rules import LADDER, PLAIN, Mode, Rules, Rung, Source
 from surefoot.engine.taught import Taught
 from surefoot.models.question import Model, ToolSpec
@@ -37,6 +38,9 @@ from surefoot.tools.tool import Tool
 T = TypeVar("T")
 
 RUNGS: tuple[Rung, ...] = get_args(Rung)
+
+LEAST = {"votes": 1, "tries": 1, "samples": 1, "replans": 0, "concurrency": 1}
+"""The least that these settings may be."""
 
 SOFT = ("judge", "model")
 """Kinds of verifiers whose word, once they were measured, is evidence; what others fail is refuted."""
@@ -80,14 +84,19 @@ class Settings:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "ladder", tuple(self.ladder))  # from the record it comes as a list
+        object.__setattr__(self, "ladder", several("ladder", self.ladder))  # from the record it comes as a list
+        fit(FLAG, verify=self.verify, strict=self.strict, forms=self.forms)
+        fit(NUMBER, temperature=self.temperature, canaries=self.canaries)
+        fit(WHOLE, seed=self.seed, **{name: getattr(self, name) for name in LEAST})
+        probability("target", self.target)
+        probability("prior", self.prior, 0.5)
         if unknown := set(self.ladder) - set(RUNGS):
             raise SetupError(f"ladder: there is no strategy {min(unknown)!r}; there are: {', '.join(RUNGS)}")
-        if self.prior is not None and not 0.5 < self.prior < 1:
-            raise SetupError(f"prior={self.prior} is no probability between 0.5 and 1")
         if not 0 <= self.canaries <= 1:
             raise SetupError(f"canaries={self.canaries} is no share between 0 and 1")
-        for name, least in (("votes", 1), ("tries", 1), ("samples", 1), ("replans", 0), ("concurrency", 1)):
+        if self.temperature is not None and not self.temperature >= 0:
+            raise SetupError(f"temperature={self.temperature} is too small; the least is 0")
+        for name, least in LEAST.items():
             value = getattr(self, name)
             if value is not None and value < least:
                 raise SetupError(f"{name}={value} is too small; the least is {least}")

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from surefoot.engine.kit import Kit, Settings
+from surefoot.engine.replay import Replay, replay
 from surefoot.engine.resume import FOLDED, before_step, refold
 from surefoot.engine.state import RunState
 from surefoot.reflection.calibration import Calibration
@@ -59,6 +60,19 @@ def reopened(
     return Past(kit, task, store.reopen(run_id), state)
 
 
+def replayed(store: Store, name: str, target: float | None, votes: int | None, usual: Settings, make: Make) -> Replay:
+    """A run's record, decided again: under its own rules, or under another target or number of votes."""
+    info = find(store, name)
+    settings = settings_of(info, usual)
+    settings = replace(
+        settings,
+        target=settings.target if target is None else target,
+        votes=settings.votes if votes is None else votes,
+    )
+    records = store.records(info.run_id, kinds=FOLDED)
+    return replay(info.run_id, records, make(settings, calibration_of(info)))
+
+
 def forked(
     store: Store, name: str, step: str, seed: int | None, usual: Settings, make: Make, config: Callable[[Kit], Json]
 ) -> str:
@@ -70,7 +84,7 @@ def forked(
         settings = replace(settings, seed=seed)
     made = config(make(settings, calibration_of(info)))
     journal = store.begin(task, config=made, seed=settings.seed, target=task.target, purpose="fork", parent=info.run_id)
-    for record in before_step(lambda: store.records(info.run_id), step):
+    for record in before_step(store.records(info.run_id), store.step(info.run_id, step)):
         journal.append(record)
     journal.close()
     return journal.run_id

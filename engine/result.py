@@ -23,8 +23,13 @@ from surefoot.storage.records import (
 from surefoot.storage.standing import Standing, Status, asking
 
 if TYPE_CHECKING:
+    from surefoot.engine.ending import Ending
+    from surefoot.engine.state import RunState
     from surefoot.storage.run import RunInfo
     from surefoot.storage.store import Store
+
+
+UNKNOWN = Reliability(None, None, None, "none")
 
 
 @dataclass(slots=True)
@@ -70,7 +75,7 @@ class Result:
     output: Any = None
     reason: str = ""
     """Why there is no output, or what limits the trust in it."""
-    reliability: Reliability = Reliability(None, None, None, "none")
+    reliability: Reliability = UNKNOWN
     usage: Usage = field(default_factory=Usage)
     seconds: float = 0.0
     committed: int = 0
@@ -102,6 +107,20 @@ def stored(info: RunInfo, read: Callable[[Json], Any] = lambda value: value, sto
         info.usage or Usage(),
         (info.ended_at or info.created_at) - info.created_at,
         store=store,
+    )
+
+
+def reached(
+    run_id: str, state: RunState, end: Ending | None, questions: list[dict[str, Json]], read: Callable[[Json], Any]
+) -> Result:
+    """The result of a run that has just ended; without an ending it waits for answers."""
+    if end is None:
+        outcome, reason, reliability, output = Outcome.INPUT_REQUIRED, asking(questions), UNKNOWN, None
+    else:
+        questions = []
+        outcome, reason, reliability, output = end.outcome, end.reason, end.reliability, read(end.output)
+    return Result(
+        run_id, outcome, output, reason, reliability, state.spent.usage, committed=state.committed, questions=questions
     )
 
 

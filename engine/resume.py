@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 
 from surefoot.engine.fold import drop, fold
 from surefoot.engine.kit import Kit
 from surefoot.engine.state import RunState, StepState
-from surefoot.storage.errors import StoreError
 from surefoot.storage.records import Attempt, Event, JournalRecord, ModelCall, PlannedStep, ToolCall, Verdict
 
 FOLDED = (PlannedStep, Attempt, Verdict, ModelCall, ToolCall, Event)
@@ -56,18 +55,11 @@ def _driven(state: RunState, step: StepState) -> bool:
     return step.status == "ready" or not step.open_children or step.broken is not None
 
 
-def before_step(records: Callable[[], Iterable[JournalRecord]], step: str) -> Iterator[JournalRecord]:
-    """The records before the first attempt at a step, by its id or seq. Raises StoreError where there is none."""
-    wanted: int | None = None
-    for record in records():
-        if isinstance(record, PlannedStep) and step in (record.step.id, str(record.seq)):
-            wanted = record.seq
-            break
-    if wanted is None:
-        raise StoreError(f"the run has no step {step!r}: `surefoot show` lists them")
+def before_step(records: Iterable[JournalRecord], step: int) -> Iterator[JournalRecord]:
+    """The records before the first attempt at a step, by its seq."""
     # Records of steps that ran beside it stay; its own conversation is what the fork makes anew.
-    for record in records():
-        mine = getattr(record, "step", None) == wanted
+    for record in records:
+        mine = getattr(record, "step", None) == step
         if isinstance(record, Attempt) and mine:
             return
         yield record

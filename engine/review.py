@@ -13,12 +13,10 @@ from dataclasses import dataclass, replace
 from random import Random
 from typing import TYPE_CHECKING
 
-from surefoot.engine.settle import Voted, settle, voted
+from surefoot.engine.settle import Voted, label, voted
 from surefoot.planners.refs import resolve
 from surefoot.reflection.calibration import Calibration, policy_of, step_class
-from surefoot.reflection.canonical import canonical
 from surefoot.reflection.vote_belief import VoteBelief, ordered
-from surefoot.storage.errors import SetupError
 from surefoot.storage.records import (
     SETTLED,
     Attempt,
@@ -221,10 +219,8 @@ def answer(
     """Keeps what a person says of a step, and learns from it; what was believed of its class before, and after.
 
     right: of the first candidate; None skips. correct: what it should have been, where it is wrong and that is known.
-    Raises SetupError where right comes with a correction.
+    Raises SetupError for a correction that cannot be one.
     """
-    if right and correct is not None:
-        raise SetupError("an answer that is right needs no correction")
     place = (asked.step_class, asked.policy, "")
     before = Calibration(store.learned()).votes(*place)
     if right is None:
@@ -232,8 +228,7 @@ def answer(
         return before, before
     comment = "" if asked.chosen == "value" else "chosen at random"
     score = 1.0 if right else 0.0
-    store.feedback(Feedback(asked.run_id, score, asked.step, "correctness", comment, correct, annotator=by))
-    settle(store, asked.run_id, right, asked.step, None if correct is None else canonical(correct))
+    label(store, Feedback(asked.run_id, score, asked.step, "correctness", comment, correct, annotator=by))
     return before, Calibration(store.learned()).votes(*place)
 
 

@@ -14,16 +14,22 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from surefoot.engine.result import receipts
 from surefoot.engine.taught import Taught, summed
 from surefoot.reflection.calibration import policy_of, step_class, tally
+from surefoot.reflection.canonical import canonical
 from surefoot.reflection.forms import shape_of, split_of, truth_of
+from surefoot.reflection.schema import check_schema
 from surefoot.reflection.vote_belief import MOST, UNKNOWN, WRONG
+from surefoot.storage.errors import SetupError
 from surefoot.storage.records import (
     SETTLED,
     Agreement,
     Attempt,
     Event,
+    Feedback,
     JournalRecord,
+    Json,
     Learned,
     ModelCall,
     PlannedStep,
@@ -63,6 +69,43 @@ class Voted:
     def policy(self) -> Asked | None:
         """Who gave the first sample."""
         return self.samples[0][2] if self.samples else None
+
+
+def label(store: Store, said: Feedback) -> Feedback:
+    """Keeps what somebody says of a run or a step of it, and learns from it where it says whether that was right.
+
+    Raises SetupError for a score that is none, and for a correction that cannot be
+    one: of what is right, of a type that the step does not give, or the same as the answer itself.
+    """
+    if said.score is not None and not 0 <= said.score <= 1:
+        raise SetupError(f"a score of {said.score} is not between 0 and 1")
+    if said.correction is not None:
+        _fits(store, said)
+    store.feedback(said)
+    if said.right is not None:
+        known = said.step is not None and not said.right and said.correction is not None
+        settle(store, said.run_id, said.right, said.step, canonical(said.correction) if known else None)
+    return said
+
+
+def _fits(store: Store, said: Feedback) -> None:
+    if said.right:
+        raise SetupError("an answer that is right needs no correction: give a score below .5, or no correction")
+    if said.step is None:
+        gives, given = store.task(said.run_id).output_schema, store.run(said.run_id).output
+    else:
+        gives, given = _given(store, said.run_id, said.step)
+    if problem := check_schema(said.correction, gives):
+        raise SetupError(f"the correction {said.correction!r:.100} cannot be right here: {problem}")
+    if given is not None and canonical(given) == canonical(said.correction):
+        raise SetupError(f"the correction {said.correction!r:.100} is what was answered: say what is right instead")
+
+
+def _given(store: Store, run_id: str, step: int) -> tuple[Json, Json]:
+    """The schema of what a step gives, and what stands as its output; None where nothing does."""
+    records = list(store.records(run_id, kinds=(PlannedStep, Attempt, Event)))
+    planned = next(one.step for one in records if isinstance(one, PlannedStep) and one.seq == step)
+    return planned.contract.gives, next(one.output for one in receipts(records) if one.seq == step)
 
 
 def settle(store: Store, run_id: str, right: bool, step: int | None = None, answer: str | None = None) -> list[Learned]:

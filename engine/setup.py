@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 from pydantic.errors import PydanticSchemaGenerationError
 
+from surefoot.engine.arguments import limits, plain, probability, several
 from surefoot.engine.kit import ROOT, Kit, Settings
 from surefoot.models.options import ROLES, Asked, Layer, environment, layer, merge
 from surefoot.models.question import Model
@@ -27,7 +28,6 @@ from surefoot.reflection.schema import SchemaCheck
 from surefoot.reflection.typical import Typical
 from surefoot.reflection.verifier import Case, Verifier
 from surefoot.storage.errors import PlanError, SetupError
-from surefoot.storage.jsonable import to_json
 from surefoot.storage.records import ANYTHING, Budget, Contract, Json, Plan, Role, Sampling, Step, Task, Verdict
 from surefoot.tools.registry import Registry
 
@@ -64,6 +64,8 @@ class Output:
         self.type = type_
         self.adapter: TypeAdapter[Any] | None = None
         self.schema: Json = None
+        if isinstance(type_, str):
+            raise SetupError(f"output={type_!r} is a text: give a type itself, as in output=int, or a JSON Schema")
         if isinstance(type_, Mapping):
             self.schema = dict(type_)
         elif type_ is not None:
@@ -107,6 +109,9 @@ def cast_for(
     A role's model goes before the one for all roles; what the arguments say goes before what the environment says.
     Raises SetupError for options that none of the models takes.
     """
+    for name, one in {"model": model, **{f"{role}_model": one for role, one in roles.items()}}.items():
+        if isinstance(one, str) and not one.strip():
+            raise SetupError(f"{name}={one!r} is empty: name a model, as in {name}='openai/gpt-5.1', or leave it out")
     names = {role: {"model": one} for role, one in roles.items() if isinstance(one, str)}
     direct = layer({"model": model if isinstance(model, str) else None, "base_url": base_url, "roles": names})
     told = merge(layer(options), direct)
@@ -133,7 +138,7 @@ def cast_for(
     _useful(told, own)
     others = [
         load_once(one, taken(one, said.options(one, "act"))) if isinstance(one, str) else load(one)
-        for one in alternates
+        for one in several("alternates", alternates)
     ]
     return Cast(found, {f"model:{one.name}": one for one in others}, layer({"roles": own}))
 
@@ -154,7 +159,7 @@ def _useful(told: Layer, own: Mapping[Asked, Mapping[str, Any]]) -> None:
 
 def tools_for(given: Iterable[Any], planning: Model) -> tuple[Any, ...]:
     """The tools, and the calculator where the planning model is a packaged one, whose plans need it."""
-    tools = tuple(given)
+    tools = several("tools", given)
     names = {one if isinstance(one, str) else getattr(one, "name", "") for one in tools}
     return (*tools, "calculator") if planning.name.startswith("pocket/") and "calculator" not in names else tools
 
@@ -267,23 +272,10 @@ def task_for(
 ) -> Task:
     if not isinstance(goal, str) or not goal.strip():
         raise SetupError("the task is empty: say what is to be done")
-    if target is not None and not 0 < target < 1:
-        raise SetupError(f"target={target} is no probability between 0 and 1")
-    limits = budget or Budget()
-    for name, limit in asdict(limits).items():
-        if limit is not None and not limit >= 0:
-            raise SetupError(f"a budget of {name}={limit} is no limit: give 0 or more, or None for none")
-    return Task(goal.strip(), _plain(inputs), output.schema, None, target, limits)
-
-
-def _plain(inputs: Mapping[str, Json] | None) -> dict[str, Json]:
-    """The inputs as the JSON values that the record will hold, so that a run sees what a resumed one would."""
+    probability("target", target)
     if inputs is not None and not isinstance(inputs, Mapping):
         raise SetupError(f"inputs are values by name, as in inputs={{'rows': [1, 2]}}, not {type(inputs).__name__}")
-    try:
-        return dict(to_json(inputs or {}))
-    except (TypeError, ValueError) as error:
-        raise SetupError(f"the inputs cannot be kept: {error}") from error
+    return Task(goal.strip(), plain("inputs", inputs or {}), output.schema, None, target, limits(budget))
 
 
 def root_step(task: Task, planner: Planner, final: Iterable[Verifier]) -> Step:

@@ -23,13 +23,12 @@ def show(
 
     With --json one object with everything: the messages of every model call included.
     """
-    from surefoot.service.feedback import step_of
     from surefoot.service.record import write_json
     from surefoot.service.sight import show_run, show_step
 
     with o.open_store(store) as opened:
         run_id = opened.resolve(run)
-        seq = None if step is None else step_of(opened, run_id, step)
+        seq = None if step is None else opened.step(run_id, step)
         if json:
             write_json(opened, run_id, seq)
         elif seq is not None:

@@ -29,7 +29,7 @@ from surefoot.storage.jsonable import to_json
 from surefoot.storage.learned import Ruled, add, learned, ruled
 from surefoot.storage.outcome import STOPPED
 from surefoot.storage.reader import UNREADABLE, Reader, last
-from surefoot.storage.records import Feedback, JournalRecord, Json, Learned, Outcome, Policy, Reward, Task
+from surefoot.storage.records import Feedback, JournalRecord, Json, Learned, Outcome, PlannedStep, Policy, Reward, Task
 from surefoot.storage.run import RunInfo, info, task, task_row
 from surefoot.storage.table_journal import TableJournal
 from surefoot.storage.tables import FEEDBACK, POLICY, REWARD, RUN, TASK
@@ -225,6 +225,8 @@ class Store(Forked):
     def resolve(self, name: str) -> str:
         """The run that a person means: its whole id, at least 4 characters of either end, or `last`."""
         names = select(RUN.c.run_id).order_by(RUN.c.id.desc())
+        if not isinstance(name, str):
+            raise StoreError(f"{name!r} names no run: give its id, a text")
         wanted = name.strip().lower()
         if wanted == "last":
             found = self._select(names.limit(1))
@@ -241,6 +243,21 @@ class Store(Forked):
                 return str(only)
             case several:
                 raise StoreError(f"{name!r} could be {', '.join(several[:3])}: give more characters")
+
+    def step(self, run_id: str, name: str | int) -> int:
+        """seq of the step that a person means, by its id or seq. Raises StoreError where there is none, or several."""
+        found = []
+        for record in self.records(run_id, kinds=(PlannedStep,)):
+            if isinstance(record, PlannedStep):
+                if str(record.seq) == str(name):
+                    return record.seq
+                if record.step.id == name:
+                    found.append(record.seq)
+        if not found:
+            raise StoreError(f"the run has no step {name!r}: `surefoot show` lists them")
+        if len(found) > 1:
+            raise StoreError(f"{len(found)} steps are called {name!r}: name one by number, {found[:8]}")
+        return found[0]
 
     def task(self, run_id: str) -> Task:
         """What the run was asked to do."""

@@ -145,13 +145,13 @@ def test_the_json_of_one_step_holds_what_belongs_to_it(shell: Shell, run: str) -
 
 
 def test_feedback_is_kept_and_said_back(shell: Shell, run: str) -> None:
-    said = shell("feedback", "last", "--score", "0.5", "--comment", "too\x1b[2Jlow", "--correction", '{"pens": 41}')
-    assert said.code == 0 and run in said.out and "score 0.5" in said.out and '{"pens": 41}' in said.out
+    said = shell("feedback", "last", "--score", "0.4", "--comment", "too\x1b[2Jlow", "--correction", '{"pens": 41}')
+    assert said.code == 0 and run in said.out and "score 0.4" in said.out and '{"pens": 41}' in said.out
     assert "\x1b" not in said.out and "surefoot export" in said.err
     kept = shell("feedback", "last", "--step", "left", "--score", "0", "--by", "ann", "--json").json
     with Store.open(".surefoot/surefoot.db", create=False) as store:
         first, second = store.feedbacks(run)
-    assert (first.score, first.step, first.comment, first.correction) == (0.5, None, "too\x1b[2Jlow", {"pens": 41})
+    assert (first.score, first.step, first.comment, first.correction) == (0.4, None, "too\x1b[2Jlow", {"pens": 41})
     assert (second.score, second.step, second.annotator) == (0, kept["step"], "ann")
     assert "should be" in shell("show", "last").out
 

@@ -14,6 +14,7 @@ from surefoot.models.scripted import ScriptedModel
 from surefoot.reflection.calibration import Calibration
 from surefoot.reflection.evidence import Belief
 from surefoot.reflection.vote_belief import WRONG
+from surefoot.storage.errors import SetupError
 from surefoot.storage.records import Agreement, Contract, Learned, Plan, Sampling, Step, ref
 from surefoot.storage.store import Store
 
@@ -77,3 +78,36 @@ def test_how_alike_errors_are_stays_stated(store: Store) -> None:
     found = Calibration([counts]).belief("sum", "m@1", "", Belief())
     assert (found.basis, found.concentration) == ("prior", Belief().concentration)
     assert found.p == pytest.approx(0.9, abs=0.01)
+
+
+WRONG_LABELS: list[tuple[dict[str, Any], str]] = [
+    ({"score": 2}, "a score of 2 is not between 0 and 1"),
+    ({"score": float("nan")}, "not between"),
+    ({"step": "nobody", "score": 1}, "no step 'nobody'"),
+    ({"step": "s0", "score": 0, "correction": "six"}, "cannot be right here.*integer"),
+    (
+        {"step": "s0", "correction": None, "score": 0, "comment": "x", "key": "correctness", "by": "", "run": "nope"},
+        "no run",
+    ),
+    ({"step": "s0", "score": 0, "correction": 5}, "is what was answered"),
+    ({"step": "s0", "score": 0, "correction": 5.0}, "is what was answered"),
+    ({"score": 0, "correction": 5}, "is what was answered"),
+    ({"step": "s0", "score": 1, "correction": 6}, "needs no correction"),
+]
+
+
+@pytest.mark.parametrize(("said", "words"), WRONG_LABELS, ids=lambda one: one if isinstance(one, str) else "")
+def test_a_label_that_cannot_be_meant_is_refused_and_not_kept(store: Store, said: dict[str, Any], words: str) -> None:
+    run_id = run(store, ["5", "5"])
+    before = store.learned()
+    with pytest.raises(SetupError, match=words):
+        Engine(ScriptedModel([]), store=store).feedback(**{"run_id": said.pop("run", run_id)} | said)
+    assert store.feedbacks(run_id) == [] and store.learned() == before
+
+
+def test_a_label_from_python_teaches_what_one_from_the_command_line_does(store: Store) -> None:
+    run_id = run(store, ["5", "5"])
+    said = Engine(ScriptedModel([]), store=store).feedback(run_id[-8:], step="s0", score=0, correction=6)
+    assert store.feedbacks(run_id)[0].correction == 6 and said.run_id == run_id
+    found = next(one for one in store.learned() if isinstance(one, Sampling))
+    assert (found.right, found.wrong) == (0, 1)
