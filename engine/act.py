@@ -20,6 +20,7 @@ from surefoot.models.failures import charged
 from surefoot.models.question import ChatMessage, Model, Question, Reply, ToolRequest
 from surefoot.planners.refs import copied
 from surefoot.reflection.calibration import step_class
+from surefoot.reflection.schema import check_schema
 from surefoot.reflection.verifier import Case, Verifier
 from surefoot.storage.errors import Retry, RunError, ToolError
 from surefoot.storage.records import (
@@ -105,6 +106,8 @@ async def _execute(
     failure: Retry | ToolError | None = None
     try:
         result = await tool.call(copied(arguments), context)
+        if problem := check_schema(result, tool.returns):
+            failure = ToolError(f"{tool.name} gave something else than its return type says, at {problem}")
     except (Retry, ToolError) as error:
         failure = error
     spent = (time.perf_counter() - began) * 1000
