@@ -66,14 +66,14 @@ def tally(results: Sequence[Result], answers: Sequence[Json], predicted: float |
 
 
 def table(without: Tally, verified: Tally) -> Table:
-    """Two counts of the same tasks: every answer taken as it came, and verification on."""
+    """Two counts of the same tasks: the first answers as they are, and verification on."""
     made = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     made.add_column("")
-    made.add_column("as they come", justify="right")
+    made.add_column("unverified", justify="right")
     made.add_column("verified", justify="right", style="bold")
     rows: list[tuple[str, Callable[[Tally], str]]] = [
         ("right", lambda one: str(one.right)),
-        ("wrong, and nothing says so", lambda one: str(one.wrong)),
+        ("wrong, without a warning", lambda one: str(one.wrong)),
         ("agreed: votes alone, no promise", lambda one: str(one.agreed)),
         ("abstained: no answer", lambda one: str(one.abstained)),
         ("predicted right, of 100 answers", lambda one: hundred(one.predicted)),
@@ -90,5 +90,5 @@ def table(without: Tally, verified: Tally) -> Table:
 def hundred(share: float | None) -> str:
     """So many of 100, to a tenth; nothing is rounded up to all of them."""
     if share is None:
-        return "none"
+        return "-"
     return f"{min(100 * share, 99.9):.1f}" if share < 1 else "100"

@@ -65,8 +65,8 @@ WEAK = Policy("p80", 1.5)
 def tour(seed: int | None, chains: int, store: str | None, json: bool) -> int:
     """Raises Stopped where a signal came, MissingExtra where the model cannot be loaded."""
     seed = secrets.randbelow(1_000_000) if seed is None else seed
-    say("Four scenes on small neural networks that come with surefoot: no key, no internet, under a minute.")
-    say(f"All tasks and answers are drawn from seed {seed}. The same again: surefoot demo --seed {seed}")
+    say("Four scenes on small neural networks that come with surefoot: no API key, no internet, under a minute.")
+    say(f"All tasks and answers are drawn from seed {seed}. To see the same again: surefoot demo --seed {seed}")
     with Setup(models=models_of(POCKET, POCKET, POCKET, POCKET), seed=seed).engine(store) as engine:
         first, problem = _problem(engine, seed)
         found = {"seed": seed, "problem": problem, "sums": _sums(engine.store, chains, seed, json)}
@@ -133,7 +133,7 @@ def _answered(result: Result, right: bool | None) -> str:
     if predicted is None:
         return told
     basis = BASIS[result.reliability.basis]
-    return f"{told} The engine had predicted {probability(predicted)} as its chance to be right ({basis})."
+    return f"{told} The engine itself had put the chance that it is right at {probability(predicted)} ({basis})."
 
 
 # --- 2 and 3: sums in a row -----------------------------------------------------------------------------------
@@ -142,25 +142,28 @@ def _answered(result: Result, right: bool | None) -> str:
 def _sums(store: Store, count: int, seed: int, json: bool) -> Json:
     scene(
         2,
-        f"{STEPS} sums in a row, {count} times, each sum needing the one before it, by a network that errs: first with "
-        "every answer taken as it comes, then verified.",
+        f"{STEPS} sums in a row, {count} times, each sum needing the one before it, by a network that makes "
+        "mistakes: first with its first answer to each sum used as it is, then verified.",
     )
     with _engine(STRONG, store, seed) as engine:
         p = _measured(engine, seed)
         say(
-            f"Measured a moment ago, on {LABELLED} sums with known answers: the network is right in {hundred(p)} of "
-            f"100. {STEPS} in a row should then be right in {hundred(p**STEPS)} of 100 ({p:.3f}^{STEPS})."
+            f"Measured a moment ago, on {LABELLED} sums with known answers, {EACH} times each: the network is right in "
+            f"{hundred(p)} of 100. {STEPS} in a row should then be right in {hundred(p**STEPS)} of 100 "
+            f"({p:.3f}^{STEPS})."
         )
         say(
-            "No rule checks a sum here. Verified means: the network is asked again, for another sum with the same "
-            f"result, until an error in the {STEPS} sums has a chance of at most {100 * (1 - TARGET):.0f} in 100."
+            "No calculator checks the sums, since few tasks have one. Verified means: the network is asked again, for "
+            "another sum with the same result (for 13 + 29 it may be 20 + 22), until the chance of any error in the "
+            f"{STEPS} sums is at most {100 * (1 - TARGET):.0f} in 100."
         )
         without, verified, _ = _both(engine, [_chain(seed, "sums", place) for place in range(count)], p**STEPS)
     _show(without, verified, json)
     say(
-        f"Seen: taken as they come, {without.right} of {count} were right, and {without.wrong} wrong without a word. "
-        f"Verified, {verified.right} were right, {verified.wrong} wrong, and {count - verified.right - verified.wrong} "
-        f"without a promise. It took {verified.samples / max(without.samples, 1):.1f} times as many samples."
+        f"Seen: unverified, {without.right} of {count} were right, and {without.wrong} wrong without a warning. "
+        f"Verified, {verified.right} were right, {verified.wrong} wrong, and "
+        f"{count - verified.right - verified.wrong} without an answer that the engine vouches for. "
+        f"It took {verified.samples / max(without.samples, 1):.1f} times as many samples."
     )
     said = {"policy": asdict(STRONG), "steps": STEPS, "target": TARGET, "p": p}
     return said | {"without": without.as_json(), "with": verified.as_json()}
@@ -170,8 +173,8 @@ def _weak(store: Store, count: int, seed: int, json: bool) -> tuple[Json, list[R
     """The scene, and its verified runs, the abstained ones first."""
     scene(
         3,
-        f"The same kind of task, {count} times, by a network that is too weak. Nobody has measured it, and no answer "
-        "is known. Does the engine notice?",
+        f"The same kind of task, {count} times, by a network that is too weak. Nobody has measured it, and the "
+        "engine does not know the answers. Does it notice?",
     )
     tasks = [_chain(seed, "weak", place) for place in range(count)]
     with _engine(WEAK, store, seed) as engine:
@@ -181,7 +184,7 @@ def _weak(store: Store, count: int, seed: int, json: bool) -> tuple[Json, list[R
     if runs[0].reason:
         say(f"The reason that it gave for one of them: {runs[0].reason}.")
     say(
-        f"Seen: taken as they come, {without.wrong} of {count} were wrong without a word. Verified, {verified.wrong} "
+        f"Seen: unverified, {without.wrong} of {count} were wrong without a warning. Verified, {verified.wrong} "
         f"were: the network's answers to a sum disagree, so the engine abstained {verified.abstained} times."
     )
     said = {"policy": asdict(WEAK), "steps": STEPS, "target": TARGET, "reason": runs[0].reason}
@@ -309,19 +312,22 @@ def _taught(store: Store, run: Result, asked: Asked, given: str | None) -> Json:
     said, correct = asked.candidates[0], _sum(asked)
     right = said.output == correct
     say(
-        f"Its last step was {asked.inputs['total']} + {asked.inputs['add']}: {said.votes} of "
+        f"One of its steps was {asked.inputs['total']} + {asked.inputs['add']}: {said.votes} of "
         f"{sum(one.votes for one in asked.candidates)} answers said {shown(said.output)}, "
-        f"which is {'right' if right else f'wrong (it is {correct})'}. A person would say so with"
+        f"which is {'right' if right else f'wrong (it is {correct})'}. A person who knows that can "
+        "say so. The demo now does it:"
     )
     correction = "" if right else f" --correction {correct}"
     tell(f"$ surefoot feedback {short(run.run_id)}{where(given)} --step {asked.step} --score {int(right)}{correction}")
     before, after = answer(store, asked, right, correct=None if right else correct, by="demo")
     low, high = (" to ".join(f"{100 * bound:.1f}" for bound in one.interval()) for one in (before, after))
     now = "the same to a tenth" if low == high else high
+    votes = 0 if right else sum(one.votes for one in asked.candidates if one.output == correct)
+    too = f", since the right sum was among its answers ({votes} of them)" if votes else ""
     say(
-        f"Seen: the network was believed to be right {low} times in 100; with this label ({after.truths:.0f} in all) "
-        f'it is {now}. From about 20 labels on, what its answers agree on can be a promise. The row\'s "feedback" '
-        "holds the label from now on."
+        f"Seen: the engine put the network at {low} right answers of 100; with this label ({after.truths:.0f} in all) "
+        f"at {now}{too}. From about 20 labels on it can vouch for what such answers agree on. The row's "
+        '"feedback" holds the label from now on.'
     )
     label: Json = {"run_id": run.run_id, "step": asked.step, "right": right, "feedback": _row(store, run)["feedback"]}
     return label | {"before": list(before.interval()), "after": list(after.interval())}

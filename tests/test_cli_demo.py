@@ -50,7 +50,7 @@ def test_each_scene_says_what_it_shows_before_it_runs_and_what_was_seen_after(sh
     assert said.err.count("Seen: ") == len(SCENES)
     for part in (f"is in {Path('demo.db').resolve()}", "--store demo.db", "surefoot show", "seed 5"):
         assert part in said.err
-    for part in ("as they come", "verified", "predicted", "observed", "abstained", "samples", "tokens"):
+    for part in ("unverified", "verified", "predicted", "observed", "abstained", "samples", "tokens"):
         assert part in said.out
 
 
@@ -161,7 +161,7 @@ def rows(without: Tally, verified: Tally) -> dict[str, list[str]]:
 
 
 def test_nothing_accepted_is_no_share_rather_than_none_right() -> None:
-    assert rows(NOTHING, NOTHING)["observed"] == ["none", "none"]
+    assert rows(NOTHING, NOTHING)["observed"] == ["-", "-"]
 
 
 def test_nearly_all_is_not_shown_as_all() -> None:
