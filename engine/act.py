@@ -38,6 +38,9 @@ from surefoot.storage.records import (
 )
 from surefoot.tools.tool import Tool, ToolContext
 
+ERROR = "error: "
+"""What a model is told of a call that did nothing begins with it."""
+
 TURNS = 16
 """Rounds of tool calls that a model may take before it must answer."""
 
@@ -243,6 +246,7 @@ class Sampler:
         A sample that paused goes on from its last message, which holds the tool calls in question. Raises
         ModelError, ToolError, OutOfBudget or NeedsPerson.
         """
+        told: tuple[object, ...] = ()
         if sample.conversation:
             *before, said = sample.conversation
             question = _followed(question, before)
@@ -253,8 +257,12 @@ class Sampler:
             if not reply.tool_calls or reply.error is not None:
                 return call, reply
             said = ChatMessage("assistant", reply.text, reply.tool_calls, extra=reply.extra)
-            question = _followed(question, (said, *await self._results(question, said, call)))
-        raise ToolError(f"the model called tools {TURNS} times without answering")
+            results = await self._results(question, said, call)
+            last, told = told, _refused(said, results)
+            if told and told == last:
+                raise ToolError(f"the model made the same call again, though it was told: {results[0].content}")
+            question = _followed(question, (said, *results))
+        raise ToolError(f"the model called tools {TURNS} times without answering; the last gave: {_end(question)}")
 
     async def replies(self, question: Question, n: int, strict: bool = False) -> list[tuple[int, Reply]]:
         """`n` samples, the last of its re-asks each, with the seq of its call; all are recorded."""
@@ -316,14 +324,27 @@ class Sampler:
         """What the model is told of one call: its result, or what to mend."""
         tool = self.tools.get(request.name)
         if tool is None:
-            return f"error: there is no tool {request.name}; there are: {', '.join(sorted(self.tools)) or 'none'}"
+            return f"{ERROR}there is no tool {request.name}; there are: {', '.join(sorted(self.tools)) or 'none'}"
         if request.arguments is None:
-            return "error: the arguments are no JSON object; write them again"
+            return f"{ERROR}the arguments are no JSON object; write them again"
         try:
             result = await use_tool(self.desk, self.step, tool, request.arguments, request, call)
         except (Retry, ToolError) as error:
-            return f"error: {error}"
+            return f"{ERROR}{error}"
         return result if isinstance(result, str) else json.dumps(result, ensure_ascii=False)
+
+
+def _refused(said: ChatMessage, results: Sequence[ChatMessage]) -> tuple[object, ...]:
+    """Calls, and what was told of them, where not one of them did anything; else nothing."""
+    if not all(one.content.startswith(ERROR) for one in results):
+        return ()
+    return tuple(
+        (one.name, one.arguments_raw, each.content) for one, each in zip(said.tool_calls, results, strict=True)
+    )
+
+
+def _end(question: Question) -> str:
+    return question.follow_up[-1].content[:300]
 
 
 def _followed(question: Question, more: Sequence[ChatMessage]) -> Question:

@@ -141,6 +141,22 @@ def test_a_model_that_calls_tools_for_ever_is_stopped(store: Store) -> None:
     assert "without answering" in result.reason
 
 
+@pytest.mark.parametrize(
+    ("wish", "told"),
+    [
+        (("nope", {"x": 1}), "there is no tool nope; there are: same"),
+        (("same", {"y": 1}), "there is no such parameter"),
+    ],
+)
+def test_a_call_that_was_refused_and_comes_again_ends_the_attempt(store: Store, wish: Any, told: str) -> None:
+    """Sixteen rounds of it, in each of twelve attempts, would be 192 requests."""
+    plan = Plan((Step("s", "Say.", votes=1),), ref("s"))
+    model = ScriptedModel(lambda question, index: call(*wish))
+    result = engine(store, model, planner=plan).run("say")
+    assert result.outcome is Outcome.FAILED and told in result.reason
+    assert len(model.questions) <= 24
+
+
 def test_one_sample_that_fails_does_not_leave_the_others_running(store: Store) -> None:
     """Two conversations at once; the first breaks off while the second is still talking."""
     late: list[str] = []
