@@ -147,12 +147,16 @@ class ApiModel:
     async def _retried(self, chat: Chat, params: dict[str, Any], wasted: list[Usage], paid: list[Usage]) -> Reply:
         """The first reply that is whole. `wasted`, and `paid`, get the usage of each request before it."""
 
+        last: PassingTrouble | None = None
+
         async def attempt() -> Reply:
+            nonlocal last
             try:
                 reply = await self._attempt(chat, params)
                 self._reached = True
                 return reply
             except PassingTrouble as trouble:
+                last = trouble
                 self._reached = self._reached or not isinstance(trouble, Unreachable)
                 wasted.append(trouble.usage)
                 paid.append(trouble.usage)
@@ -170,7 +174,7 @@ class ApiModel:
                     return await retrying(attempt)
             except TimeoutError:
                 text = f"{self.name}: no answer within {self._deadline:g} s, retries included; raise `deadline`"
-                raise ModelUnavailable(text) from None
+                raise ModelUnavailable(f"{text}; the last try before it: {last}" if last else text) from last
             except PassingTrouble as trouble:
                 early = trouble.wait and len(wasted) <= self._retries
                 limit = f", more than `deadline` ({self._deadline:g} s) leaves" if early else ""

@@ -252,6 +252,12 @@ async def test_all_retries_together_end_at_the_deadline() -> None:
         assert time.perf_counter() - started < 4
 
 
+async def test_the_deadline_does_not_hide_what_was_wrong_before_it() -> None:
+    words = r"0\.9 s.*the last try before it: .*429"
+    with ScriptedServer([limited(0), stall()]) as server, pytest.raises(ModelUnavailable, match=words):
+        await one(server, timeout=5.0, deadline=0.9)
+
+
 async def test_retry_after_is_honoured() -> None:
     with ScriptedServer([limited(1), say("fine")]) as server:
         started = time.perf_counter()
