@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from heapq import heappop, heappush
 from itertools import count
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, ref
 
 SLICE = 0.01
 """Seconds for which runs may go on before the event loop looks at other things."""
@@ -49,10 +49,12 @@ async def entering() -> AsyncIterator[None]:
 
 
 def _line() -> _Line:
+    global _near
     loop = asyncio.get_running_loop()
-    line = _lines.get(loop)
-    if line is None:
-        line = _lines[loop] = _Line()
+    known, line = _near
+    if known() is not loop:
+        line = _lines.setdefault(loop, _Line())
+        _near = (ref(loop), line)
     return line
 
 
@@ -90,3 +92,5 @@ _numbers = count(1)
 _begun: ContextVar[int] = ContextVar("begun", default=0)
 """When what runs here was begun, in the order of all beginnings."""
 _lines: WeakKeyDictionary[asyncio.AbstractEventLoop, _Line] = WeakKeyDictionary()
+_near: tuple[Callable[[], asyncio.AbstractEventLoop | None], _Line] = (lambda: None, _Line())
+"""The line asked for last, and its loop: nearly always the next one too, and to look it up costs more than to wait."""
