@@ -39,7 +39,7 @@ from surefoot.storage.records import (
 from surefoot.tools.tool import Tool, ToolContext
 
 ERROR = "error: "
-"""What a model is told of a call that did nothing begins with it."""
+"""What a model is told of a call that failed begins with it."""
 
 TURNS = 16
 """Rounds of tool calls that a model may take before it must answer."""
@@ -262,7 +262,8 @@ class Sampler:
             if told and told == last:
                 raise ToolError(f"the model made the same call again, though it was told: {results[0].content}")
             question = _followed(question, (said, *results))
-        raise ToolError(f"the model called tools {TURNS} times without answering; the last gave: {_end(question)}")
+        last_words = question.follow_up[-1].content[:300]
+        raise ToolError(f"the model called tools {TURNS} times without answering; the last gave: {last_words}")
 
     async def replies(self, question: Question, n: int, strict: bool = False) -> list[tuple[int, Reply]]:
         """`n` samples, the last of its re-asks each, with the seq of its call; all are recorded."""
@@ -335,16 +336,12 @@ class Sampler:
 
 
 def _refused(said: ChatMessage, results: Sequence[ChatMessage]) -> tuple[object, ...]:
-    """Calls, and what was told of them, where not one of them did anything; else nothing."""
+    """Calls, and what was told of them, where every one of them failed; else nothing."""
     if not all(one.content.startswith(ERROR) for one in results):
         return ()
     return tuple(
         (one.name, one.arguments_raw, each.content) for one, each in zip(said.tool_calls, results, strict=True)
     )
-
-
-def _end(question: Question) -> str:
-    return question.follow_up[-1].content[:300]
 
 
 def _followed(question: Question, more: Sequence[ChatMessage]) -> Question:
