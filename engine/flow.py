@@ -244,7 +244,6 @@ class Flow:
                 if action is None or (isinstance(action, Propose) and not planning):
                     return
                 await self._act(step, rules, action)
-                await turn()
                 if rules.learning or isinstance(action, Escalate):
                     rules = self.kit.rules(step.step, self.state.taught)
         finally:
@@ -270,7 +269,8 @@ class Flow:
             if isinstance(error, (ModelRefused, RequestsForbidden, Retry, Missing)):
                 self.fail(step, str(error), fault=True)
         finally:
-            self._settle(step)
+            if self.account.bills:
+                self._settle(step)
 
     async def _perform(self, step: StepState, rules: Rules, action: Action) -> None:
         if isinstance(action, Propose):

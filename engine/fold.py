@@ -166,7 +166,7 @@ def _started(state: RunState, step: StepState, event: Event) -> None:
 def _escalated(state: RunState, step: StepState, event: Event) -> None:
     """The step goes on in another way: candidates stay, unless a planner takes it over."""
     data = event.data
-    step.climbed.append(data.get("source") or data["planner"])
+    step.climbed += (data.get("source") or data["planner"],)
     step.errors = 0
     step.excused = sum(one.refuted for one in step.candidates.values())
     if data.get("source"):
@@ -208,7 +208,7 @@ def _expand(state: RunState, step: StepState, event: Event) -> None:
     """A plan was accepted: its drafted steps come alive; those of an older version are let go."""
     data = event.data
     if not data.get("extend"):
-        step.spare = list(state.children(step))
+        step.spare = tuple(state.children(step))
         step.mended = any(one.status == "failed" for one in step.spare)
         _discredit(state, step)
         for seq in step.children.values():
@@ -273,7 +273,7 @@ def _commit(state: RunState, step: StepState, event: Event) -> None:
     _credit(state, step, step.support)
     for seq in step.children.values():
         _forget(state, seq)
-    step.children, step.spare, step.twins = {}, [], None
+    step.children, step.spare, step.twins = {}, (), None
     for seq in step.feeds:
         fed = state.steps.get(seq)
         if fed is not None:
@@ -354,7 +354,7 @@ def _roll_back(state: RunState, step: StepState, event: Event) -> None:
         _discredit(state, child)
         child.status, child.pending, child.feeds, child.support = "waiting", 0, [], None
         child.attempts, child.inputs, child.critique, child.adopted = 0, None, step.critique, False
-        child.climbed, child.told, child.undone = [], None, child.undone + 1
+        child.climbed, child.told, child.undone = (), None, child.undone + 1
         _hold(state, child, ahead_of(child))
     for child in undone:
         _place(state, child)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from surefoot.engine.desk import Desk
 from surefoot.engine.state import StepState
 from surefoot.models.question import ChatMessage, ToolRequest
 from surefoot.storage.errors import SurefootError
-from surefoot.storage.records import Event, Json
+from surefoot.storage.records import Event, Json, record
 
 
 class NeedsPerson(SurefootError):
@@ -30,7 +29,7 @@ class NeedsPerson(SurefootError):
         super().__init__("; ".join(one["question"] for one in questions))
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Sample:
     """One sample of a step, with all that it takes to go on with it in another process."""
 

@@ -80,7 +80,7 @@ async def _sample_arguments(desk: Desk, step: StepState, rules: Rules, n: int) -
             missed(desk, step, reply.error or error, call, status="invalid")
             continue
         said = ChatMessage("assistant", reply.text, (request,), extra=reply.extra)
-        await _fill(desk, step, Sample(_seed(desk, step, 0), call=call, conversation=(said,)), reply)
+        await _fill(desk, step, Sample(seed, call=call, conversation=(said,)), reply)
 
 
 async def _fill(desk: Desk, step: StepState, sample: Sample, reply: Reply | None = None) -> None:

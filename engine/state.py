@@ -87,7 +87,7 @@ class StepState:
     """Where samples come from now; None until that is settled."""
     others: dict[str, int] | None = None
     """Attempts since the step was opened whose source is not the first."""
-    climbed: list[str] = field(default_factory=list)
+    climbed: tuple[str, ...] = ()
     """Sources and planners that it was handed to because the one before was not enough."""
     excused: int = 0
     """Refuted candidates from before that."""
@@ -131,7 +131,7 @@ class StepState:
     replans: int = 0
     inputs: dict[str, Json] | None = None
     """Its arguments with references resolved, once they were needed."""
-    spare: list[StepState] = field(default_factory=list)
+    spare: tuple[StepState, ...] = ()
     """Steps of the last plan: what they committed may stand in this one."""
     mended: bool = False
     """The last plan had a step that failed; else it was its result that was refuted."""

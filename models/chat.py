@@ -115,9 +115,12 @@ def unwrap(schema: Json, value: Json) -> Json:
     return value
 
 
+_DATA = json.JSONEncoder(ensure_ascii=False, default=str)
+
+
 def data(value: Json) -> str:
     """A value as JSON that cannot close the tag around it: `<` stands escaped."""
-    return json.dumps(value, ensure_ascii=False, default=str).replace("<", "\\u003c")
+    return _DATA.encode(value).replace("<", "\\u003c")
 
 
 @lru_cache(maxsize=256)

@@ -57,6 +57,8 @@ def resolve(value: Json, output: Callable[[str], Json], inputs: Mapping[str, Jso
 
 def copied(value: Json) -> Json:
     """The value with lists and objects of its own: for code that may change what it is given."""
+    if value is None or isinstance(value, (str, int, float)):  # first: to tell that it is no Mapping takes far longer
+        return value
     if isinstance(value, Mapping):
         return {key: copied(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):

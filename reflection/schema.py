@@ -31,6 +31,8 @@ def same(left: Json, right: Json) -> bool:
     """JSON equality: 1 is 1.0, and true is not 1."""
     if isinstance(left, bool) or isinstance(right, bool):
         return left is right
+    if isinstance(left, (str, int, float)):
+        return bool(left == right)
     if isinstance(left, (list, tuple)) and isinstance(right, (list, tuple)):
         return len(left) == len(right) and all(map(same, left, right))
     if isinstance(left, Mapping) and isinstance(right, Mapping):

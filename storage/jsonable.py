@@ -145,13 +145,11 @@ def _other(value: object) -> Json:
 
 def _text(value: Json) -> str:
     text = "".join(_encode(value, 0))
-    return text if _is_sound(text) else _ASCII.encode(value)
+    return text if text.isascii() or _is_sound(text) else _ASCII.encode(value)
 
 
 def _is_sound(text: str) -> bool:
     """Whether the text is Unicode: lone surrogates are not."""
-    if text.isascii():
-        return True
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -174,7 +172,7 @@ def loads(text: str) -> Json:
 
 def to_text(text: str) -> str:
     """`text` in a form that every database stores: NUL and lone surrogates are escaped, the rest is untouched."""
-    if "\0" not in text and ESCAPE not in text and _is_sound(text):
+    if "\0" not in text and ESCAPE not in text and (text.isascii() or _is_sound(text)):
         return text
     return ESCAPE + _ASCII.encode(text)
 
