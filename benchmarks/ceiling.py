@@ -29,8 +29,8 @@ from benchmarks.reliability import ended, words
 from benchmarks.sums import Chain, chain, remainder_fits
 from surefoot.engine import Engine
 from surefoot.engine.calibrate import calibrate
+from surefoot.engine.core.taught import add as summed
 from surefoot.engine.result import Result
-from surefoot.engine.taught import add as summed
 from surefoot.models.local import LocalModel
 from surefoot.models.question import Question
 from surefoot.reflection.calibration import belief_of, tally

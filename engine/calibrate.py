@@ -12,13 +12,14 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import TYPE_CHECKING
 
-from surefoot.engine.act import Metered
-from surefoot.engine.budget import Account, Tally
-from surefoot.engine.kit import Kit
-from surefoot.engine.loop import run_sync
-from surefoot.engine.propose import LESSON
-from surefoot.engine.rules import Source
-from surefoot.engine.taught import Taught, summed
+from surefoot.engine.core.rules import Source
+from surefoot.engine.core.spending import Tally
+from surefoot.engine.core.taught import Taught, summed
+from surefoot.engine.running.account import Account
+from surefoot.engine.running.act import Metered
+from surefoot.engine.running.loop import run_sync
+from surefoot.engine.running.propose import LESSON
+from surefoot.engine.setup.kit import Kit
 from surefoot.models.answer import answer
 from surefoot.models.question import Model, Question, Reply
 from surefoot.reflection.calibration import step_class, tally

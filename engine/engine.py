@@ -10,19 +10,21 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from surefoot.engine.arguments import TEXT, fit, limits, listener, place, plain, several
-from surefoot.engine.flow import Flow
-from surefoot.engine.flows import Flows
-from surefoot.engine.kit import Kit, Settings
-from surefoot.engine.loop import run_sync
-from surefoot.engine.past import find, forked, reopened, replayed
-from surefoot.engine.phases import Cursor, answer, build, drive, fitting
-from surefoot.engine.prepared import Prepared, prepare
-from surefoot.engine.replay import Replay
+from surefoot.engine.core.rules import LADDER, Rung
+from surefoot.engine.core.state import RunState
+from surefoot.engine.history.past import find, forked, reopened, replayed
+from surefoot.engine.history.replay import Replay
 from surefoot.engine.result import Result, reached, stored
-from surefoot.engine.rules import LADDER, Rung
+from surefoot.engine.running.flow import Flow
+from surefoot.engine.running.flows import Flows
+from surefoot.engine.running.loop import run_sync
+from surefoot.engine.running.phases import Cursor, answer, build, drive, fitting
+from surefoot.engine.running.turns import entering, turn
 from surefoot.engine.settle import label
-from surefoot.engine.setup import (
+from surefoot.engine.setup.arguments import TEXT, fit, limits, listener, place, plain, several
+from surefoot.engine.setup.kit import Kit, Settings
+from surefoot.engine.setup.prepared import Prepared, prepare
+from surefoot.engine.setup.setup import (
     Output,
     cast_for,
     check_fixed,
@@ -33,8 +35,6 @@ from surefoot.engine.setup import (
     task_for,
     tools_for,
 )
-from surefoot.engine.state import RunState
-from surefoot.engine.turns import entering, turn
 from surefoot.models.options import Asked, Layer
 from surefoot.models.question import Model
 from surefoot.models.representation import Representation
@@ -121,7 +121,7 @@ class Engine:
         workspace: str | Path | None = None,
         notes: Json = None,
     ) -> None:
-        from surefoot.engine.config import Config  # reading settings is slow to load
+        from surefoot.engine.setup.config import Config  # reading settings is slow to load
 
         place("workspace", workspace)
         config = Config()

@@ -23,8 +23,8 @@ from surefoot.storage.records import (
 from surefoot.storage.standing import Standing, Status, asking
 
 if TYPE_CHECKING:
-    from surefoot.engine.ending import Ending
-    from surefoot.engine.state import RunState
+    from surefoot.engine.core.ending import Ending
+    from surefoot.engine.core.state import RunState
     from surefoot.storage.run import RunInfo
     from surefoot.storage.store import Store
 

@@ -14,8 +14,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from surefoot.engine.core.taught import Taught, summed
 from surefoot.engine.result import receipts
-from surefoot.engine.taught import Taught, summed
 from surefoot.reflection.calibration import policy_of, step_class, tally
 from surefoot.reflection.canonical import canonical
 from surefoot.reflection.forms import shape_of, split_of, truth_of

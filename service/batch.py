@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from surefoot.engine.settle import settle
-from surefoot.engine.setup import check_fixed
+from surefoot.engine.setup.setup import check_fixed
 from surefoot.service.report import as_json
 from surefoot.service.rows import Broken, TaskRow
 from surefoot.service.scoring import same

@@ -1,6 +1,6 @@
 """How each step of a run stands, read off its records: what is accepted, what was undone or replaced, what is asked.
 
-The engine has a state of its own (`engine/state.py`), since it has to know more. Everybody else reads this.
+The engine has a state of its own (`engine/core/state.py`), since it has to know more. Everybody else reads this.
 """
 
 from __future__ import annotations

@@ -13,14 +13,15 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from surefoot.engine.act import check, missed, proposed
-from surefoot.engine.budget import Account, Tally
-from surefoot.engine.decide import Action, Check, Commit, Deliver, Expand, Propose, Replan, RollBack, decide
-from surefoot.engine.expand import adopt, carried, expand, noted
-from surefoot.engine.fold import fold
-from surefoot.engine.kit import Kit, Settings
-from surefoot.engine.rules import Rules
-from surefoot.engine.state import Candidate, RunState, StepState
+from surefoot.engine.core.decide import Action, Check, Commit, Deliver, Expand, Propose, Replan, RollBack, decide
+from surefoot.engine.core.fold import fold
+from surefoot.engine.core.rules import Rules
+from surefoot.engine.core.spending import Tally
+from surefoot.engine.core.state import Candidate, RunState, StepState
+from surefoot.engine.running.account import Account
+from surefoot.engine.running.act import check, missed, proposed
+from surefoot.engine.running.expand import adopt, carried, expand, noted
+from surefoot.engine.setup.kit import Kit, Settings
 from surefoot.planners.canonical import plan_key
 from surefoot.planners.document import plan_from, plan_to
 from surefoot.planners.planner import Proposal, Request

@@ -167,7 +167,7 @@ async def test_a_question_to_a_person_is_an_interrupt_of_the_outer_graph(store: 
 
     out: list[str] = []
     one = engine(store, tools=[sending(out)], planner=LETTER)
-    from surefoot.engine.phases import build
+    from surefoot.engine.running.phases import build
 
     graph = build(one, InMemorySaver())
     where: Any = {"configurable": {"thread_id": "t"}}

@@ -12,7 +12,8 @@ import pytest
 from pydantic import BaseModel
 
 from surefoot.engine import Budget, Engine, Outcome
-from surefoot.engine.budget import Account, Tally
+from surefoot.engine.core.spending import Tally
+from surefoot.engine.running.account import Account
 from surefoot.models.question import Question, Reply
 from surefoot.models.scripted import ScriptedModel, call
 from surefoot.planners import NextStepPlanner, planner

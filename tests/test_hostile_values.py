@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from surefoot.engine import Engine, Outcome, Result
-from surefoot.engine.loop import run_sync
+from surefoot.engine.running.loop import run_sync
 from surefoot.models import ScriptedModel
 from surefoot.reflection import Case, verifier
 from surefoot.storage import Plan, Step, ref

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from surefoot.engine import Budget, Engine, Outcome, Result
-from surefoot.engine.act import effect_key
-from surefoot.engine.state import HALF
+from surefoot.engine.core.state import HALF
+from surefoot.engine.running.act import effect_key
 from surefoot.models.question import Question
 from surefoot.models.scripted import ScriptedModel, call
 from surefoot.reflection import verifier
@@ -411,7 +411,7 @@ async def test_an_interrupt_has_all_questions_and_takes_some_of_the_answers(stor
     from langgraph.checkpoint.memory import InMemorySaver
     from langgraph.types import Command
 
-    from surefoot.engine.phases import build
+    from surefoot.engine.running.phases import build
 
     world = World()
     one = world.engine(store, calling, verify=False)

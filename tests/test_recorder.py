@@ -5,7 +5,7 @@ from __future__ import annotations
 from array import array
 from itertools import count
 
-from surefoot.engine.recorder import Conversation, Recorder
+from surefoot.engine.running.recorder import Conversation, Recorder
 from surefoot.models.question import ChatMessage, Reply
 from surefoot.models.scripted import call
 from surefoot.storage.export_tokens import path_tokens

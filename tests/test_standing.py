@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 from test_state import recorded
 
 from surefoot.engine import Engine, Outcome
-from surefoot.engine.fold import fold
+from surefoot.engine.core.fold import fold
+from surefoot.engine.core.state import RunState
 from surefoot.engine.result import receipts
 from surefoot.engine.settle import voted
-from surefoot.engine.state import RunState
 from surefoot.models.question import Question
 from surefoot.models.scripted import ScriptedModel
 from surefoot.service.record import write_json

@@ -13,13 +13,13 @@ from hypothesis import HealthCheck, settings
 from hypothesis import given as examples
 from hypothesis import strategies as st
 
-from surefoot.engine.act import missed, proposed
-from surefoot.engine.decide import Commit, Continue, Propose, RollBack, decide
-from surefoot.engine.expand import expand
-from surefoot.engine.fold import fold
-from surefoot.engine.kit import Settings
-from surefoot.engine.resume import FOLDED, refold
-from surefoot.engine.state import Candidate, RunState, StepState
+from surefoot.engine.core.decide import Commit, Continue, Propose, RollBack, decide
+from surefoot.engine.core.fold import fold
+from surefoot.engine.core.state import Candidate, RunState, StepState
+from surefoot.engine.history.resume import FOLDED, refold
+from surefoot.engine.running.act import missed, proposed
+from surefoot.engine.running.expand import expand
+from surefoot.engine.setup.kit import Settings
 from surefoot.reflection.trust import EXACT
 from surefoot.storage.records import (
     Event,

@@ -109,6 +109,43 @@ def test_the_import_rule_catches(folder: str, line: str, tmp_path: Path, monkeyp
     assert len(wrong_direction(path)) == 1
 
 
+ROOMS = ("core", "setup", "running", "history", "")
+"""Of the engine, from the inside to the outside. What stands at the top is what users call."""
+
+DOES = {"asyncio", "concurrent", "datetime", "logging", "os", "pathlib", "socket", "subprocess", "threading", "time"}
+"""What a pure room has no use for."""
+
+
+def room(name: str) -> int:
+    parts = name.split(".")
+    return ROOMS.index(parts[2] if len(parts) > 2 and parts[2] in ROOMS else "")
+
+
+def test_rooms_of_the_engine_only_see_those_inside() -> None:
+    wrong = [
+        f"{place(path, line)} imports {name}"
+        for path in files("engine")
+        for line, name in imported(path)
+        if name.startswith("surefoot.engine.") and room(name) > room(module(path))
+    ]
+    assert wrong == []
+
+
+def test_what_decides_is_pure() -> None:
+    """No clock, no disk, no model, nothing that waits: records, beliefs and itself are all that it sees."""
+    allowed = ("surefoot.engine.core.", "surefoot.reflection.", "surefoot.storage.records.", "surefoot.storage.errors.")
+    wrong = []
+    for path in files("engine/core"):
+        for line, name in imported(path):
+            own = name.startswith("surefoot.")
+            if (own and not name.startswith(allowed)) or name.split(".")[0] in DOES:
+                wrong.append(f"{place(path, line)} imports {name}")
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.AsyncFunctionDef | ast.Await):
+                wrong.append(f"{place(path, node.lineno)} waits")
+    assert wrong == []
+
+
 def test_no_import_goes_in_a_circle() -> None:
     """Not even one inside a function: such an import hides a noun that wants a file of its own."""
     modules = {module(path): path for path in files(*ORDER)}
@@ -210,7 +247,7 @@ def code_lines(text: str) -> int:
     return len(lines)
 
 
-LOOP = ("state.py", "decide.py", "flow.py")
+LOOP = ("core/state.py", "core/decide.py", "running/flow.py")
 """The loop itself: what is known, what to do next, and who does it."""
 
 

@@ -15,8 +15,9 @@ from sqlalchemy import Connection, event
 from sqlalchemy.engine import Engine as Database
 from steps import TASK
 
-from surefoot.engine import Engine, Outcome, turns
-from surefoot.engine.turns import entering, turn
+from surefoot.engine import Engine, Outcome
+from surefoot.engine.running import turns
+from surefoot.engine.running.turns import entering, turn
 from surefoot.models import ScriptedModel
 from surefoot.reflection import verifier
 from surefoot.reflection.judge import Judge

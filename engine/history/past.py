@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from surefoot.engine.kit import Kit, Settings
-from surefoot.engine.replay import Replay, replay
-from surefoot.engine.resume import FOLDED, before_step, refold
-from surefoot.engine.state import RunState
+from surefoot.engine.core.state import RunState
+from surefoot.engine.history.replay import Replay, replay
+from surefoot.engine.history.resume import FOLDED, before_step, refold
+from surefoot.engine.setup.kit import Kit, Settings
 from surefoot.reflection.calibration import Calibration
 from surefoot.storage.records import Budget, Json, Policy, Task
 

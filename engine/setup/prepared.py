@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from surefoot.engine.kit import Kit, Settings
+from surefoot.engine.setup.kit import Kit, Settings
 from surefoot.planners.planner import Planner
 from surefoot.reflection.calibration import Calibration
 from surefoot.storage.records import Json, Learned

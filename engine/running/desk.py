@@ -6,10 +6,10 @@ import asyncio
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
-from surefoot.engine.budget import Account
-from surefoot.engine.kit import Kit
-from surefoot.engine.recorder import Conversation, Recorder
-from surefoot.engine.state import Candidate, RunState, StepState
+from surefoot.engine.core.state import Candidate, RunState, StepState
+from surefoot.engine.running.account import Account
+from surefoot.engine.running.recorder import Conversation, Recorder
+from surefoot.engine.setup.kit import Kit
 from surefoot.models.question import Reply
 from surefoot.reflection.trust import Support
 from surefoot.storage.records import JournalRecord, Json

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from surefoot.engine.kit import Kit, Settings
-from surefoot.engine.shortfall import shortfall
-from surefoot.engine.state import RunState
+from surefoot.engine.core.rules import RulesOf
+from surefoot.engine.core.shortfall import shortfall
+from surefoot.engine.core.state import RunState
 from surefoot.storage.errors import OutOfBudget, RunError
 from surefoot.storage.records import Json, Outcome, Reliability, Task
 
@@ -19,15 +19,15 @@ class Ending:
     reliability: Reliability
 
 
-def ending(state: RunState, kit: Kit, task: Task, halt: RunError | None) -> Ending:
+def ending(state: RunState, rules: RulesOf, task: Task, halt: RunError | None, *, verify: bool, strict: bool) -> Ending:
     """Verified only where the root's output is committed, the evidence reaches the target, and it is no assumption."""
     root = state.steps[state.root]
     trust = state.trust.reliability(task.target)
     if root.status == "committed":
-        return _accepted(root.output, trust, kit.settings)
+        return _accepted(root.output, trust, verify, strict)
     nothing = Reliability(task.target, None, None, "none")
     if isinstance(halt, OutOfBudget):
-        missing = shortfall(state, kit, task)
+        missing = shortfall(state, rules, task)
         return Ending(Outcome.OUT_OF_BUDGET, None, f"{halt}{missing}", nothing)
     if halt is not None:
         return Ending(Outcome.CANCELED, None, str(halt), nothing)
@@ -37,8 +37,8 @@ def ending(state: RunState, kit: Kit, task: Task, halt: RunError | None) -> Endi
     return Ending(Outcome.FAILED, None, "internal error: no step is ready and none failed; please report it", nothing)
 
 
-def _accepted(output: Json, trust: Reliability, settings: Settings) -> Ending:
-    if not settings.verify:
+def _accepted(output: Json, trust: Reliability, verify: bool, strict: bool) -> Ending:
+    if not verify:
         return Ending(Outcome.UNVERIFIED, output, "verification was turned off", trust)
     reached = (trust.predicted if trust.by_votes is None or trust.basis == "measured" else trust.by_votes) or 0.0
     if trust.target is not None and reached < trust.target:
@@ -49,7 +49,7 @@ def _accepted(output: Json, trust: Reliability, settings: Settings) -> Ending:
         return Ending(Outcome.ABSTAINED, None, reason, trust)
     if trust.basis in ("exact", "measured"):
         return Ending(Outcome.VERIFIED, output, "", trust)
-    if settings.strict:
+    if strict:
         return Ending(Outcome.ABSTAINED, None, f"only votes speak for it, and strict asks for more: {MEASURE}", trust)
     return Ending(Outcome.AGREED, output, f"accepted by votes alone{_numbers(trust)}: no promise; {MEASURE}", trust)
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from surefoot.engine.decide import Action, Commit, Expand, GiveUp, decide
-from surefoot.engine.fold import fold
-from surefoot.engine.kit import Kit
-from surefoot.engine.state import RunState, StepState
+from surefoot.engine.core.decide import Action, Commit, Expand, GiveUp, decide
+from surefoot.engine.core.fold import fold
+from surefoot.engine.core.state import RunState, StepState
+from surefoot.engine.setup.kit import Kit
 from surefoot.storage.records import Attempt, Event, JournalRecord
 
 

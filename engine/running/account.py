@@ -8,38 +8,13 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass
 
+from surefoot.engine.core.spending import Tally
 from surefoot.models.question import Model, Reply
 from surefoot.storage.errors import OutOfBudget
 from surefoot.storage.records import Budget, Role, Usage
 
 ONE_ATTEMPT = Usage(attempts=1)
 FREE: AbstractAsyncContextManager[None] = nullcontext()
-
-
-class Tally:
-    """A sum of usages that grows in place: it is added to several times a step."""
-
-    __slots__ = ("attempts", "cached", "completion", "prompt", "samples", "usd")
-
-    def __init__(self) -> None:
-        self.attempts = self.samples = self.prompt = self.completion = self.cached = 0
-        self.usd = 0.0
-
-    def add(self, usage: Usage, times: int = 1) -> None:
-        self.attempts += times * usage.attempts
-        self.samples += times * usage.samples
-        self.prompt += times * usage.prompt_tokens
-        self.completion += times * usage.completion_tokens
-        self.cached += times * usage.cached_tokens
-        self.usd += times * usage.usd
-
-    @property
-    def tokens(self) -> int:
-        return self.prompt + self.completion
-
-    @property
-    def usage(self) -> Usage:
-        return Usage(self.attempts, self.samples, self.prompt, self.completion, self.cached, self.usd)
 
 
 @dataclass(eq=False, slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from surefoot.engine.flow import Flow
+from surefoot.engine.running.flow import Flow
 from surefoot.storage.errors import SetupError
 from surefoot.storage.fork import Forked, watch
 

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
-from surefoot.engine.budget import Tally
-from surefoot.engine.taught import Taught
+from surefoot.engine.core.spending import Tally
+from surefoot.engine.core.taught import Taught
 from surefoot.reflection.trust import Support, Trust
 from surefoot.reflection.votes import ahead
 from surefoot.storage.records import (

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from surefoot.engine.desk import Desk
-from surefoot.engine.state import StepState
+from surefoot.engine.core.state import StepState
+from surefoot.engine.running.desk import Desk
 from surefoot.models.question import ChatMessage, ToolRequest
 from surefoot.storage.errors import SurefootError
 from surefoot.storage.records import Event, Json, record

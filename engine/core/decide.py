@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from math import ceil, exp, floor, log1p, log10
 
-from surefoot.engine.rules import FIRST, LEAST_SAMPLES, LOOK, Rules, Rung, Source, estimate, most_votes
-from surefoot.engine.state import UNKNOWN, Candidate, RunState, StepState
+from surefoot.engine.core.rules import FIRST, LEAST_SAMPLES, LOOK, Rules, Rung, Source, estimate, most_votes
+from surefoot.engine.core.state import UNKNOWN, Candidate, RunState, StepState
 from surefoot.reflection.evidence import ROUNDING, Standing, more, pace, standing, wald
 from surefoot.reflection.trust import EXACT, NOTHING, Support
 from surefoot.reflection.verifier import Verifier

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 from math import ceil
 
-from surefoot.engine.kit import Kit
-from surefoot.engine.rules import FIRST, STATED_VOTES, Rules
-from surefoot.engine.state import RunState, StepState
+from surefoot.engine.core.rules import FIRST, STATED_VOTES, Rules, RulesOf
+from surefoot.engine.core.state import RunState, StepState
 from surefoot.reflection.allocation import Menu, allot
 from surefoot.reflection.evidence import Belief, more, standing
 from surefoot.storage.records import Budget, Task, Usage
 
 
-def shortfall(state: RunState, kit: Kit, task: Task) -> str:
+def shortfall(state: RunState, rules_of: RulesOf, task: Task) -> str:
     """A sentence for the reason that a run ended with; empty where nothing can be said.
 
     Steps that are not planned yet are not in it.
     """
     spent = state.spent.usage
-    open_ = [(step, rules) for step in state.steps.values() if (rules := _voted(state, kit, step)) is not None]
+    open_ = [(step, rules) for step in state.steps.values() if (rules := _voted(state, rules_of, step)) is not None]
     if not open_ or not spent.samples:
         return ""
     wanted = [_votes(state, step, rules) for step, rules in open_]
@@ -33,11 +32,11 @@ def shortfall(state: RunState, kit: Kit, task: Task) -> str:
     return said + _reach(state, task, [rules for _, rules in open_])
 
 
-def _voted(state: RunState, kit: Kit, step: StepState) -> Rules | None:
+def _voted(state: RunState, rules_of: RulesOf, step: StepState) -> Rules | None:
     """The rules of an open step that samples decide; None for any other."""
     if step.status not in ("waiting", "ready"):
         return None
-    rules = kit.rules(step.step, state.taught)
+    rules = rules_of(step.step, state.taught)
     return rules if rules.mode != "plan" and rules.voted else None
 
 

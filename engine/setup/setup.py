@@ -11,8 +11,8 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 from pydantic.errors import PydanticSchemaGenerationError
 
-from surefoot.engine.arguments import limits, plain, probability, several
-from surefoot.engine.kit import ROOT, Kit, Settings
+from surefoot.engine.setup.arguments import limits, plain, probability, several
+from surefoot.engine.setup.kit import ROOT, Kit, Settings
 from surefoot.models.options import ROLES, Asked, Layer, environment, layer, merge
 from surefoot.models.question import Model
 from surefoot.models.registry import POCKET, load, options_of, taken

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol, TypedDict
 
-from surefoot.engine.state import QUESTION
+from surefoot.engine.core.state import QUESTION
 from surefoot.models.schema import check
 from surefoot.storage.errors import SetupError
 from surefoot.storage.records import Event, Json
@@ -18,8 +18,8 @@ from surefoot.storage.records import Event, Json
 if TYPE_CHECKING:
     from langgraph.graph.state import CompiledStateGraph
 
-    from surefoot.engine.ending import Ending
-    from surefoot.engine.flow import Flow
+    from surefoot.engine.core.ending import Ending
+    from surefoot.engine.running.flow import Flow
 
 
 # --- the phases -----------------------------------------------------------------------------------------------

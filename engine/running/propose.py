@@ -8,13 +8,13 @@ from itertools import zip_longest
 from random import Random
 from typing import Any
 
-from surefoot.engine.act import Metered, Sampler, missed, proposed, use_tool
-from surefoot.engine.desk import Desk
-from surefoot.engine.expand import carried, expand
-from surefoot.engine.paused import NeedsPerson, Sample, ask, ended, pause, sample_from
-from surefoot.engine.recorder import Conversation
-from surefoot.engine.rules import Rules, Source
-from surefoot.engine.state import StepState
+from surefoot.engine.core.rules import Rules, Source
+from surefoot.engine.core.state import StepState
+from surefoot.engine.running.act import Metered, Sampler, missed, proposed, use_tool
+from surefoot.engine.running.desk import Desk
+from surefoot.engine.running.expand import carried, expand
+from surefoot.engine.running.paused import NeedsPerson, Sample, ask, ended, pause, sample_from
+from surefoot.engine.running.recorder import Conversation
 from surefoot.models.question import ChatMessage, Question, Reply
 from surefoot.models.representation import Back, Representation
 from surefoot.planners.document import plan_to

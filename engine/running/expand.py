@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 
-from surefoot.engine.act import proposed
-from surefoot.engine.desk import Desk
-from surefoot.engine.state import StepState
+from surefoot.engine.core.state import StepState
+from surefoot.engine.running.act import proposed
+from surefoot.engine.running.desk import Desk
 from surefoot.planners.canonical import step_digests
 from surefoot.planners.refs import is_marker, siblings
 from surefoot.planners.structure import needs

@@ -9,12 +9,12 @@ import time
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 
-from surefoot.engine.budget import FREE, Account, Bill
-from surefoot.engine.desk import Desk
-from surefoot.engine.paused import NeedsPerson, Sample
-from surefoot.engine.recorder import Conversation
-from surefoot.engine.state import HALF, QUESTION, Candidate, StepState
-from surefoot.engine.turns import turn
+from surefoot.engine.core.state import HALF, QUESTION, Candidate, StepState
+from surefoot.engine.running.account import FREE, Account, Bill
+from surefoot.engine.running.desk import Desk
+from surefoot.engine.running.paused import NeedsPerson, Sample
+from surefoot.engine.running.recorder import Conversation
+from surefoot.engine.running.turns import turn
 from surefoot.models.answer import answer
 from surefoot.models.failures import charged
 from surefoot.models.question import ChatMessage, Model, Question, Reply, ToolRequest

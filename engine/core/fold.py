@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import fields, replace
 
-from surefoot.engine.state import QUESTION, UNKNOWN, Candidate, RunState, StepState
-from surefoot.engine.taught import Taught
+from surefoot.engine.core.state import QUESTION, UNKNOWN, Candidate, RunState, StepState
+from surefoot.engine.core.taught import Taught
 from surefoot.reflection.trust import EXACT, Support, Trust
 from surefoot.storage.records import (
     Attempt,

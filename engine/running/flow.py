@@ -14,10 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from surefoot.engine.act import Metered, Missing, check, effect_key, missed, path, proposed
-from surefoot.engine.budget import ONE_ATTEMPT, Account, Bill
-from surefoot.engine.canaries import canaries
-from surefoot.engine.decide import (
+from surefoot.engine.core.decide import (
     Accept,
     Action,
     Check,
@@ -31,16 +28,19 @@ from surefoot.engine.decide import (
     RollBack,
     decide,
 )
-from surefoot.engine.ending import Ending, ending
-from surefoot.engine.expand import adopt, expand, noted
-from surefoot.engine.fold import fold
-from surefoot.engine.kit import Kit
-from surefoot.engine.paused import ask
-from surefoot.engine.propose import go_on, propose
-from surefoot.engine.recorder import Conversation, Recorder
-from surefoot.engine.rules import Rules
-from surefoot.engine.state import QUESTION, Candidate, RunState, StepState
-from surefoot.engine.turns import turn
+from surefoot.engine.core.ending import Ending, ending
+from surefoot.engine.core.fold import fold
+from surefoot.engine.core.rules import Rules
+from surefoot.engine.core.state import QUESTION, Candidate, RunState, StepState
+from surefoot.engine.running.account import ONE_ATTEMPT, Account, Bill
+from surefoot.engine.running.act import Metered, Missing, check, effect_key, missed, path, proposed
+from surefoot.engine.running.canaries import canaries
+from surefoot.engine.running.expand import adopt, expand, noted
+from surefoot.engine.running.paused import ask
+from surefoot.engine.running.propose import go_on, propose
+from surefoot.engine.running.recorder import Conversation, Recorder
+from surefoot.engine.running.turns import turn
+from surefoot.engine.setup.kit import Kit
 from surefoot.models.question import Model, Reply
 from surefoot.planners.document import plan_from
 from surefoot.planners.refs import copied, resolve
@@ -174,7 +174,8 @@ class Flow:
 
     def finish(self) -> Ending:
         """Closes the record of the run."""
-        end = ending(self.state, self.kit, self.task, self.halt)
+        verify, strict = self.kit.settings.verify, self.kit.settings.strict
+        end = ending(self.state, self.kit.rules, self.task, self.halt, verify=verify, strict=strict)
         taught = self.state.taught.learned(self.kit.policy)
         self.record(Event(self.seq(), "finished", self.state.root, data={"outcome": end.outcome.value}))
         if end.outcome in (Outcome.VERIFIED, Outcome.ABSTAINED):
@@ -339,9 +340,8 @@ class Flow:
 
     def fail(self, step: StepState, reason: str, *, beyond: bool = False, fault: bool = False) -> None:
         self.let_go(step)
-        data: dict[str, Json] = {"reason": reason} | ({"beyond": True} if beyond else {})
-        if fault:
-            data["fault"] = True
+        flags = {"beyond": beyond, "fault": fault}
+        data: dict[str, Json] = {"reason": reason} | {name: True for name, is_so in flags.items() if is_so}
         self.record(Event(self.seq(), "failed", step.seq, data=data))
 
     def let_go(self, step: StepState) -> None:

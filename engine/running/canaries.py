@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from random import Random
 
-from surefoot.engine.desk import Desk
-from surefoot.engine.state import StepState
+from surefoot.engine.core.state import StepState
+from surefoot.engine.running.desk import Desk
 from surefoot.reflection.calibration import step_class
 from surefoot.reflection.mutants import mutants
 from surefoot.reflection.verifier import Case, Verifier

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import field
 from functools import lru_cache
 from math import ceil, exp, expm1, floor, inf, log, log2
 from random import Random
 from typing import Literal
 
-from surefoot.engine.state import RunState, StepState
+from surefoot.engine.core.state import RunState, StepState
+from surefoot.engine.core.taught import Taught
 from surefoot.reflection.evidence import Belief, Race, coarse, more, race
 from surefoot.reflection.forms import FORMS
 from surefoot.reflection.verifier import Verifier
 from surefoot.reflection.votes import logit, sigmoid
-from surefoot.storage.records import record
+from surefoot.storage.records import Step, record
 
 Mode = Literal["plan", "tool", "arguments", "answer"]
 
@@ -175,6 +176,9 @@ class Rules:
             return max(LEAST_SAMPLES, 4 * self.votes)
         return cap(source.belief, rounded(self.eased(error)))
 
+
+RulesOf = Callable[[Step, Taught], Rules]
+"""The rules of a step, as far as the run has shown."""
 
 LEAST_SAMPLES = 12
 LOOK = 3

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from surefoot.engine.fold import drop, fold
-from surefoot.engine.kit import Kit
-from surefoot.engine.state import RunState, StepState
+from surefoot.engine.core.fold import drop, fold
+from surefoot.engine.core.state import RunState, StepState
+from surefoot.engine.setup.kit import Kit
 from surefoot.storage.records import Attempt, Event, JournalRecord, ModelCall, PlannedStep, ToolCall, Verdict
 
 FOLDED = (PlannedStep, Attempt, Verdict, ModelCall, ToolCall, Event)

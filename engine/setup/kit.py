@@ -8,9 +8,9 @@ from functools import cache, cached_property
 from itertools import combinations
 from typing import TypeVar, get_args
 
-from surefoot.engine.arguments import FLAG, NUMBER, WHOLE, fit, probability, several
-from surefoot.engine.rules import LADDER, PLAIN, Mode, Rules, Rung, Source
-from surefoot.engine.taught import Taught
+from surefoot.engine.core.rules import LADDER, PLAIN, Mode, Rules, Rung, Source
+from surefoot.engine.core.taught import Taught
+from surefoot.engine.setup.arguments import FLAG, NUMBER, WHOLE, fit, probability, several
 from surefoot.models.question import Model, ToolSpec
 from surefoot.models.representation import Representation
 from surefoot.planners.planner import Planner

@@ -1,0 +1,1 @@
+"""Runs that began before: read back, taken up, decided again."""
