@@ -7,7 +7,7 @@ PYTEST_ARGS ?=
 
 VENV := .venv
 BIN := $(VENV)/bin
-PACKAGES := storage models tools reflection planners engine training service
+PACKAGES := storage trajectories models tools reflection planners engine training service
 TYPES := build/types/surefoot
 REAL := build/real
 
@@ -36,10 +36,11 @@ test: check ## every check and every test, with coverage
 real: $(VENV)/.ready $(REAL)/.ready ## real models behind real servers: 300 MB the first time, ten minutes
 	$(BIN)/pytest -m real $(PYTEST_ARGS) tests/real
 
-check: $(VENV)/.ready $(PACKAGES:%=$(TYPES)/%) ## style and types
+check: $(VENV)/.ready $(PACKAGES:%=$(TYPES)/%) ## style, types, and the drawing of the rooms
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	MYPYPATH=build/types $(BIN)/mypy --strict -p surefoot
+	$(BIN)/python docs/draw.py --check
 
 format: $(VENV)/.ready ## rewrite the code in the house style
 	$(BIN)/ruff check --fix .

@@ -31,7 +31,7 @@ from surefoot.engine import Engine
 from surefoot.engine.calibrate import calibrate
 from surefoot.engine.core.taught import add as summed
 from surefoot.engine.result import Result
-from surefoot.models.local import LocalModel
+from surefoot.models.local.model import LocalModel
 from surefoot.models.question import Question
 from surefoot.reflection.calibration import belief_of, tally
 from surefoot.reflection.correlation import again, ceiling

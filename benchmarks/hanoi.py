@@ -14,7 +14,7 @@ from typing import Any
 
 from surefoot.engine import Engine
 from surefoot.models.packaged import PocketModel
-from surefoot.models.pegs import PEGS, Turn, legal, path, shortened
+from surefoot.models.pocket.pegs import PEGS, Turn, legal, path, shortened
 from surefoot.models.representation import Representation
 from surefoot.planners.planner import Proposal, Request
 from surefoot.reflection.function import verifier

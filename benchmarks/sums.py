@@ -9,7 +9,7 @@ from typing import Any
 from surefoot.engine import Engine
 from surefoot.reflection import verifier
 from surefoot.reflection.verifier import Verifier
-from surefoot.service.sums import GOAL, SPLIT, Chain, ChainPlanner, chain, labelled, model
+from surefoot.service.demo.sums import GOAL, SPLIT, Chain, ChainPlanner, chain, labelled, model
 
 __all__ = ["GOAL", "Chain", "ChainPlanner", "chain", "labelled", "model"]
 

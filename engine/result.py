@@ -20,7 +20,7 @@ from surefoot.storage.records import (
     Usage,
     Verdict,
 )
-from surefoot.storage.standing import Standing, Status, asking
+from surefoot.trajectories.standing import Standing, Status, asking
 
 if TYPE_CHECKING:
     from surefoot.engine.core.ending import Ending

@@ -37,7 +37,7 @@ from surefoot.storage.records import (
     Reward,
     Step,
 )
-from surefoot.storage.standing import Standing
+from surefoot.trajectories.standing import Standing
 
 if TYPE_CHECKING:
     from surefoot.storage.store import Store

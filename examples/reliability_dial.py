@@ -16,8 +16,8 @@ from random import Random
 from surefoot.engine import Engine
 from surefoot.engine.calibrate import Labelled, acalibrate
 from surefoot.engine.result import Result
-from surefoot.models.digits import split
 from surefoot.models.packaged import PocketModel
+from surefoot.models.pocket.digits import split
 from surefoot.models.representation import Representation
 from surefoot.planners import planner
 from surefoot.storage import Plan, Step, ref

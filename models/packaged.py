@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from surefoot.models.compact import Names
-from surefoot.models.dialects import CompactDialect, Dialect, dialect
-from surefoot.models.local import LocalModel
+from surefoot.models.local.dialects import CompactDialect, Dialect, dialect
+from surefoot.models.local.model import LocalModel
+from surefoot.models.pocket.compact import Names
 from surefoot.models.question import Question
 from surefoot.storage.errors import SetupError
 from surefoot.storage.records import Json

@@ -38,10 +38,10 @@ def load(name: str | Model, **options: Any) -> Model:
 
         return PocketModel(name.removeprefix("pocket/"), **options)
     if name.startswith("local/"):
-        from surefoot.models.local import LocalModel
+        from surefoot.models.local.model import LocalModel
 
         return LocalModel(name.removeprefix("local/"), **options)
-    from surefoot.models.api import ApiModel
+    from surefoot.models.api.model import ApiModel
 
     return ApiModel(name, **options)
 

@@ -19,21 +19,21 @@ from sqlalchemy import Connection, Engine, Select, Table, bindparam, insert, sel
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql.dml import ReturningInsert
 
-from surefoot.storage import schema
-from surefoot.storage.database import DEFAULT, Tuning, address, connect, describe, explained
 from surefoot.storage.errors import StoreError
 from surefoot.storage.fork import Forked, abandon, watch
 from surefoot.storage.ids import run_id as new_run_id
 from surefoot.storage.journal import Journal
 from surefoot.storage.jsonable import to_json
-from surefoot.storage.learned import Ruled, add, learned, ruled
 from surefoot.storage.outcome import STOPPED
-from surefoot.storage.reader import UNREADABLE, Reader, last
 from surefoot.storage.records import Feedback, JournalRecord, Json, Learned, Outcome, PlannedStep, Policy, Reward, Task
 from surefoot.storage.run import RunInfo, info, task, task_row
-from surefoot.storage.table_journal import TableJournal
-from surefoot.storage.tables import FEEDBACK, POLICY, REWARD, RUN, TASK
-from surefoot.storage.writer import Job, Writer, arrived
+from surefoot.storage.sql import schema
+from surefoot.storage.sql.database import DEFAULT, Tuning, address, connect, describe, explained
+from surefoot.storage.sql.journal import TableJournal
+from surefoot.storage.sql.learned import Ruled, add, learned, ruled
+from surefoot.storage.sql.reader import UNREADABLE, Reader, last
+from surefoot.storage.sql.tables import FEEDBACK, POLICY, REWARD, RUN, TASK
+from surefoot.storage.sql.writer import Job, Writer, arrived
 
 Columns = Mapping[str, Any]
 

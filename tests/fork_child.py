@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from surefoot.engine import Engine
-from surefoot.models.api import ApiModel
+from surefoot.models.api.model import ApiModel
 from surefoot.models.question import Question
 from surefoot.models.scripted import ScriptedModel
 from surefoot.storage import fork
@@ -147,7 +147,7 @@ def queued(store: str, how: str, rows: str) -> Json:
 def busy(store: str) -> Json:
     """A fork that cannot wait for whoever reads the store."""
     fork.PATIENCE = 0.1
-    from surefoot.storage import database
+    from surefoot.storage.sql import database
 
     database.PATIENCE = 0.1
     with engine(store) as one:
@@ -187,7 +187,7 @@ def local(store: str, which: str) -> Json:
     if which == "tiny":
         from tiny import weights
 
-        from surefoot.models.local import LocalModel
+        from surefoot.models.local.model import LocalModel
 
         model = LocalModel(weights(end_bias=8.0), max_tokens=4, threads=2)
 

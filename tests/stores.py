@@ -19,7 +19,7 @@ import pytest
 from sqlalchemy import create_engine, text
 from steps import Open
 
-from surefoot.storage.database import Tuning
+from surefoot.storage.sql.database import Tuning
 from surefoot.storage.store import Store
 
 

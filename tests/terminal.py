@@ -48,7 +48,7 @@ class Shell:
         self._capture = capture
 
     def __call__(self, *words: str) -> Said:
-        from surefoot.service.cli import app
+        from surefoot.service.cli.app import app
 
         self._capture.readouterr()
         handler = signal.getsignal(signal.SIGTERM)

@@ -16,10 +16,10 @@ from terminal import Shell
 
 from surefoot.engine import Engine
 from surefoot.models import Question, ScriptedModel
-from surefoot.service.batch import Done, Summary, run_rows
-from surefoot.service.rows import TaskRow
-from surefoot.service.scoring import number, same
-from surefoot.service.sheet import line
+from surefoot.service.cli.batch import Done, Summary, run_rows
+from surefoot.service.cli.rows import TaskRow
+from surefoot.service.cli.scoring import number, same
+from surefoot.service.cli.sheet import line
 from surefoot.storage.errors import SetupError
 from surefoot.storage.records import Reward
 from surefoot.storage.store import Store

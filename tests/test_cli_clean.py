@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from surefoot.service.clean import clean, one_line, safe_json
+from surefoot.service.display.clean import clean, one_line, safe_json
 
 ANY = st.characters(exclude_categories=())
 """Every code point, lone surrogates included."""

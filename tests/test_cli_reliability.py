@@ -14,8 +14,8 @@ import pytest
 from servers import Body, Response, ScriptedServer, refuse, say
 from terminal import Shell
 
-from surefoot.service.charts import Judged, figure, png
-from surefoot.service.reliability import page, summary
+from surefoot.service.cli.report import page, summary
+from surefoot.service.display.charts import Judged, figure, png
 from surefoot.storage.records import Agreement, Sampling
 from surefoot.storage.store import Store
 

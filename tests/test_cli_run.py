@@ -201,7 +201,7 @@ def test_a_closed_stderr_is_no_error(shell: Shell, server: ScriptedServer, tmp_p
 
 UNPRIVILEGED = """
 import contextlib, os, sys
-from surefoot.service.cli import app
+from surefoot.service.cli.app import app
 with contextlib.suppress(SystemExit):
     app([*sys.argv[1:], "--store", "warm.db"], prog_name="surefoot")  # everything is imported now
 if os.geteuid() == 0:  # whom no permissions stop

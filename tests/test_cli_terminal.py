@@ -48,7 +48,7 @@ def test_help_loads_nothing_that_is_slow() -> None:
     code = """
 import sys
 sys.argv = ["surefoot", "run", "--help"]
-from surefoot.service.cli import main
+from surefoot.service.cli.app import main
 try:
     main()
 except SystemExit:

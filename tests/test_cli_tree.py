@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from rich.console import Console
 
-from surefoot.service.tree import RunTree
-from surefoot.service.view import LiveTree, lines
+from surefoot.service.display.tree import RunTree
+from surefoot.service.display.view import LiveTree, lines
 from surefoot.storage.records import Attempt, Event, PlannedStep, Step, Verdict
 
 

@@ -6,7 +6,7 @@ from fractions import Fraction
 
 import pytest
 
-from surefoot.models import compact
+from surefoot.models.pocket import compact
 
 
 @pytest.mark.parametrize(

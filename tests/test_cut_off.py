@@ -10,7 +10,7 @@ import pytest
 from servers import Response, ScriptedServer, say
 
 from surefoot.engine import Engine, Outcome
-from surefoot.models.api import ApiModel
+from surefoot.models.api.model import ApiModel
 from surefoot.models.scripted import ScriptedModel
 from surefoot.storage.records import Plan, Step, ref
 from surefoot.storage.store import Store

@@ -22,8 +22,6 @@ from surefoot.models.scripted import call
 from surefoot.planners import NextStepPlanner
 from surefoot.reflection import verifier
 from surefoot.storage.errors import SetupError, StoreError, ToolError
-from surefoot.storage.export import export
-from surefoot.storage.export_tokens import path_tokens
 from surefoot.storage.records import (
     SETTLED,
     Attempt,
@@ -46,6 +44,8 @@ from surefoot.storage.records import (
 )
 from surefoot.storage.store import Store
 from surefoot.tools import tool
+from surefoot.trajectories.exports.formats import export
+from surefoot.trajectories.exports.tokens import path_tokens
 
 NUMBER = Contract(gives={"type": "integer"})
 ONE = Plan((Step("x", "What is 1 + 2?", contract=NUMBER, votes=1),), output=ref("x"))

@@ -12,12 +12,12 @@ import tiny
 from transformers import AutoTokenizer
 
 from surefoot.engine import Engine, Outcome
-from surefoot.models.local import LocalModel
+from surefoot.models.local.model import LocalModel
 from surefoot.models.packaged import FOLDER
-from surefoot.storage.export import export
-from surefoot.storage.export_tokens import path_tokens
 from surefoot.storage.records import Message, ModelCall, Plan, Step, ref
 from surefoot.storage.store import Store
+from surefoot.trajectories.exports.formats import export
+from surefoot.trajectories.exports.tokens import path_tokens
 
 PROBLEMS = (
     "Julia gets 68 emails a day. 25% of those emails don't require any response. Julia responds to the rest of them. "

@@ -10,10 +10,10 @@ import tiny
 from surefoot.engine import Engine, Outcome
 from surefoot.models import ScriptedModel
 from surefoot.models.scripted import call
-from surefoot.storage.export import export
 from surefoot.storage.records import Plan, Step, ref
 from surefoot.storage.store import Store
 from surefoot.tools import tool
+from surefoot.trajectories.exports.formats import export
 
 # Every message between marks; what the assistant says is what training may learn.
 TEMPLATE = (

@@ -20,9 +20,7 @@ from hypothesis import strategies as st
 from sqlalchemy import text
 from steps import TASK, Open, add_step
 
-from surefoot.storage.database import Tuning
 from surefoot.storage.errors import StoreError
-from surefoot.storage.reader import PAGE
 from surefoot.storage.records import (
     Attempt,
     Contract,
@@ -42,9 +40,11 @@ from surefoot.storage.records import (
     Usage,
     Verdict,
 )
-from surefoot.storage.rows import KINDS
+from surefoot.storage.sql.database import Tuning
+from surefoot.storage.sql.reader import PAGE
+from surefoot.storage.sql.rows import KINDS
+from surefoot.storage.sql.writer import CROWD, Job
 from surefoot.storage.store import Store
-from surefoot.storage.writer import CROWD, Job
 
 pytestmark = pytest.mark.anyio
 

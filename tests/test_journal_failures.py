@@ -20,10 +20,10 @@ import pytest
 from sqlalchemy import create_engine, text
 from steps import TASK, Open, add_step
 
-from surefoot.storage.database import Tuning
 from surefoot.storage.errors import StoreError
 from surefoot.storage.journal import Journal
 from surefoot.storage.records import Event, Outcome, PlannedStep, Policy
+from surefoot.storage.sql.database import Tuning
 from surefoot.storage.store import Store
 
 pytestmark = pytest.mark.anyio
@@ -35,7 +35,7 @@ import asyncio, random, resource, sys
 sys.path.insert(0, {str(Path(__file__).parent)!r})
 from steps import TASK, add_step
 from surefoot.storage.store import Store
-from surefoot.storage.database import Tuning
+from surefoot.storage.sql.database import Tuning
 from surefoot.storage.errors import StoreError
 url, wal = sys.argv[1], {{"None": None, "True": True, "False": False}}[sys.argv[2]]
 store = Store.open(url, tuning=Tuning(wal=wal))

@@ -13,7 +13,7 @@ from servers import ScriptedServer, empty, refuse, say, stall
 from surefoot.engine import Budget, Engine, Outcome
 from surefoot.engine.calibrate import Labelled, calibrate
 from surefoot.engine.result import Result
-from surefoot.models.api import ApiModel
+from surefoot.models.api.model import ApiModel
 from surefoot.models.failures import charge
 from surefoot.models.question import Question, Reply
 from surefoot.models.scripted import ScriptedModel

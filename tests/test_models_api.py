@@ -26,11 +26,11 @@ from servers import (
     stall,
 )
 
-from surefoot.models import Question, Reply, reading
+from surefoot.models import Question, Reply
 from surefoot.models.answer import answer
-from surefoot.models.api import ApiModel
+from surefoot.models.api.gateway import litellm
+from surefoot.models.api.model import ApiModel, reading
 from surefoot.models.failures import retry_after
-from surefoot.models.gateway import litellm
 from surefoot.models.question import ChatMessage, ToolSpec
 from surefoot.storage.errors import ModelRefused, ModelUnavailable
 from surefoot.storage.records import Usage
@@ -336,7 +336,7 @@ async def test_a_server_that_is_not_there_is_named() -> None:
 async def test_a_server_that_was_never_there_is_given_up_soon_and_one_that_was_is_waited_for(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("surefoot.models.api._backoff", lambda state: 0.0)
+    monkeypatch.setattr("surefoot.models.api.model._backoff", lambda state: 0.0)
     with ScriptedServer([say("x")]) as server:
         asked = model(server, retries=4)
         await asked.ask(GO)

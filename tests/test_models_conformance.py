@@ -11,8 +11,8 @@ from servers import ScriptedServer, say
 
 from surefoot.models import Model, Question, ReplayModel, ScriptedModel
 from surefoot.models.answer import answer
-from surefoot.models.api import ApiModel
-from surefoot.models.local import LocalModel
+from surefoot.models.api.model import ApiModel
+from surefoot.models.local.model import LocalModel
 
 pytestmark = pytest.mark.anyio
 

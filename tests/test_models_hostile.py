@@ -17,10 +17,11 @@ from servers import Response, ScriptedServer, empty, error_in_200, garbage, limi
 
 from surefoot.engine import Engine
 from surefoot.models import Question
-from surefoot.models.api import ApiModel
-from surefoot.models.completion import size, sound, sound_json
+from surefoot.models.api.completion import size
+from surefoot.models.api.model import ApiModel
+from surefoot.models.encodable import sound, sound_json
 from surefoot.models.failures import charged, classify, redacted
-from surefoot.models.local import LocalModel
+from surefoot.models.local.model import LocalModel
 from surefoot.models.question import ChatMessage, ToolRequest, ToolSpec
 from surefoot.storage.errors import ModelError, ModelRefused, ModelUnavailable, SetupError
 from surefoot.storage.records import Plan, Step, Usage, ref

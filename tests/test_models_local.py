@@ -15,11 +15,11 @@ import pytest
 import tiny
 import torch
 
-from surefoot.models.decode import Decoder, Draw, Drawn, _noise
-from surefoot.models.dialects import ChatDialect
-from surefoot.models.local import LocalModel
+from surefoot.models.local.decode import Decoder, Draw, Drawn, _noise
+from surefoot.models.local.dialects import ChatDialect
+from surefoot.models.local.model import LocalModel
+from surefoot.models.local.weights import Weights, load_weights
 from surefoot.models.question import ChatMessage, Model, Question, Reply, ToolRequest, ToolSpec
-from surefoot.models.weights import Weights, load_weights
 from surefoot.storage.errors import ModelRefused, SetupError
 
 pytestmark = pytest.mark.anyio

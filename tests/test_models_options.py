@@ -13,7 +13,7 @@ from terminal import Shell
 
 from surefoot.engine import Engine
 from surefoot.models import Question, ScriptedModel, load
-from surefoot.models.api import TOKENS, ApiModel
+from surefoot.models.api.model import TOKENS, ApiModel
 from surefoot.models.options import OPTIONS, Layer, environment, layer, merge, pairs
 from surefoot.storage.errors import SetupError
 from surefoot.storage.records import ModelCall

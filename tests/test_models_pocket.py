@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 import tiny
 
-from surefoot.models import Question, Reply, compact, load
+from surefoot.models import Question, Reply, load
 from surefoot.models.answer import answer
-from surefoot.models.dialects import CompactDialect
+from surefoot.models.local.dialects import CompactDialect
 from surefoot.models.packaged import PocketModel, pocket
+from surefoot.models.pocket import compact
 from surefoot.models.question import ToolSpec
 from surefoot.storage.errors import SetupError
 

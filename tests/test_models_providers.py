@@ -9,7 +9,7 @@ import pytest
 from servers import USAGE, Body, Response, ScriptedServer, calls, error_in_200, refuse, say
 
 from surefoot.models import Question, Reply
-from surefoot.models.api import ApiModel
+from surefoot.models.api.model import ApiModel
 from surefoot.models.question import ToolSpec
 from surefoot.storage.errors import ModelError, ModelRefused, ModelUnavailable
 

@@ -10,7 +10,7 @@ from servers import USAGE, Body, Response, ScriptedServer, calls, error_in_200, 
 
 from surefoot.models import Question, Reply
 from surefoot.models.answer import answer
-from surefoot.models.api import ApiModel
+from surefoot.models.api.model import ApiModel
 from surefoot.models.question import ToolSpec
 from surefoot.storage.errors import ModelRefused, ModelUnavailable
 

@@ -9,7 +9,7 @@ import time
 import pytest
 
 from surefoot.models import Question, ReplayModel, Reply, ScriptedModel, forbid_requests, load
-from surefoot.models.api import ApiModel
+from surefoot.models.api.model import ApiModel
 from surefoot.models.question import ChatMessage, Model, ToolRequest
 from surefoot.models.scripted import call
 from surefoot.storage.errors import ModelUnavailable, RequestsForbidden, SetupError

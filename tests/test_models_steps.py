@@ -12,11 +12,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from surefoot.models import Question, Reply, digits, load, pegs
-from surefoot.models.dialects import DigitsDialect, PegsDialect, dialect
+from surefoot.models import Question, Reply, load
+from surefoot.models.local.dialects import DigitsDialect, PegsDialect, dialect
 from surefoot.models.packaged import FOLDER, names
+from surefoot.models.pocket import digits, pegs
 from surefoot.storage.errors import SetupError
-from surefoot.training import hanoi_moves, running_sums
+from surefoot.training.pocket import hanoi_moves, running_sums
 
 NUMBERS = st.integers(0, 10**digits.PLACES - 1)
 

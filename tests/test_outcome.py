@@ -13,10 +13,10 @@ from surefoot.engine import Engine
 from surefoot.engine.calibrate import calibrate
 from surefoot.models import ScriptedModel
 from surefoot.reflection import verifier
-from surefoot.storage.export import export
 from surefoot.storage.outcome import MEANINGS
 from surefoot.storage.records import Outcome, Plan, Reward, Step, ref
 from surefoot.storage.store import Store
+from surefoot.trajectories.exports.formats import export
 
 
 @pytest.fixture

@@ -22,13 +22,13 @@ from surefoot.engine.result import receipts
 from surefoot.engine.settle import voted
 from surefoot.models.question import Question
 from surefoot.models.scripted import ScriptedModel
-from surefoot.service.record import write_json
-from surefoot.service.tree import RunTree
-from surefoot.storage.export import export
+from surefoot.service.display.record import write_json
+from surefoot.service.display.tree import RunTree
 from surefoot.storage.records import Event, Json, PlannedStep, Step
-from surefoot.storage.standing import Standing
 from surefoot.storage.store import Store
 from surefoot.tools import tool
+from surefoot.trajectories.exports.formats import export
+from surefoot.trajectories.standing import Standing
 
 
 @pytest.fixture

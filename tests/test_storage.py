@@ -14,10 +14,10 @@ import pytest
 from steps import TASK, Open, add_step
 
 from surefoot.storage import Feedback
-from surefoot.storage.database import PLACE, Tuning, wal_is_safe
 from surefoot.storage.errors import MissingExtra, StoreError
 from surefoot.storage.ids import run_id
 from surefoot.storage.records import Budget, Outcome, Policy, Reward, Task
+from surefoot.storage.sql.database import PLACE, Tuning, wal_is_safe
 from surefoot.storage.store import Store
 
 pytest_plugins = ("stores",)
@@ -103,7 +103,7 @@ def test_a_store_that_may_not_be_written_says_so_and_can_be_read(tmp_path: Path,
 import os, tempfile
 from surefoot.storage.store import Store
 from surefoot.storage.errors import StoreError
-from surefoot.storage.database import Tuning
+from surefoot.storage.sql.database import Tuning
 from surefoot.storage.records import Task
 with tempfile.TemporaryDirectory() as folder:
     with Store.open(os.path.join(folder, "other.db")) as store:

@@ -14,13 +14,13 @@ from sqlalchemy import text
 from sqlmodel import Session, SQLModel, select
 from steps import TASK, Open, add_step
 
-import surefoot.storage.migrations
-from surefoot.storage import schema
+import surefoot.storage.sql.migrations
 from surefoot.storage.errors import SchemaTooNew, StoreError
 from surefoot.storage.records import Checking
-from surefoot.storage.rows import EDGES, KINDS
+from surefoot.storage.sql import schema
+from surefoot.storage.sql.rows import EDGES, KINDS
+from surefoot.storage.sql.tables import AttemptRow, MessageRow, RunRow, TaskRow
 from surefoot.storage.store import Store
-from surefoot.storage.tables import AttemptRow, MessageRow, RunRow, TaskRow
 
 pytest_plugins = ("stores",)
 
@@ -41,7 +41,7 @@ def test_the_migrated_schema_is_that_of_the_tables(open_store: Open) -> None:
 
 def test_the_head_is_the_newest_revision() -> None:
     config = Config()
-    config.set_main_option("script_location", str(Path(surefoot.storage.migrations.__path__[0])))
+    config.set_main_option("script_location", str(Path(surefoot.storage.sql.migrations.__path__[0])))
     scripts = ScriptDirectory.from_config(config)
     assert scripts.get_heads() == [schema.HEAD]
     revisions = [script.revision for script in scripts.walk_revisions()]

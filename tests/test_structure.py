@@ -23,13 +23,14 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 ROOT = Path(__file__).parent.parent
-ORDER = ("storage", "models", "tools", "reflection", "planners", "engine", "training", "service")
+ORDER = ("storage", "trajectories", "models", "tools", "reflection", "planners", "engine", "training", "service")
 """From the bottom to the top: a folder imports from itself and from those before it."""
 OTHERS = ("tests", "examples", "benchmarks")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 
 PUBLIC: dict[str, set[str]] = {
     "storage": {"Contract", "Feedback", "Plan", "Step", "given", "ref"},
+    "trajectories": set(),
     "models": {"Model", "Question", "ReplayModel", "Reply", "ScriptedModel", "forbid_requests", "load"},
     "tools": {"Tool", "ToolContext", "tool"},
     "reflection": {"Case", "ExecutionCheck", "Judge", "Recompute", "Verifier", "verifier"},

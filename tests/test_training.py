@@ -13,11 +13,11 @@ import pytest
 
 from surefoot.models.packaged import PocketModel
 from surefoot.models.question import Question
-from surefoot.training import evidence, foreign, pocket, rules, traces
-from surefoot.training.run import Recipe, Run
-from surefoot.training.word_problems import WordProblems
+from surefoot.training.pocket import evidence, foreign, network, rules, traces
+from surefoot.training.pocket.run import Recipe, Run
+from surefoot.training.pocket.word_problems import WordProblems
 
-SHAPE = pocket.Shape(vocabulary=1024, width=32, layers=1, heads=2, inner=64)
+SHAPE = network.Shape(vocabulary=1024, width=32, layers=1, heads=2, inner=64)
 
 
 @pytest.mark.parametrize("template", traces.templates())
@@ -42,8 +42,8 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of a second, on a small tokenizer."""
     out = tmp_path_factory.mktemp("run")
     rng = Random(1)
-    corpus = pocket.corpus([traces.mixed(rng, traces.TRAIN_SEED) for _ in range(600)])
-    pocket.train_tokenizer(corpus, SHAPE.vocabulary).save(str(out / "tokenizer.json"))
+    corpus = network.corpus([traces.mixed(rng, traces.TRAIN_SEED) for _ in range(600)])
+    network.train_tokenizer(corpus, SHAPE.vocabulary).save(str(out / "tokenizer.json"))
     Run(Recipe(0.01, out, threads=1, shape=SHAPE, batch_tokens=8192), WordProblems()).train()
     return out
 

@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 import pytest
 
 ROOT = Path(__file__).parent.parent
-FOLDERS = ("storage", "models", "tools", "reflection", "planners", "engine", "training", "service")
+FOLDERS = ("storage", "trajectories", "models", "tools", "reflection", "planners", "engine", "training", "service")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
 # The hook of the editable install, where there is one, would answer for the wheel.
@@ -85,7 +85,7 @@ def test_the_wheel_is_small(wheel: Path) -> None:
 
 def test_the_wheel_runs_without_its_source(installed: Path, tmp_path: Path) -> None:
     code = (
-        "import surefoot.engine, surefoot.service.cli as cli; print(surefoot.engine.__file__, cli.__file__, sep='\\n')"
+        "from surefoot import engine; from surefoot.service import cli; print(engine.__file__, cli.__file__, sep='\\n')"
     )
     for file in python(installed, tmp_path, code).splitlines():
         assert Path(file).is_relative_to(installed)
@@ -108,5 +108,5 @@ for name in sys.argv[2:]:
 
 
 def test_the_command_of_the_wheel_says_its_version(installed: Path, tmp_path: Path) -> None:
-    code = "from surefoot.service.cli import main; sys.argv[:] = ['surefoot', '--version']; main()"
+    code = "from surefoot.service.cli.app import main; sys.argv[:] = ['surefoot', '--version']; main()"
     assert PROJECT["version"] in python(installed, tmp_path, code)

@@ -11,7 +11,7 @@ import pytest
 from servers import Body, Line, ScriptedServer, calls, error_in_200, limited, refuse, reset, say, schema_of
 
 from surefoot.engine import Budget, Engine, Outcome
-from surefoot.models.api import ApiModel
+from surefoot.models.api.model import ApiModel
 from surefoot.reflection import verifier
 from surefoot.reflection.judge import Judge
 from surefoot.storage.records import Contract, Json, Message, ModelCall, Plan, Step, ToolCall, Usage, ref

@@ -17,7 +17,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, Strict
 
-from surefoot.models.compact import exact
+from surefoot.models.pocket.compact import exact
 from surefoot.storage.errors import Retry
 from surefoot.storage.records import Json
 from surefoot.tools.function import tool

@@ -1,0 +1,1 @@
+"""Learning: the scripts that train the models which the package brings."""

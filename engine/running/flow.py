@@ -68,8 +68,8 @@ from surefoot.storage.records import (
     Task,
     Usage,
 )
-from surefoot.storage.standing import asking
 from surefoot.tools.tool import ToolContext
+from surefoot.trajectories.standing import asking
 
 if TYPE_CHECKING:  # the journal's module brings the database along, which importing the engine must not
     from surefoot.storage.journal import Journal

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from real.proxy import Counts
 
 from surefoot.engine import Engine
-from surefoot.models.api import ApiModel
+from surefoot.models.api.model import ApiModel
 from surefoot.storage.records import JournalRecord, ModelCall, Plan, Step, Usage
 from surefoot.storage.store import Store
 from surefoot.tools import tool

@@ -1,0 +1,1 @@
+"""The dialects of the pocket models; their weights lie beside them."""

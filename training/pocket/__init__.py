@@ -1,0 +1,1 @@
+"""The scripts that train the pocket models."""
