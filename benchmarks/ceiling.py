@@ -29,7 +29,7 @@ from benchmarks.reliability import ended, words
 from benchmarks.sums import Chain, chain, remainder_fits
 from surefoot.engine import Engine
 from surefoot.engine.calibrate import calibrate
-from surefoot.engine.core.taught import add as summed
+from surefoot.engine.core.observations import add as summed
 from surefoot.engine.result import Result
 from surefoot.models.local.model import LocalModel
 from surefoot.models.question import Question

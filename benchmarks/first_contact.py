@@ -28,11 +28,11 @@ from benchmarks.strangers import KINDS, Prompt, drawn, prompts, recorded
 from benchmarks.sums import chain
 from surefoot.engine import Engine
 from surefoot.engine.calibrate import Labelled, calibrate
+from surefoot.engine.labels import backfill_labels
 from surefoot.engine.probe import SAMPLES as PROBED
 from surefoot.engine.probe import questions as probed
 from surefoot.engine.result import Result
 from surefoot.engine.review import answer, queue
-from surefoot.engine.settle import settle
 from surefoot.models import ScriptedModel
 from surefoot.models.question import Question
 from surefoot.planners import planner
@@ -148,7 +148,7 @@ def _label(engine: Engine, result: Result, answer: Json) -> None:
     votes = Counter(one.key for one in step.attempts if one.status == "proposed")
     if votes:
         leader = votes.most_common(1)[0][0]
-        settle(engine.store, result.run_id, leader == canonical(answer), step.seq)
+        backfill_labels(engine.store, result.run_id, leader == canonical(answer), step.seq)
 
 
 def policy(seed: int, number: int, tasks: int, before: int, labels: list[int], targets: list[float]) -> list[Row]:

@@ -12,14 +12,14 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import TYPE_CHECKING
 
-from surefoot.engine.core.rules import Source
+from surefoot.engine.core.observations import Observations, summed
+from surefoot.engine.core.rules import SampleSource
 from surefoot.engine.core.spending import Tally
-from surefoot.engine.core.taught import Taught, summed
 from surefoot.engine.running.account import Account
-from surefoot.engine.running.act import Metered
 from surefoot.engine.running.loop import run_sync
 from surefoot.engine.running.propose import LESSON
-from surefoot.engine.setup.kit import Kit
+from surefoot.engine.running.sampling import Metered
+from surefoot.engine.setup.context import RunContext
 from surefoot.models.answer import answer
 from surefoot.models.question import Model, Question, Reply
 from surefoot.reflection.calibration import step_class, tally
@@ -108,14 +108,14 @@ async def acalibrate(
     known = list(cases)
     if not known:
         raise SetupError("there is no labelled step: give at least one, and better some hundreds")
-    session = _Session(engine.kit(), Account(budget or Budget(), Tally()), samples)
+    session = _Session(engine.run_context(), Account(budget or Budget(), Tally()), samples)
     learned: list[Learned] = []
     failed: list[ModelError] = []
     asked = 0
     for start in range(0, len(known), TOGETHER):
         part = known[start : start + TOGETHER]
-        taught = Taught()
-        measured = [session.measure(taught, case, seed + start + place) for place, case in enumerate(part)]
+        observed = Observations()
+        measured = [session.measure(observed, case, seed + start + place) for place, case in enumerate(part)]
         found = await asyncio.gather(*measured, return_exceptions=True)
         errors = [one for one in found if isinstance(one, BaseException)]
         for error in errors:
@@ -123,8 +123,8 @@ async def acalibrate(
                 raise error
         failed += [one for one in errors if isinstance(one, ModelError)]
         asked += len(part) - len(errors)
-        _weigh(taught, [one for one in found if not isinstance(one, BaseException)])
-        counts = taught.learned(session.kit.policy)
+        _weigh(observed, [one for one in found if not isinstance(one, BaseException)])
+        counts = observed.learned(session.context.policy)
         await asyncio.to_thread(engine.store.learn, counts)  # what was paid for is kept, whatever comes next
         learned += counts
         if session.account.refused is not None or len(errors) == len(part):
@@ -166,7 +166,7 @@ class _Words:
     forms: list[_Seen]
 
 
-def _weigh(taught: Taught, words: list[_Words]) -> None:
+def _weigh(observed: Observations, words: list[_Words]) -> None:
     """Counts what verifiers said. Wrong forms weigh by how often they are sampled, all together as many as they are."""
     wrong = [one.times for word in words for one in word.forms if one.origin == "audit" and not one.good]
     each = len(wrong) / sum(wrong) if wrong else 1.0
@@ -174,47 +174,47 @@ def _weigh(taught: Taught, words: list[_Words]) -> None:
         kind = step_class(word.step)
         for one in word.forms:
             weight = one.times * each if one.origin == "audit" and not one.good else 1.0
-            taught.heard(kind, word.versions, one.said, one.origin, one.good, weight)
+            observed.ruled(kind, word.versions, one.said, one.origin, one.good, weight)
 
 
 @dataclass(frozen=True, slots=True)
 class _Session:
     """What all labelled steps are asked with."""
 
-    kit: Kit
+    context: RunContext
     account: Account
     samples: int
     flaws: list[str] = field(default_factory=list)
     """What was wrong with each sample that was dropped."""
 
-    async def measure(self, taught: Taught, case: Labelled, seed: int) -> _Words:
+    async def measure(self, observed: Observations, case: Labelled, seed: int) -> _Words:
         """Counts what samples of one step come to, and has what came out, and mutants, judged."""
         step = case.step
         right = canonical(case.answer)
         seen = {right: _Seen(case.answer, True)}
-        for source in self.kit.rules(step).sources:
+        for source in self.context.rules(step).sources:
             known: list[tuple[str, bool]] = []
             async for output, reply in self._drawn(case, source, seed):
                 key = canonical(output)
                 known.append((key, key == right))
                 seen.setdefault(key, _Seen(output, False, reply=reply)).times += 1
             if known:
-                taught.sampled(tally(step_class(step), "", source.name, known, complete=True))
+                observed.sampled(tally(step_class(step), "", source.name, known, complete=True))
                 asked = [(key, 0) for key, _ in known[:MOST]]
                 truth = truth_of(split_of(asked), right)
-                taught.agreed(step_class(step), "act", source.name, shape_of(asked), truth)
+                observed.agreed(step_class(step), "act", source.name, shape_of(asked), truth)
         for mutant in mutants(case.answer, Random(seed), MUTANTS):
             seen.setdefault(canonical(mutant), _Seen(mutant, False, "canary"))
         return await self._judged(case, list(seen.values()))
 
-    async def _drawn(self, case: Labelled, source: Source, seed: int) -> AsyncIterator[tuple[Json, Reply]]:
+    async def _drawn(self, case: Labelled, source: SampleSource, seed: int) -> AsyncIterator[tuple[Json, Reply]]:
         """Well-formed samples of a source; others are dropped, as they are where votes count."""
-        kit = self.kit
-        model = self._metered(kit.alternates.get(source.name) or kit.models["act"])
-        other = next((one for one in kit.representations if one.name == source.name), None)
+        context = self.context
+        model = self._metered(context.alternates.get(source.name) or context.models["act"])
+        other = next((one for one in context.representations if one.name == source.name), None)
 
         def question(inputs: Mapping[str, Json], index: int) -> Question:
-            heat = kit.settings.temperature
+            heat = context.settings.temperature
             number = (seed * 7_919 + index) % 2**31
             return Question("act", case.goal, inputs=inputs, output_schema=case.gives, temperature=heat, seed=number)
 
@@ -244,8 +244,8 @@ class _Session:
         return False
 
     async def _judged(self, case: Labelled, forms: list[_Seen]) -> _Words:
-        verifiers = [one for one in self.kit.verifiers.values() if not one.exact]
-        judge = self.kit.models.get("judge")
+        verifiers = [one for one in self.context.verifiers.values() if not one.exact]
+        judge = self.context.models.get("judge")
         heard = self._metered(judge) if judge is not None else None
         for one in forms:
             put = Case(case.step, one.output, case.inputs, case.goal, one.reply, heard, self._metered)

@@ -10,26 +10,26 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from surefoot.engine.core.rules import LADDER, Rung
+from surefoot.engine.core.rules import FALLBACKS, Fallback
 from surefoot.engine.core.state import RunState
 from surefoot.engine.history.past import find, forked, reopened, replayed
 from surefoot.engine.history.replay import Replay
+from surefoot.engine.labels import label
 from surefoot.engine.result import Result, reached, stored
 from surefoot.engine.running.flow import Flow
 from surefoot.engine.running.flows import Flows
 from surefoot.engine.running.loop import run_sync
 from surefoot.engine.running.phases import Cursor, answer, build, drive, fitting
 from surefoot.engine.running.turns import entering, turn
-from surefoot.engine.settle import label
 from surefoot.engine.setup.arguments import TEXT, fit, limits, listener, place, plain, several
-from surefoot.engine.setup.kit import Kit, Settings
+from surefoot.engine.setup.context import RunContext, Settings
 from surefoot.engine.setup.prepared import Prepared, prepare
 from surefoot.engine.setup.setup import (
     Output,
     cast_for,
     check_fixed,
     config_of,
-    kit_for,
+    context_for,
     planner_for,
     root_step,
     task_for,
@@ -116,7 +116,7 @@ class Engine:
         forms: bool = True,
         representations: Iterable[Representation] = (),
         alternates: Iterable[str | Model] = (),
-        ladder: Iterable[Rung] = LADDER,
+        ladder: Iterable[Fallback] = FALLBACKS,
         canaries: float = 0.1,
         workspace: str | Path | None = None,
         notes: Json = None,
@@ -150,7 +150,7 @@ class Engine:
             ladder=several("ladder", ladder),
             canaries=canaries,
         )
-        self.kit()
+        self.run_context()
         self._where = store if store is not None else config.store
         self._store: Store | None = None
         self._flows = Flows()
@@ -297,7 +297,9 @@ class Engine:
         async with entering():
             kind = Output(output)
             store = await self._ready()
-            new = await asyncio.to_thread(forked, store, run_id, step, seed, self.settings, self.kit, self._config)
+            new = await asyncio.to_thread(
+                forked, store, run_id, step, seed, self.settings, self.run_context, self._saved
+            )
             flow = await self._reopen(new, budget, on_record, kind)
         return await self._go(flow, kind)
 
@@ -307,7 +309,7 @@ class Engine:
         The result is true where every decision is the one that the rules demand. `target` and `votes` put other
         rules in their place: the divergences are the steps that would have needed more evidence.
         """
-        return replayed(self.store, run_id, target, votes, self.settings, self.kit)
+        return replayed(self.store, run_id, target, votes, self.settings, self.run_context)
 
     def feedback(
         self,
@@ -430,28 +432,28 @@ class Engine:
         store = await self._ready()
         known = await store.alearned()
         await turn()
-        make, checked = partial(self.kit, kind=kind), kind.type if kind.checks else None
-        new = prepare(self._prepared, known, self.planner, checked, settings, make, self._config)
+        make, checked = partial(self.run_context, kind=kind), kind.type if kind.checks else None
+        new = prepare(self._prepared, known, self.planner, checked, settings, make, self._saved)
         self._prepared = new
-        kit = new.kit.again()
-        check_fixed(kit, self.planner, task.inputs)
+        context = new.context.again()
+        check_fixed(context, self.planner, task.inputs)
         journal = await store.abegin(
             task, config=new.config, seed=settings.seed, target=task.target, source=source, policies=self._policies()
         )
-        flow = self._flow(kit, task, journal, RunState(), on_record)
+        flow = self._flow(context, task, journal, RunState(), on_record)
         root = root_step(task, self.planner, self.final)
         try:
             await turn()
             flow.record(PlannedStep(flow.seq(), None, 0, 1, root))
-            weight = kit.weight(root)
+            weight = context.budget_share(root)
             flow.record(Event(flow.seq(), "started", flow.state.root, data={"weight": weight} if weight else None))
         except BaseException:
             await self.let_go(flow)
             raise
         return flow
 
-    def _config(self, kit: Kit) -> Json:
-        return config_of(kit, self.options, self.planner, kit.calibration, self.notes)
+    def _saved(self, context: RunContext) -> Json:
+        return config_of(context, self.options, self.planner, context.calibration, self.notes)
 
     async def _reopen(
         self,
@@ -465,28 +467,30 @@ class Engine:
         store = await self._ready()
         self._flows.claim(run_id)
         try:
-            make = partial(self.kit, kind=kind)
+            make = partial(self.run_context, kind=kind)
             usual, policies = self.settings, self._policies()
             past = await asyncio.to_thread(reopened, store, run_id, usual, make, policies, budget)
             await turn()
-            flow = self._flow(past.kit, past.task, past.journal, past.state, on_record)
+            flow = self._flow(past.context, past.task, past.journal, past.state, on_record)
         finally:
             self._flows.claimed.discard(run_id)
         if not past.state.steps:
             flow.record(PlannedStep(flow.seq(), None, 0, 1, root_step(past.task, self.planner, self.final)))
         return flow
 
-    def _flow(self, kit: Kit, task: Task, journal: Journal, state: RunState, listener: Listener | None) -> Flow:
+    def _flow(
+        self, context: RunContext, task: Task, journal: Journal, state: RunState, listener: Listener | None
+    ) -> Flow:
         listeners = (listener,) if listener is not None else ()
-        flow = Flow(kit, task, journal, self.store.policy, state, listeners, self.workspace)
+        flow = Flow(context, task, journal, self.store.policy, state, listeners, self.workspace)
         self._flows[flow.run_id] = flow
         return flow
 
-    def kit(
+    def run_context(
         self, settings: Settings | None = None, calibration: Calibration | None = None, kind: Output | None = None
-    ) -> Kit:
+    ) -> RunContext:
         """What a run works with."""
-        return kit_for(
+        return context_for(
             self.models,
             self.planner,
             self.tools,

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from random import Random
 from typing import TYPE_CHECKING
 
-from surefoot.engine.settle import Voted, label, voted
+from surefoot.engine.labels import Voted, label, voted
 from surefoot.planners.refs import resolve
 from surefoot.reflection.calibration import Calibration, policy_of, step_class
 from surefoot.reflection.vote_belief import VoteBelief, ordered

@@ -88,7 +88,7 @@ def _careful(one: Belief) -> Belief:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class Posterior:
     """Where a candidate stands."""
 
     p: float
@@ -107,14 +107,14 @@ class Standing:
         return self.doubt if self.by_votes is None else max(1 - self.by_votes, self.doubt - EXCUSED)
 
 
-def standing(
+def posterior(
     ballots: Mapping[str, Ballot],
     beliefs: Mapping[str, Belief],
     candidate: str,
     checks: Mapping[str, float] | None = None,
     *,
     bounded: bool = True,
-) -> Standing:
+) -> Posterior:
     """Where `candidate` stands after the votes of each source, and the nats that checks gave each candidate.
 
     bounded: False where nobody looks at the bound, which takes longer than the rest where votes are learnt from.
@@ -131,7 +131,7 @@ def standing(
     ceiling = max((beliefs[source].ceiling for source in ballots), default=1.0)
     lowest = max((beliefs[source].ceiling_low for source in ballots), default=1.0)
     bound = max(_bound(ballots, careful, candidate, checks), 1 - lowest)
-    return Standing(min(1 - mean, ceiling), max(_doubt(ballots, careful, candidate, checks), 1 - lowest), bound)
+    return Posterior(min(1 - mean, ceiling), max(_doubt(ballots, careful, candidate, checks), 1 - lowest), bound)
 
 
 def _learnt(
@@ -140,7 +140,7 @@ def _learnt(
     candidate: str,
     checks: Mapping[str, float],
     bounded: bool,
-) -> Standing:
+) -> Posterior:
     """Where a source is believed by what votes taught: two numbers, and the bound of the source that says most."""
     all_in = 1 - _doubt(ballots, beliefs, candidate, checks)
     by_votes = 1 - _doubt(ballots, beliefs, candidate, checks, by_votes=True)
@@ -149,7 +149,7 @@ def _learnt(
         keys, counts = _cast(ballot)
         if bounded and (votes := beliefs[source].votes) is not None and candidate in keys:
             bounds.append(votes.bound(counts, keys.index(candidate)))
-    return Standing(all_in, 1 - all_in, max(min(bounds), 1 - all_in), max(by_votes, all_in))
+    return Posterior(all_in, 1 - all_in, max(min(bounds), 1 - all_in), max(by_votes, all_in))
 
 
 def _cast(ballot: Ballot) -> tuple[list[str], tuple[int, ...]]:
@@ -159,14 +159,14 @@ def _cast(ballot: Ballot) -> tuple[list[str], tuple[int, ...]]:
 
 
 @lru_cache(maxsize=65536)
-def _alone(belief: Belief, votes: int, others: tuple[int, ...]) -> Standing:
+def _alone(belief: Belief, votes: int, others: tuple[int, ...]) -> Posterior:
     """One source and no weighed checks: what most steps are."""
     ballot = {"": votes, **{str(place): count for place, count in enumerate(others)}}
     mean = _doubt({"": ballot}, {"": belief}, "", {})
     careful = {"": belief.careful}
     doubt = _doubt({"": ballot}, careful, "", {})
     bound = max(_bound({"": ballot}, careful, "", {}), 1 - belief.ceiling_low)
-    return Standing(min(1 - mean, belief.ceiling), max(doubt, 1 - belief.ceiling_low), bound)
+    return Posterior(min(1 - mean, belief.ceiling), max(doubt, 1 - belief.ceiling_low), bound)
 
 
 def _doubt(
@@ -268,7 +268,7 @@ def more(
     for extra in range(most + 1):
         cast = dict(ballots.get(source, {}))
         cast[candidate] = cast.get(candidate, 0) + extra
-        stands = standing({**ballots, source: cast}, beliefs, candidate, checks, bounded=False)
+        stands = posterior({**ballots, source: cast}, beliefs, candidate, checks, bounded=False)
         if (stands.agreed if by_votes else stands.doubt) <= error * ROUNDING:
             return extra
     return None

@@ -13,15 +13,16 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from surefoot.engine.core.decide import Action, Check, Commit, Deliver, Expand, Propose, Replan, RollBack, decide
+from surefoot.engine.core.actions import Action, Check, Commit, Deliver, Expand, Propose, Replan, RollBack
+from surefoot.engine.core.decide import decide
 from surefoot.engine.core.fold import fold
-from surefoot.engine.core.rules import Rules
+from surefoot.engine.core.rules import StepRules
 from surefoot.engine.core.spending import Tally
 from surefoot.engine.core.state import Candidate, RunState, StepState
 from surefoot.engine.running.account import Account
-from surefoot.engine.running.act import check, missed, proposed
+from surefoot.engine.running.candidates import check, missed, proposed
 from surefoot.engine.running.expand import adopt, carried, expand, noted
-from surefoot.engine.setup.kit import Kit, Settings
+from surefoot.engine.setup.context import RunContext, Settings
 from surefoot.planners.canonical import plan_key
 from surefoot.planners.document import plan_from, plan_to
 from surefoot.planners.planner import Proposal, Request
@@ -82,10 +83,10 @@ class World:
     errors: float = 0.1
     """How often an attempt gives nothing."""
 
-    def kit(self) -> Kit:
+    def context(self) -> RunContext:
         verifiers = {name: Oracle(name, name == "exact", self.seed) for name in ("exact", "soft", "final")}
         planners = {"known": Named("known", False), "model": Named("model", True)}
-        return Kit({}, {"look": look}, planners, verifiers, self.settings)
+        return RunContext({}, {"look": look}, planners, verifiers, self.settings)
 
     def draw(self, path: str, tried: int) -> random.Random:
         return random.Random(f"{self.seed} {path} {tried}")
@@ -150,7 +151,7 @@ class Bench:
     order: int = 0
 
     def __post_init__(self) -> None:
-        self.kit = self.world.kit()
+        self.context = self.world.context()
         self.account = Account(Budget(), Tally())
         self.rng = random.Random(self.order)
         self.replies: dict[int, Any] = {}
@@ -158,7 +159,7 @@ class Bench:
     def begin(self, planner: str, checks: tuple[str, ...] = ("final",)) -> None:
         root = Step("task", "the task", args={}, planner=planner, checks=checks)
         self.record(PlannedStep(self.seq(), None, 0, 1, root))
-        self.record(Event(self.seq(), "started", self.state.root, data={"weight": self.kit.weight(root)}))
+        self.record(Event(self.seq(), "started", self.state.root, data={"weight": self.context.budget_share(root)}))
 
     def run(self) -> tuple[str, Json]:
         root = self.state.steps[self.state.root]
@@ -183,8 +184,8 @@ class Bench:
         if self.state.steps.get(step.seq) is step and decide(self.state, step, self.rules(step)) is not None:
             self.state.ready.append(step.seq)
 
-    def rules(self, step: StepState) -> Rules:
-        return self.kit.rules(step.step)
+    def rules(self, step: StepState) -> StepRules:
+        return self.context.rules(step.step)
 
     def path(self, step: StepState) -> str:
         return "" if step.parent is None else f"{self.path(self.state.steps[step.parent])}/{step.step.id}"
@@ -215,9 +216,11 @@ class Bench:
             data = {"steps": [], "critique": action.reason}
             self.record(Event(self.seq(), "rolled_back", step.seq, data=data))
         else:
-            self.fail(step, action.reason, beyond=action.beyond, fault=action.fault)
+            self.fail(
+                step, action.reason, out_of_scope=action.out_of_scope, infrastructure_error=action.infrastructure_error
+            )
 
-    def propose(self, step: StepState, rules: Rules) -> None:
+    def propose(self, step: StepState, rules: StepRules) -> None:
         draw = self.world.draw(self.path(step), step.tried)
         if rules.mode == "plan":
             self.plan(step, rules, draw)
@@ -229,7 +232,7 @@ class Bench:
             value = draw.choices((1, 2, 3), (70, 20, 10))[0] if rules.sampled else 1
             proposed(self, step, {"v": value}, str(value))  # type: ignore[arg-type]
 
-    def plan(self, step: StepState, rules: Rules, draw: random.Random) -> None:
+    def plan(self, step: StepState, rules: StepRules, draw: random.Random) -> None:
         plan = self.part(step, self.world.plans[self.path(step)])
         if not rules.sampled:
             expand(self, step, plan, None, None)  # type: ignore[arg-type]
@@ -274,8 +277,10 @@ class Bench:
         data = None if backing.basis == "exact" else noted(backing)
         self.record(Event(self.seq(), "committed", step.seq, candidate.attempt, data))
 
-    def fail(self, step: StepState, reason: str, *, beyond: bool = False, fault: bool = False) -> None:
-        data: dict[str, Json] = {"reason": reason, "beyond": beyond, "fault": fault}
+    def fail(
+        self, step: StepState, reason: str, *, out_of_scope: bool = False, infrastructure_error: bool = False
+    ) -> None:
+        data: dict[str, Json] = {"reason": reason, "beyond": out_of_scope, "fault": infrastructure_error}
         self.record(Event(self.seq(), "failed", step.seq, data=data))
 
     def let_go(self, step: StepState) -> None:

@@ -96,7 +96,7 @@ class Watcher:
 
     def enough(self, books: Books, event: Event) -> None:
         """Every check passed, and either an exact one spoke or the votes are far enough ahead."""
-        rules = self.bench.kit.rules(books.record.step)
+        rules = self.bench.context.rules(books.record.step)
         checks = rules.plan_checks if event.kind == "planned" else rules.checks
         said = self.verdicts.get(event.attempt or 0, {})
         for check in checks:

@@ -11,7 +11,7 @@ from dial import adder, labelled, sums
 
 from surefoot.engine import Engine
 from surefoot.engine.calibrate import calibrate
-from surefoot.engine.settle import settle
+from surefoot.engine.labels import backfill_labels
 from surefoot.models import ScriptedModel
 from surefoot.models.question import Question
 from surefoot.reflection.forms import split_in
@@ -66,7 +66,7 @@ def test_labels_make_a_promise_of_agreement(store: Store) -> None:
         engine.planner = Engine(model, planner=sums(1, seed=seed), store=store).planner
         result = engine.run("add", seed=seed, target=0.9)
         if result.output is not None:
-            assert settle(store, result.run_id, True)
+            assert backfill_labels(store, result.run_id, True)
     found = outcomes(store, model, 10, target=0.95, first=500)
     assert found.count(Outcome.VERIFIED) >= 8, found
 
@@ -101,7 +101,7 @@ def test_a_systematic_error_that_labels_showed_is_not_agreed_upon_any_more(store
     model = stranger(adder(0.99, hard=1.0))
     outcomes(store, model, 10)
     for info in [one for one in store.runs(10) if one.outcome is Outcome.AGREED][:4]:
-        assert settle(store, info.run_id, False)
+        assert backfill_labels(store, info.run_id, False)
     result = Engine(model, planner=sums(1, seed=77), store=store).run("add", target=0.9)
     assert result.outcome is Outcome.ABSTAINED
     assert "% of such questions wrong in the same way each time" in result.reason

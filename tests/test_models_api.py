@@ -28,8 +28,9 @@ from servers import (
 
 from surefoot.models import Question, Reply
 from surefoot.models.answer import answer
+from surefoot.models.api import reading
 from surefoot.models.api.gateway import litellm
-from surefoot.models.api.model import ApiModel, reading
+from surefoot.models.api.model import ApiModel
 from surefoot.models.failures import retry_after
 from surefoot.models.question import ChatMessage, ToolSpec
 from surefoot.storage.errors import ModelRefused, ModelUnavailable

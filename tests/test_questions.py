@@ -12,7 +12,7 @@ import pytest
 
 from surefoot.engine import Budget, Engine, Outcome, Result
 from surefoot.engine.core.state import HALF
-from surefoot.engine.running.act import effect_key
+from surefoot.engine.running.calling import effect_key
 from surefoot.models.question import Question
 from surefoot.models.scripted import ScriptedModel, call
 from surefoot.reflection import verifier

@@ -9,14 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from surefoot.reflection.evidence import Belief, more, pace, race, standing, wald
+from surefoot.reflection.evidence import Belief, more, pace, posterior, race, wald
 from surefoot.reflection.votes import vote_error, votes_needed
 
 ALIKE = Belief(0.95, concentration=inf)
 
 
 def one(ballot: dict[str, int], belief: Belief, key: str = "a") -> float:
-    return standing({"": ballot}, {"": belief}, key).p
+    return posterior({"": ballot}, {"": belief}, key).p
 
 
 @pytest.mark.parametrize(("p", "votes"), [(0.95, 1), (0.95, 3), (0.8, 5), (0.6, 18)])
@@ -54,37 +54,37 @@ def test_wrong_answers_that_seldom_agree_make_agreement_worth_more() -> None:
     alike, differing = Belief(0.8, concentration=20, same=1.0), Belief(0.8, concentration=20, same=0.1)
     assert one({"a": 3}, differing) > one({"a": 3}, alike)
     assert one({"a": 1}, differing) == one({"a": 1}, alike), "a single sample coincides with nothing"
-    assert standing({"": {"a": 3}}, {"": differing}, "a").bound == standing({"": {"a": 3}}, {"": alike}, "a").bound
+    assert posterior({"": {"a": 3}}, {"": differing}, "a").bound == posterior({"": {"a": 3}}, {"": alike}, "a").bound
 
 
 def test_the_bound_is_the_worst_case_of_the_careful_belief() -> None:
     belief = Belief(0.9, "measured", inf, low=0.8)
-    stands = standing({"": {"a": 3, "b": 1}}, {"": belief}, "a")
+    stands = posterior({"": {"a": 3, "b": 1}}, {"": belief}, "a")
     assert stands.bound == pytest.approx(vote_error(0.8, 2))
     assert stands.doubt > 1 - stands.p
 
 
 def test_a_ceiling_holds_however_many_votes_there_are() -> None:
     belief = Belief(0.99, "measured", inf, ceiling=0.999, ceiling_low=0.99)
-    stands = standing({"": {"a": 50}}, {"": belief}, "a")
+    stands = posterior({"": {"a": 50}}, {"": belief}, "a")
     assert (stands.p, stands.doubt) == (0.999, pytest.approx(0.01))
     assert stands.bound == pytest.approx(0.01)
 
 
 def test_checks_add_their_nats_to_votes() -> None:
     before = one({"a": 1}, ALIKE)
-    after = standing({"": {"a": 1}}, {"": ALIKE}, "a", {"a": 1.5}).p
+    after = posterior({"": {"a": 1}}, {"": ALIKE}, "a", {"a": 1.5}).p
     assert log(after / (1 - after)) == pytest.approx(log(before / (1 - before)) + 1.5)
 
 
 def test_a_failed_check_turns_the_order_of_candidates() -> None:
     ballots, beliefs = {"": {"a": 2, "b": 1}}, {"": Belief(0.7, concentration=inf)}
-    assert standing(ballots, beliefs, "a", {"a": -3.0}).p < standing(ballots, beliefs, "b", {"a": -3.0}).p
+    assert posterior(ballots, beliefs, "a", {"a": -3.0}).p < posterior(ballots, beliefs, "b", {"a": -3.0}).p
 
 
 def test_sources_that_err_by_themselves_multiply() -> None:
     alike = Belief(0.9, concentration=5)
-    twice = standing({"x": {"a": 1}, "y": {"a": 1}}, {"x": alike, "y": alike}, "a").p
+    twice = posterior({"x": {"a": 1}, "y": {"a": 1}}, {"x": alike, "y": alike}, "a").p
     assert twice > one({"a": 2}, alike), "two votes of one source share its difficulties"
 
 
@@ -115,7 +115,7 @@ def test_a_race_predicts_what_simulated_prompts_do(belief: Belief, error: float)
             ballot[key] = ballot.get(key, 0) + 1
             samples += 1
             best = max(ballot, key=lambda one: ballot[one])
-            stands = standing({"": ballot}, {"": belief}, best)
+            stands = posterior({"": ballot}, {"": belief}, best)
             if stands.doubt <= error:
                 wrong += best != "right"
                 promised += 1 - stands.p

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from surefoot.reflection.evidence import Belief, standing
+from surefoot.reflection.evidence import Belief, posterior
 from surefoot.reflection.trust import EXACT, NOTHING, Support, Trust, combine
 from surefoot.storage.records import Basis, Reliability
 
@@ -39,7 +39,7 @@ def test_a_result_rests_on_its_weakest_step(bases: tuple[Basis, ...], weakest: B
 
 
 def test_ten_steps_multiply() -> None:
-    stands = standing({"": {"x": 2}}, {"": Belief(0.95, concentration=math.inf)}, "x")
+    stands = posterior({"": {"x": 2}}, {"": Belief(0.95, concentration=math.inf)}, "x")
     result = combine([Support(stands.p, stands.bound, "prior", 0.001, 3, 2.5)] * 10, 0.99)
     assert result.target == 0.99
     assert result.predicted == pytest.approx(0.9727, abs=5e-5)

@@ -10,7 +10,7 @@ import pytest
 from scipy.special import betaln, gammaln
 
 from surefoot.reflection.calibration import Calibration, belief_in
-from surefoot.reflection.evidence import more, standing
+from surefoot.reflection.evidence import more, posterior
 from surefoot.reflection.vote_belief import (
     LEFT,
     MEANS,
@@ -133,12 +133,12 @@ def test_what_other_classes_showed_is_a_hint_and_no_more() -> None:
 
 def test_the_ledger_takes_both_numbers_and_counts_votes_by_the_weaker_one() -> None:
     belief = belief_in(VoteBelief().learnt({((2,), UNKNOWN): 30}))
-    stands = standing({"": {"a": 2}}, {"": belief}, "a")
+    stands = posterior({"": {"a": 2}}, {"": belief}, "a")
     found = belief.votes.right((2,)) if belief.votes is not None else None
     assert found is not None and stands.by_votes is not None
     assert (stands.p, stands.by_votes) == pytest.approx((found.all_in, found.by_votes))
     assert stands.doubt > stands.agreed and stands.bound >= stands.doubt
     assert more({"": {}}, {"": belief}, "a", None, "", 0.01, 12, by_votes=True) == 2
     assert more({"": {}}, {"": belief}, "a", None, "", 0.001, 12) is None, "no vote shows a misconception"
-    checked = standing({"": {"a": 2}}, {"": belief}, "a", {"a": 3.0})
+    checked = posterior({"": {"a": 2}}, {"": belief}, "a", {"a": 3.0})
     assert checked.p > stands.p, "a measured check says more than votes can"

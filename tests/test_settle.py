@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from surefoot.engine import Engine
-from surefoot.engine.settle import settle
+from surefoot.engine.labels import backfill_labels
 from surefoot.models.scripted import ScriptedModel
 from surefoot.reflection.calibration import Calibration
 from surefoot.reflection.evidence import Belief
@@ -39,7 +39,7 @@ def counted(learned: list[Learned]) -> dict[tuple[str, str], float]:
 
 
 def test_a_right_result_settles_every_vote_under_it(store: Store) -> None:
-    found, *labels = settle(store, run(store, ["6", "5", "5", "5"]), True)
+    found, *labels = backfill_labels(store, run(store, ["6", "5", "5", "5"]), True)
     assert isinstance(found, Sampling)
     assert (found.step_class, found.policy) == ("sum", "scripted@script")
     assert (found.prompts, found.right, found.wrong) == (1, 0, 1), "the first sample is free of when sampling stopped"
@@ -51,24 +51,24 @@ def test_a_right_result_settles_every_vote_under_it(store: Store) -> None:
 
 
 def test_a_wrong_result_settles_a_step_only_where_it_alone_rested_on_votes(store: Store) -> None:
-    found, *labels = settle(store, run(store, ["5", "5"]), False)
+    found, *labels = backfill_labels(store, run(store, ["5", "5"]), False)
     assert isinstance(found, Sampling)
     assert (found.right, found.wrong) == (0, 1)
     assert counted(labels) == {("2", ""): -1, ("2", WRONG): 1}
-    assert settle(store, run(store, ["5"] * 4, steps=2), False) == []
+    assert backfill_labels(store, run(store, ["5"] * 4, steps=2), False) == []
 
 
 def test_nothing_is_counted_twice(store: Store) -> None:
     run_id = run(store, ["5", "5"])
-    assert settle(store, run_id, True)
-    assert settle(store, run_id, True) == []
-    assert settle(store, run_id, False) == []
+    assert backfill_labels(store, run_id, True)
+    assert backfill_labels(store, run_id, True) == []
+    assert backfill_labels(store, run_id, False) == []
 
 
 def test_one_step_can_be_settled_by_itself(store: Store) -> None:
     run_id = run(store, ["5"] * 4, steps=2)
     seq = next(one.seq for one in Engine(ScriptedModel([]), store=store).resume(run_id).steps if one.id == "s1")
-    found, *labels = settle(store, run_id, False, seq)
+    found, *labels = backfill_labels(store, run_id, False, seq)
     assert isinstance(found, Sampling)
     assert found.wrong == 1 and len(labels) == 2
 

@@ -18,8 +18,8 @@ from test_state import recorded
 from surefoot.engine import Engine, Outcome
 from surefoot.engine.core.fold import fold
 from surefoot.engine.core.state import RunState
+from surefoot.engine.labels import voted
 from surefoot.engine.result import receipts
-from surefoot.engine.settle import voted
 from surefoot.models.question import Question
 from surefoot.models.scripted import ScriptedModel
 from surefoot.service.display.record import write_json

@@ -13,13 +13,14 @@ from hypothesis import HealthCheck, settings
 from hypothesis import given as examples
 from hypothesis import strategies as st
 
-from surefoot.engine.core.decide import Commit, Continue, Propose, RollBack, decide
+from surefoot.engine.core.actions import Commit, Continue, Propose, RollBack
+from surefoot.engine.core.decide import decide
 from surefoot.engine.core.fold import fold
 from surefoot.engine.core.state import Candidate, RunState, StepState
 from surefoot.engine.history.resume import FOLDED, refold
-from surefoot.engine.running.act import missed, proposed
+from surefoot.engine.running.candidates import missed, proposed
 from surefoot.engine.running.expand import expand
-from surefoot.engine.setup.kit import Settings
+from surefoot.engine.setup.context import Settings
 from surefoot.reflection.trust import EXACT
 from surefoot.storage.records import (
     Event,
@@ -55,7 +56,8 @@ def kept(store: Store, records: list[JournalRecord]) -> list[JournalRecord]:
 
 
 FIELDS = (
-    *("parent", "needs", "status", "pending", "tried", "attempts", "errors", "critique", "reason", "beyond", "fault"),
+    *("parent", "needs", "status", "pending", "tried", "attempts", "errors", "critique", "reason"),
+    *("out_of_scope", "infrastructure_error"),
     *("output", "support", "asked", "paused", "version", "open_children", "broken", "delivers", "more"),
     *("rollbacks", "replans", "mended", "adopted"),
 )
@@ -80,7 +82,14 @@ def picture(state: RunState) -> Json:
             values |= {"feeds": sorted(step.feeds), "children": dict(step.children), "step": step.step.id}
             values |= {"spare": [one.seq for one in step.spare], "below": step.below and step.below.reliability()}
             steps[seq] = (values, ballot)
-    run = (state.root, state.committed, round(state.weight, 9), state.spent.usage, dict(state.judged), state.finished)
+    run = (
+        state.root,
+        state.committed,
+        round(state.budget_shares, 9),
+        state.spent.usage,
+        dict(state.judged),
+        state.finished,
+    )
     people = (dict(state.answers), dict(state.effects), set(state.in_doubt))
     return steps, run, people, state.trust.reliability()
 
@@ -119,7 +128,7 @@ def test_cut_at_any_record_the_journal_leads_to_the_state_that_the_run_was_in(
     stored = kept(store, records)
     assert len(stored) == len(records)
     for cut in range(1, len(stored) + 1):
-        state = refold(stored[:cut], world.kit())
+        state = refold(stored[:cut], world.context())
         assert picture(state) == pictures[cut - 1]
         bench = Bench(world, state)
         assert movable(bench) <= set(state.ready), "a step that could go on was forgotten"
@@ -127,7 +136,7 @@ def test_cut_at_any_record_the_journal_leads_to_the_state_that_the_run_was_in(
 
 
 def resumed(world: World, records: list[JournalRecord], order: int) -> Bench:
-    bench = Bench(world, refold(records, world.kit()), last=max(one.seq for one in records), order=order)
+    bench = Bench(world, refold(records, world.context()), last=max(one.seq for one in records), order=order)
     records = list(records)
     bench.listener = records.append
     bench.record(Event(bench.seq(), "resumed", bench.state.root))
@@ -276,12 +285,12 @@ def test_a_step_that_is_undone_takes_everything_under_it_with_it() -> None:
 
 def test_a_failed_step_blocks_its_dependents_and_reaches_its_parent() -> None:
     bench = small(*CHAIN, votes=1)
-    bench.fail(child(bench, "a"), "broken", fault=True)
+    bench.fail(child(bench, "a"), "broken", infrastructure_error=True)
     root = bench.state.steps[bench.state.root]
     assert root.broken == child(bench, "a").seq
     assert [child(bench, id).status for id in ("b", "c", "d", "side")] == ["waiting"] * 4
     status, _ = bench.run()
-    assert (status, root.reason, root.fault) == ("failed", "step a failed: broken", True)
+    assert (status, root.reason, root.infrastructure_error) == ("failed", "step a failed: broken", True)
 
 
 def drafts(bench: Bench) -> list[JournalRecord]:
@@ -297,13 +306,13 @@ def test_steps_of_a_plan_that_a_kill_cut_in_half_never_come_to_life() -> None:
     bench.begin("known")
     for record in drafts(bench):
         bench.record(record)
-    state = refold(records, bench.kit)
+    state = refold(records, bench.context)
     assert list(state.steps) == [state.root]
     again = resumed(bench.world, records, 0)
     assert again.run()[0] in ("committed", "failed")
     journal: list[JournalRecord] = again.journal  # type: ignore[attr-defined]
     alive = next(i for i, one in enumerate(journal) if isinstance(one, Event) and one.kind == "planned")
-    state = refold(journal[: alive + 1], bench.kit)
+    state = refold(journal[: alive + 1], bench.context)
     assert len(state.steps) == 3, "the root and the two steps of the plan that was accepted"
     assert sorted(state.ready) == sorted(state.steps[state.root].children.values())
 
@@ -361,7 +370,7 @@ def test_a_question_of_a_store_of_before_holds_its_step_and_an_answer_lets_it_go
 @pytest.mark.parametrize("notice", [True, False], ids=["after its parent noticed", "before"])
 def test_what_failed_for_want_of_a_model_or_tool_is_open_again_when_the_run_goes_on(notice: bool) -> None:
     bench = small(Step("a", "g"), Step("b", "g"), votes=1)
-    bench.fail(child(bench, "b"), "no route", fault=True)
+    bench.fail(child(bench, "b"), "no route", infrastructure_error=True)
     if notice:
         assert bench.run()[0] == "failed"
     bench.record(Event(bench.seq(), "resumed", bench.state.root))
@@ -370,7 +379,7 @@ def test_what_failed_for_want_of_a_model_or_tool_is_open_again_when_the_run_goes
 
 def test_what_failed_for_want_of_evidence_stays_failed() -> None:
     bench = small(Step("a", "g"), Step("b", "g"), votes=1)
-    bench.fail(child(bench, "a"), "no route", fault=True)
+    bench.fail(child(bench, "a"), "no route", infrastructure_error=True)
     bench.fail(child(bench, "b"), "the samples disagree")
     bench.record(Event(bench.seq(), "resumed", bench.state.root))
     assert bench.run()[0] == "failed"

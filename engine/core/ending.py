@@ -32,7 +32,7 @@ def ending(state: RunState, rules: RulesOf, task: Task, halt: RunError | None, *
     if halt is not None:
         return Ending(Outcome.CANCELED, None, str(halt), nothing)
     if root.status == "failed":
-        outcome = Outcome.FAILED if root.fault else Outcome.ABSTAINED
+        outcome = Outcome.FAILED if root.infrastructure_error else Outcome.ABSTAINED
         return Ending(outcome, None, root.reason, nothing)
     return Ending(Outcome.FAILED, None, "internal error: no step is ready and none failed; please report it", nothing)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import fields, replace
 
+from surefoot.engine.core.observations import Observations
 from surefoot.engine.core.state import QUESTION, UNKNOWN, Candidate, RunState, StepState
-from surefoot.engine.core.taught import Taught
 from surefoot.reflection.trust import EXACT, Support, Trust
 from surefoot.storage.records import (
     Attempt,
@@ -83,7 +83,7 @@ def _attempt(state: RunState, record: Attempt) -> None:
     else:
         step.errors += 1
         step.cut = step.cut + 1 if record.call in (step.cut_calls or ()) else 0
-        step.fault = record.status == "error"
+        step.infrastructure_error = record.status == "error"
         step.critique = record.error or ""
         if record.status == "invalid":
             _hear(step)
@@ -107,9 +107,9 @@ def _verdict(state: RunState, record: Verdict) -> None:
 
 def _hear(step: StepState) -> None:
     """Keeps the critique for those that come after, if the step turns out right with it."""
-    step.heard = step.heard or []
-    if step.critique and step.critique not in step.heard and len(step.heard) < 8:
-        step.heard.append(step.critique)
+    step.critiques = step.critiques or []
+    if step.critique and step.critique not in step.critiques and len(step.critiques) < 8:
+        step.critiques.append(step.critique)
 
 
 def weighs(verdict: Verdict) -> bool:
@@ -119,24 +119,24 @@ def weighs(verdict: Verdict) -> bool:
 
 def clear(state: RunState, step: StepState) -> None:
     if step.samples:
-        state.taught.voted(step.step, step.samples, step.candidates)
+        state.observed.voted(step.step, step.samples, step.candidates)
     for candidate in step.candidates.values():
         state.judged.pop(candidate.attempt, None)
-    step.candidates, step.samples, step.others, step.source, step.heard = {}, None, None, None, None
+    step.candidates, step.samples, step.others, step.source, step.critiques = {}, None, None, None, None
     step.cut_calls = None
     step.excused = 0
 
 
 def _hold(state: RunState, step: StepState, amount: float) -> None:
     """Keeps so much of the error budget for a step."""
-    if amount != step.held:
-        state.weight = max(state.weight + amount - step.held, 0.0)
-        step.held = amount
+    if amount != step.reserved:
+        state.budget_shares = max(state.budget_shares + amount - step.reserved, 0.0)
+        step.reserved = amount
 
 
 def ahead_of(step: StepState) -> float:
     """What to keep for an open step: a plan's own share, and as much for the steps that it will have."""
-    return step.weight * (2 if step.step.planner is not None and step.status != "expanded" else 1)
+    return step.budget_share * (2 if step.step.planner is not None and step.status != "expanded" else 1)
 
 
 def _event(state: RunState, event: Event) -> None:
@@ -144,12 +144,12 @@ def _event(state: RunState, event: Event) -> None:
     if event.kind == "intent":
         state.in_doubt.add(event.data["key"])
     elif event.kind == "canary":
-        state.taught.canary(event.data)
+        state.observed.canary(event.data)
     elif event.kind == "answered":
         _answered(state, step, event.data["key"], event.data["answer"])
     elif event.kind == "finished":
         state.finished = True
-        state.taught = Taught()  # the store has it now
+        state.observed = Observations()  # the store has it now
     elif event.kind == "resumed":
         state.finished = False
         _revive(state)
@@ -159,14 +159,14 @@ def _event(state: RunState, event: Event) -> None:
 
 def _started(state: RunState, step: StepState, event: Event) -> None:
     """The run exists; its root step was planned just before."""
-    step.weight = (event.data or {}).get("weight", 0.0)
+    step.budget_share = (event.data or {}).get("weight", 0.0)
     _hold(state, step, ahead_of(step))
 
 
 def _escalated(state: RunState, step: StepState, event: Event) -> None:
     """The step goes on in another way: candidates stay, unless a planner takes it over."""
     data = event.data
-    step.climbed += (data.get("source") or data["planner"],)
+    step.tried_fallbacks += (data.get("source") or data["planner"],)
     step.errors = 0
     step.excused = sum(one.refuted for one in step.candidates.values())
     if data.get("source"):
@@ -198,7 +198,7 @@ def _answered(state: RunState, step: StepState | None, key: str, answer: Json) -
     state.in_doubt -= state.doubts(call)
     if step is not None and step.asked is not None and key in step.asked:
         if step.asked[key].get("wants") == "output":
-            step.told = answer
+            step.given = answer
         step.asked = {one: question for one, question in step.asked.items() if one != key} or None
         if not step.waits:
             _wake(state, step)
@@ -230,12 +230,12 @@ def _expand(state: RunState, step: StepState, event: Event) -> None:
         child = state.steps[seq]
         step.children[child.step.id] = seq
     weights = data.get("weights", 0.0)
-    _hold(state, step, step.weight if step.more else 0.0)
+    _hold(state, step, step.budget_share if step.more else 0.0)
     for place, seq in enumerate(drafted):
         child = state.steps[seq]
-        child.weight = weights[place] if isinstance(weights, list) else weights
+        child.budget_share = weights[place] if isinstance(weights, list) else weights
         _place(state, child)
-        if child.weight and child.status != "committed":
+        if child.budget_share and child.status != "committed":
             _hold(state, child, ahead_of(child))
     step.open_children = sum(state.steps[seq].status != "committed" for seq in step.children.values())
     for seq in reversed(drafted):
@@ -262,8 +262,8 @@ def _commit(state: RunState, step: StepState, event: Event) -> None:
     candidate = next(one for one in step.candidates.values() if one.attempt == event.attempt)
     step.output, step.status = candidate.output, "committed"
     if step.samples and not event.data and step.step.planner is None:
-        state.taught.settled(step.step, step.samples, step.candidates)
-        state.taught.told(step.step, step.heard or ())
+        state.observed.settled(step.step, step.samples, step.candidates)
+        state.observed.critiqued(step.step, step.critiques or ())
     clear(state, step)
     _hold(state, step, 0.0)
     state.committed += 1
@@ -307,7 +307,7 @@ def _discredit(state: RunState, step: StepState) -> None:
 
 def _fail(state: RunState, step: StepState, event: Event) -> None:
     step.status, step.reason = "failed", event.data["reason"]
-    step.beyond, step.fault = bool(event.data.get("beyond")), bool(event.data.get("fault"))
+    step.out_of_scope, step.infrastructure_error = bool(event.data.get("beyond")), bool(event.data.get("fault"))
     clear(state, step)
     _hold(state, step, 0.0)
     if step.parent is not None and (parent := state.steps.get(step.parent)) is not None:
@@ -318,9 +318,9 @@ def _fail(state: RunState, step: StepState, event: Event) -> None:
 def _revive(state: RunState) -> None:
     """What failed because a model or tool did is open again: it may be back."""
     for step in state.steps.values():
-        if step.status == "failed" and step.fault:
+        if step.status == "failed" and step.infrastructure_error:
             step.status = "expanded" if step.children else "ready"
-            step.broken, step.fault, step.errors, step.attempts = None, False, 0, 0
+            step.broken, step.infrastructure_error, step.errors, step.attempts = None, False, 0, 0
             _hold(state, step, ahead_of(step))
             if step.status == "ready":
                 _wake(state, step)
@@ -354,7 +354,7 @@ def _roll_back(state: RunState, step: StepState, event: Event) -> None:
         _discredit(state, child)
         child.status, child.pending, child.feeds, child.support = "waiting", 0, [], None
         child.attempts, child.inputs, child.critique, child.adopted = 0, None, step.critique, False
-        child.climbed, child.told, child.undone = (), None, child.undone + 1
+        child.tried_fallbacks, child.given, child.undone = (), None, child.undone + 1
         _hold(state, child, ahead_of(child))
     for child in undone:
         _place(state, child)

@@ -9,8 +9,8 @@ from math import ceil, exp, expm1, floor, inf, log, log2
 from random import Random
 from typing import Literal
 
+from surefoot.engine.core.observations import Observations
 from surefoot.engine.core.state import RunState, StepState
-from surefoot.engine.core.taught import Taught
 from surefoot.reflection.evidence import Belief, Race, coarse, more, race
 from surefoot.reflection.forms import FORMS
 from surefoot.reflection.verifier import Verifier
@@ -19,10 +19,10 @@ from surefoot.storage.records import Step, record
 
 Mode = Literal["plan", "tool", "arguments", "answer"]
 
-Rung = Literal["critique", "representation", "model", "decompose", "search", "ask"]
+Fallback = Literal["critique", "representation", "model", "decompose", "search", "ask"]
 """A strategy for a step that does not get its evidence. The last, to abstain, is always there."""
 
-LADDER: tuple[Rung, ...] = ("critique", "representation", "model", "decompose", "search")
+FALLBACKS: tuple[Fallback, ...] = ("critique", "representation", "model", "decompose", "search")
 """Tried in this order; a person is asked only where "ask" is given too."""
 
 USUAL_TARGET = 0.95
@@ -33,14 +33,14 @@ FIRST = "\0first"
 
 
 @record
-class Source:
+class SampleSource:
     """Where samples of a step come from, and what is believed of them."""
 
     name: str = ""
     """As attempts record it; empty for the step's model, asked as it is."""
     belief: Belief = Belief()
-    rung: Rung | None = None
-    """The rung of the ladder that it is on; None for the first."""
+    fallback: Fallback | None = None
+    """The fallback of the ladder that it is on; None for the first."""
     lesson: str = ""
     """What its questions say of earlier attempts at other steps."""
     forms: tuple[int, ...] = FORMS
@@ -53,11 +53,11 @@ class Source:
     """First samples that were right, and wrong, as far as truth came out."""
 
 
-PLAIN = (Source(),)
+PLAIN = (SampleSource(),)
 
 
 @record
-class Rules:
+class StepRules:
     """Fixed for the step's life."""
 
     mode: Mode
@@ -68,7 +68,7 @@ class Rules:
     plan_checks: tuple[Verifier, ...] = ()
     votes: int | None = None
     """Lead that a candidate needs where no exact check passed it; None derives its evidence from the target."""
-    sources: tuple[Source, ...] = PLAIN
+    sources: tuple[SampleSource, ...] = PLAIN
     target: float | None = None
     tries: int = 4
     """Attempts in a row without any candidate, and rounds of retry after a refuted one."""
@@ -77,21 +77,21 @@ class Rules:
     replans: int = 2
     verify: bool = True
     seed: int = 0
-    planners: tuple[tuple[Rung, str], ...] = ()
+    planners: tuple[tuple[Fallback, str], ...] = ()
     """Rungs that hand the step to a planner, by that planner's name."""
-    ladder: tuple[Rung, ...] = LADDER
+    fallbacks: tuple[Fallback, ...] = FALLBACKS
     watched: tuple[Verifier, ...] = ()
     """Verifiers whose rates are not known well enough yet: they are tried on canaries."""
-    gain: float = 0.0
+    check_nats: float = 0.0
     """Nats that the checks which must pass, and prove nothing, give to a candidate that passes them all."""
-    gauges: Mapping[str, float] = field(default_factory=dict)
+    soft_checks: Mapping[str, float] = field(default_factory=dict)
     """Nats per unit of cost of the checks that are evidence only: those whose rates were measured."""
 
     learning: bool = False
     """Whether what votes teach inside the run changes what is believed of them, and no exact check decides instead."""
 
     @property
-    def lessons(self) -> tuple[Source, ...]:
+    def lessons(self) -> tuple[SampleSource, ...]:
         return tuple(one for one in self.sources if one.lesson)
 
     @property
@@ -104,19 +104,19 @@ class Rules:
         """Whether samples are votes: then what is malformed is dropped, not mended."""
         return self.verify and self.sampled and not self.proved and self.votes != 1
 
-    def _drawn(self, step: StepState) -> Source:
+    def _drawn(self, step: StepState) -> SampleSource:
         """With a lesson or without: each as often as it is likely to be the best (Thompson, Biometrika 1933)."""
         rng = Random(f"{self.seed} {step.seq}")
         ways = (self.sources[0], *self.lessons)
         return max(ways, key=lambda one: rng.betavariate(one.tried[0] + 0.5, one.tried[1] + 0.5))
 
     @property
-    def others(self) -> tuple[Source, ...]:
+    def others(self) -> tuple[SampleSource, ...]:
         """Sources on the rungs of the ladder, in its order."""
-        found = (one for one in self.sources if one.rung is not None and one.rung in self.ladder)
-        return tuple(sorted(found, key=lambda one: self.ladder.index(one.rung)))
+        found = (one for one in self.sources if one.fallback is not None and one.fallback in self.fallbacks)
+        return tuple(sorted(found, key=lambda one: self.fallbacks.index(one.fallback)))
 
-    def source(self, name: str) -> Source:
+    def source(self, name: str) -> SampleSource:
         return next(one for one in self.sources if one.name == name)
 
     def beliefs(self) -> dict[str, Belief]:
@@ -137,14 +137,14 @@ class Rules:
 
     def share(self, state: RunState, step: StepState) -> float:
         """How many times what the step may err is what all open steps may, itself among them."""
-        mine = step.weight or 1.0
-        return max(state.weight, mine) / mine
+        mine = step.budget_share or 1.0
+        return max(state.budget_shares, mine) / mine
 
     def eased(self, error: float) -> float:
         """The error that votes are left with, where the checks bring what they bring."""
-        return error if not self.gain or error <= 0 else sigmoid(logit(min(error, 0.5)) + self.gain)
+        return error if not self.check_nats or error <= 0 else sigmoid(logit(min(error, 0.5)) + self.check_nats)
 
-    def first(self, state: RunState, step: StepState, error: float) -> Source:
+    def first(self, state: RunState, step: StepState, error: float) -> SampleSource:
         """The source to begin with: as it is, unless asking in another form makes a run that ends well cheaper.
 
         A step whose output was taken back begins with another form or model: the first is likely to err again.
@@ -155,20 +155,20 @@ class Rules:
             return self._drawn(step)
         if len(self.sources) == 1 or error <= 0 or self.votes is not None or not self.verify:
             return self.sources[0]
-        steps = max(state.weight / step.weight, 1.0) if step.weight else 1.0
+        steps = max(state.budget_shares / step.budget_share, 1.0) if step.budget_share else 1.0
         return first(self.sources, rounded(self.eased(error)), ceil(log2(steps)))
 
-    def patience(self, source: Source, error: float) -> int:
+    def patience(self, source: SampleSource, error: float) -> int:
         """Candidates that may be refuted before the step goes on in another way.
 
         Where it is measured how often samples are right, as many as it may take to meet a right one.
         """
-        if "critique" not in self.ladder or self.tries == 1:
+        if "critique" not in self.fallbacks or self.tries == 1:
             return 1
         known = self.mode != "plan" and measured(source)
         return max(self.tries, self.cap(source, error)) if known else self.tries
 
-    def cap(self, source: Source, error: float) -> int:
+    def cap(self, source: SampleSource, error: float) -> int:
         """The most attempts of a source."""
         if self.samples is not None:
             return self.samples
@@ -177,7 +177,7 @@ class Rules:
         return cap(source.belief, rounded(self.eased(error)))
 
 
-RulesOf = Callable[[Step, Taught], Rules]
+RulesOf = Callable[[Step, Observations], StepRules]
 """The rules of a step, as far as the run has shown."""
 
 LEAST_SAMPLES = 12
@@ -218,22 +218,22 @@ def cap(belief: Belief, error: float) -> int:
 
 
 @lru_cache(maxsize=1024)
-def first(sources: tuple[Source, ...], error: float, doublings: int) -> Source:
+def first(sources: tuple[SampleSource, ...], error: float, doublings: int) -> SampleSource:
     """The source with the least cost of a run of 2^doublings steps, divided by its chance not to abstain.
 
     Without a measured rate nothing speaks for another form; the first one stays.
     """
 
-    def price(one: Source) -> float:
+    def price(one: SampleSource) -> float:
         if needed(one.belief, error) is None:
             return inf
         found = estimate(one.belief, error, cap(one.belief, error))
         decided: float = (1 - found.undecided) ** (2.0**doublings)
         return found.samples * one.belief.cost / max(decided, 1e-300)
 
-    able = [one for one in sources if one is sources[0] or (one.rung in (None, "representation") and measured(one))]
+    able = [one for one in sources if one is sources[0] or (one.fallback in (None, "representation") and measured(one))]
     return min(able, key=price)
 
 
-def measured(source: Source) -> bool:
+def measured(source: SampleSource) -> bool:
     return source.belief.basis == "measured"

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from math import ceil
 
-from surefoot.engine.core.rules import FIRST, STATED_VOTES, Rules, RulesOf
+from surefoot.engine.core.rules import FIRST, STATED_VOTES, RulesOf, StepRules
 from surefoot.engine.core.state import RunState, StepState
 from surefoot.reflection.allocation import Menu, allot
-from surefoot.reflection.evidence import Belief, more, standing
+from surefoot.reflection.evidence import Belief, more, posterior
 from surefoot.storage.records import Budget, Task, Usage
 
 
@@ -32,15 +32,15 @@ def shortfall(state: RunState, rules_of: RulesOf, task: Task) -> str:
     return said + _reach(state, task, [rules for _, rules in open_])
 
 
-def _voted(state: RunState, rules_of: RulesOf, step: StepState) -> Rules | None:
+def _voted(state: RunState, rules_of: RulesOf, step: StepState) -> StepRules | None:
     """The rules of an open step that samples decide; None for any other."""
     if step.status not in ("waiting", "ready"):
         return None
-    rules = rules_of(step.step, state.taught)
+    rules = rules_of(step.step, state.observed)
     return rules if rules.mode != "plan" and rules.voted else None
 
 
-def _votes(state: RunState, step: StepState, rules: Rules) -> int | None:
+def _votes(state: RunState, step: StepState, rules: StepRules) -> int | None:
     """Further samples, if all of them agree; None where no number is enough."""
     error = rules.error(state, step)
     live = [one for one in step.candidates.values() if not one.refuted]
@@ -50,7 +50,7 @@ def _votes(state: RunState, step: StepState, rules: Rules) -> int | None:
     return more(step.ballots(), rules.beliefs(), key, step.nats(), source.name, error, STATED_VOTES, by_votes=True)
 
 
-def _reach(state: RunState, task: Task, open_: list[Rules]) -> str:
+def _reach(state: RunState, task: Task, open_: list[StepRules]) -> str:
     """The target that the whole budget buys, where one was named."""
     samples = _affordable(task.budget, state.spent.usage)
     if task.target is None or samples is None:
@@ -71,4 +71,4 @@ def _affordable(budget: Budget, spent: Usage) -> float | None:
 
 def _errors(belief: Belief) -> tuple[float, ...]:
     """Chance of error after 1, 2, 3, ... samples that agree."""
-    return tuple(standing({"": {"": votes}}, {"": belief}, "").agreed for votes in range(1, STATED_VOTES + 1))
+    return tuple(posterior({"": {"": votes}}, {"": belief}, "").agreed for votes in range(1, STATED_VOTES + 1))

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
+from surefoot.engine.core.observations import Observations
 from surefoot.engine.core.spending import Tally
-from surefoot.engine.core.taught import Taught
 from surefoot.reflection.trust import Support, Trust
 from surefoot.reflection.votes import ahead
 from surefoot.storage.records import (
@@ -87,26 +87,26 @@ class StepState:
     """Where samples come from now; None until that is settled."""
     others: dict[str, int] | None = None
     """Attempts since the step was opened whose source is not the first."""
-    climbed: tuple[str, ...] = ()
+    tried_fallbacks: tuple[str, ...] = ()
     """Sources and planners that it was handed to because the one before was not enough."""
     excused: int = 0
     """Refuted candidates from before that."""
     undone: int = 0
     """Times that its output was taken back: what it reads or it itself was wrong, and no check of its own saw it."""
-    told: dict[str, Json] | None = None
+    given: dict[str, Json] | None = None
     """A person's answer to the step itself."""
-    weight: float = 0.0
+    budget_share: float = 0.0
     """Its share of the error budget, relative to the others'; 0: it needs none, an exact check speaks for it."""
-    held: float = 0.0
+    reserved: float = 0.0
     """What of the budget is kept for it and for steps that are yet to be planned under it."""
     critique: str = ""
-    heard: list[str] | None = None
+    critiques: list[str] | None = None
     """Every critique since the step was opened."""
     reason: str = ""
     """Why it failed."""
-    beyond: bool = False
+    out_of_scope: bool = False
     """It failed because the model does not know tasks of its kind."""
-    fault: bool = False
+    infrastructure_error: bool = False
     """It failed because a model or tool did, not for lack of evidence."""
     output: Json = None
     support: Support | None = None
@@ -199,7 +199,7 @@ class RunState:
     """Steps that can be driven on, deepest last: taking from the end keeps the open part of the plan small."""
     spent: Tally = field(default_factory=Tally)
     committed: int = 0
-    weight: float = 0.0
+    budget_shares: float = 0.0
     """Of all open steps: what is left of the error budget is shared over it."""
     trust: Trust = field(default_factory=Trust)
     answers: dict[str, Json] = field(default_factory=dict)
@@ -211,7 +211,7 @@ class RunState:
     judged: dict[int, int] = field(default_factory=dict)
     """Step of each attempt that proposed a candidate which is still open."""
     finished: bool = False
-    taught: Taught = field(default_factory=Taught)
+    observed: Observations = field(default_factory=Observations)
     """What this run has shown of samples and verifiers."""
 
     def doubts(self, key: str) -> set[str]:

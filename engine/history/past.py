@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from surefoot.engine.core.state import RunState
 from surefoot.engine.history.replay import Replay, replay
 from surefoot.engine.history.resume import FOLDED, before_step, refold
-from surefoot.engine.setup.kit import Kit, Settings
+from surefoot.engine.setup.context import RunContext, Settings
 from surefoot.reflection.calibration import Calibration
 from surefoot.storage.records import Budget, Json, Policy, Task
 
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
     from surefoot.storage.run import RunInfo
     from surefoot.storage.store import Store
 
-Make = Callable[[Settings, Calibration], Kit]
+Make = Callable[[Settings, Calibration], RunContext]
 
 
 @dataclass(frozen=True, slots=True)
 class Past:
     """Where a run stood, and what it goes on with."""
 
-    kit: Kit
+    context: RunContext
     task: Task
     journal: Journal
     state: RunState
@@ -53,11 +53,11 @@ def reopened(
     info, task = store.run(run_id), store.task(run_id)
     if budget is not None:
         task = replace(task, budget=budget)
-    kit = make(settings_of(info, usual), calibration_of(info))
-    state = refold(store.records(run_id, kinds=FOLDED), kit)
+    context = make(settings_of(info, usual), calibration_of(info))
+    state = refold(store.records(run_id, kinds=FOLDED), context)
     for policy in policies:
         store.policy(policy)
-    return Past(kit, task, store.reopen(run_id), state)
+    return Past(context, task, store.reopen(run_id), state)
 
 
 def replayed(store: Store, name: str, target: float | None, votes: int | None, usual: Settings, make: Make) -> Replay:
@@ -74,7 +74,13 @@ def replayed(store: Store, name: str, target: float | None, votes: int | None, u
 
 
 def forked(
-    store: Store, name: str, step: str, seed: int | None, usual: Settings, make: Make, config: Callable[[Kit], Json]
+    store: Store,
+    name: str,
+    step: str,
+    seed: int | None,
+    usual: Settings,
+    make: Make,
+    config: Callable[[RunContext], Json],
 ) -> str:
     """The id of a new run that has the records of another one before the first attempt at a step."""
     info = find(store, name)

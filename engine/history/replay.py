@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from surefoot.engine.core.decide import Action, Commit, Expand, GiveUp, decide
+from surefoot.engine.core.actions import Action, Commit, Expand, GiveUp
+from surefoot.engine.core.decide import decide
 from surefoot.engine.core.fold import fold
 from surefoot.engine.core.state import RunState, StepState
-from surefoot.engine.setup.kit import Kit
+from surefoot.engine.setup.context import RunContext
 from surefoot.storage.records import Attempt, Event, JournalRecord
 
 
@@ -38,10 +39,10 @@ class Replay:
         return not self.divergences
 
 
-def replay(run_id: str, records: Iterable[JournalRecord], kit: Kit) -> Replay:
+def replay(run_id: str, records: Iterable[JournalRecord], context: RunContext) -> Replay:
     """Folds the records, deciding anew before each recorded decision.
 
-    With another kit (a higher target, another verifier's version of the rules) the divergences say which steps
+    With another context (a higher target, another verifier's version of the rules) the divergences say which steps
     would have needed more.
     """
     result = Replay(run_id)
@@ -51,17 +52,17 @@ def replay(run_id: str, records: Iterable[JournalRecord], kit: Kit) -> Replay:
         if isinstance(record, Attempt) and record.role == "reused":
             reused.add(record.seq)
         if isinstance(record, Event) and record.step in state.steps and record.attempt not in reused:
-            _compare(result, state.steps[record.step], record, kit)
+            _compare(result, state.steps[record.step], record, context)
         fold(state, record)
         state.ready.clear()
     return result
 
 
-def _compare(result: Replay, step: StepState, event: Event, kit: Kit) -> None:
+def _compare(result: Replay, step: StepState, event: Event, context: RunContext) -> None:
     if not _decided(event):
         return
     result.decisions += 1
-    action = decide(result.state, step, kit.rules(step.step, result.state.taught))
+    action = decide(result.state, step, context.rules(step.step, result.state.observed))
     if not _same(event, action):
         said = type(action).__name__.lower() if action is not None else "wait"
         result.divergences.append(Divergence(event.seq, step.step.id, event.kind, said))

@@ -6,14 +6,14 @@ from collections.abc import Iterable, Iterator
 
 from surefoot.engine.core.fold import drop, fold
 from surefoot.engine.core.state import RunState, StepState
-from surefoot.engine.setup.kit import Kit
+from surefoot.engine.setup.context import RunContext
 from surefoot.storage.records import Attempt, Event, JournalRecord, ModelCall, PlannedStep, ToolCall, Verdict
 
 FOLDED = (PlannedStep, Attempt, Verdict, ModelCall, ToolCall, Event)
 """What the state depends on; messages are only for reading."""
 
 
-def refold(records: Iterable[JournalRecord], kit: Kit) -> RunState:
+def refold(records: Iterable[JournalRecord], context: RunContext) -> RunState:
     """The state that the records lead to, with everything on `ready` that can be driven.
 
     Memory stays with the open part of the plan, however long the journal is.
@@ -24,12 +24,12 @@ def refold(records: Iterable[JournalRecord], kit: Kit) -> RunState:
         state.ready.clear()
     for step in list(state.steps.values()):
         if state.steps.get(step.seq) is step:
-            _mend(state, step, kit)
+            _mend(state, step, context)
     state.ready = [step.seq for step in sorted(state.steps.values(), key=_turn, reverse=True) if _driven(state, step)]
     return state
 
 
-def _mend(state: RunState, step: StepState, kit: Kit) -> None:
+def _mend(state: RunState, step: StepState, context: RunContext) -> None:
     """Lets go of what the kill cut in half.
 
     A plan whose `planned` event is missing was never accepted. A candidate that a model's reply is needed to
@@ -37,7 +37,7 @@ def _mend(state: RunState, step: StepState, kit: Kit) -> None:
     """
     drop(state, step.drafted)
     step.drafted = []
-    rules = kit.rules(step.step)
+    rules = context.rules(step.step)
     checks = (*rules.checks, *rules.plan_checks)
     for key, candidate in list(step.candidates.items()):
         if any(check.kind == "model" and check.name not in candidate.verdicts for check in checks):

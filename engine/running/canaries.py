@@ -11,7 +11,7 @@ from dataclasses import replace
 from random import Random
 
 from surefoot.engine.core.state import StepState
-from surefoot.engine.running.desk import Desk
+from surefoot.engine.running.runtime import StepRuntime
 from surefoot.reflection.calibration import step_class
 from surefoot.reflection.mutants import mutants
 from surefoot.reflection.verifier import Case, Verifier
@@ -24,43 +24,44 @@ COSTLY = ("judge", "model")
 
 
 async def canaries(
-    desk: Desk, step: StepState, verifiers: Sequence[Verifier], case: Case, said: Mapping[str, Verdict]
+    run: StepRuntime, step: StepState, verifiers: Sequence[Verifier], case: Case, said: Mapping[str, Verdict]
 ) -> None:
     """Tries verifiers on a committed output and on mutants of it, and records what came of it.
 
     said: their verdicts on that output, which show what a verdict costs.
     """
-    rng = Random(desk.kit.settings.seed * 1_000_003 + step.seq)
+    rng = Random(run.context.settings.seed * 1_000_003 + step.seq)
     bad = list(mutants(case.candidate, rng, MUTANTS))
     for good, value in ((True, case.candidate), *((False, one) for one in bad)):
-        before = desk.state.spent.usage.tokens
+        before = run.state.spent.usage.tokens
         words: dict[str, Json] = {}
         spent = 0
         for verifier in verifiers:
             cost = said[verifier.name].usage.tokens if verifier.name in said else 0
-            if verifier.kind in COSTLY and not _affordable(desk, spent + cost):
+            if verifier.kind in COSTLY and not _affordable(run, spent + cost):
                 continue
-            verdict = await _try(desk, verifier, replace(case, candidate=value))
-            spent = max(desk.state.spent.usage.tokens - before, spent + verdict.usage.tokens)
+            verdict = await _try(run, verifier, replace(case, candidate=value))
+            spent = max(run.state.spent.usage.tokens - before, spent + verdict.usage.tokens)
             if verdict.ruling != "abstain":
                 words[verifier.name] = [verifier.version, verdict.ruling == "pass"]
         if words:
             data: dict[str, Json] = {"class": step_class(step.step), "good": good, "said": words, "tokens": spent}
-            desk.record(Event(desk.seq(), "canary", step.seq, data=data))
+            run.record(Event(run.seq(), "canary", step.seq, data=data))
 
 
-def _affordable(desk: Desk, cost: int) -> bool:
+def _affordable(run: StepRuntime, cost: int) -> bool:
     """Whether one more stays inside the canaries' share of the run's tokens, and half of its budget is left."""
-    spent, budget = desk.state.spent.usage, desk.account.budget
+    spent, budget = run.state.spent.usage, run.account.budget
     used = [spent.tokens / budget.tokens] if budget.tokens else []
     used += [spent.usd / budget.usd] if budget.usd else []
     return (
-        all(one < 0.5 for one in used) and desk.state.taught.tokens + cost <= desk.kit.settings.canaries * spent.tokens
+        all(one < 0.5 for one in used)
+        and run.state.observed.tokens + cost <= run.context.settings.canaries * spent.tokens
     )
 
 
-async def _try(desk: Desk, verifier: Verifier, case: Case) -> Verdict:
-    refused = desk.account.refused
+async def _try(run: StepRuntime, verifier: Verifier, case: Case) -> Verdict:
+    refused = run.account.refused
     verdict = await verifier.verify(case)
-    desk.account.refused = refused  # a canary that did not fit into the budget is no reason to end the run
+    run.account.refused = refused  # a canary that did not fit into the budget is no reason to end the run
     return verdict

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 
 from surefoot.engine.core.state import StepState
-from surefoot.engine.running.act import proposed
-from surefoot.engine.running.desk import Desk
+from surefoot.engine.running.candidates import proposed
+from surefoot.engine.running.runtime import StepRuntime
 from surefoot.planners.canonical import step_digests
 from surefoot.planners.refs import is_marker, siblings
 from surefoot.planners.structure import needs
@@ -16,27 +16,27 @@ from surefoot.reflection.trust import EXACT, Support
 from surefoot.storage.records import Event, Json, Plan, PlannedStep, Step
 
 
-def expand(desk: Desk, step: StepState, plan: Plan, backing: Support | None, attempt: int | None) -> None:
+def expand(run: StepRuntime, step: StepState, plan: Plan, backing: Support | None, attempt: int | None) -> None:
     """Puts an accepted plan in place: first its steps, then the event that brings them to life."""
     plan = typed(plan, step.step.contract.gives)
     extend = bool(step.children) and step.status == "expanded"
-    places = {one.id: desk.seq() for one in plan.steps}
+    places = {one.id: run.seq() for one in plan.steps}
     known = {**step.children, **places} if extend else places
     for ordinal, one in enumerate(plan.steps):
         wanted = tuple(sorted(known[need] for need in needs(one)))
-        desk.record(PlannedStep(places[one.id], step.seq, ordinal, step.version + 1, one, wanted))
+        run.record(PlannedStep(places[one.id], step.seq, ordinal, step.version + 1, one, wanted))
     data: dict[str, Json] = {"version": step.version + 1, "size": len(plan.steps), "output": plan.output}
     if plan.more:
         data["more"] = True
     if extend:
         data["extend"] = True
-    weights = [desk.kit.weight(one) for one in plan.steps]
+    weights = [run.context.budget_share(one) for one in plan.steps]
     if any(weights):
         data["weights"] = weights if len(set(weights)) > 1 else weights[0]
     if backing is not None:
         data |= noted(backing)
-    desk.let_go(step)
-    desk.record(Event(desk.seq(), "planned", step.seq, attempt, data))
+    run.let_go(step)
+    run.record(Event(run.seq(), "planned", step.seq, attempt, data))
 
 
 def noted(backing: Support) -> dict[str, Json]:
@@ -64,12 +64,12 @@ def typed(plan: Plan, gives: Json) -> Plan:
     return replace(plan, steps=tuple(map(one, plan.steps)))
 
 
-def carried(desk: Desk, step: StepState, plan: Plan) -> Plan:
+def carried(run: StepRuntime, step: StepState, plan: Plan) -> Plan:
     """A new plan together with the committed steps of the last one that it refers to, or may yet refer to."""
     if step.status == "expanded" or not step.children:
         return plan
     mine = {one.id for one in plan.steps}
-    old = {one.step.id: one.step for one in desk.state.children(step) if one.status == "committed"}
+    old = {one.step.id: one.step for one in run.state.children(step) if one.status == "committed"}
     carried: dict[str, Step] = {}
     wanted = set().union(old if plan.more else (), siblings(plan.output), *(needs(one) for one in plan.steps)) - mine
     while wanted:
@@ -80,24 +80,24 @@ def carried(desk: Desk, step: StepState, plan: Plan) -> Plan:
     return Plan((*carried.values(), *plan.steps), plan.output, plan.more)
 
 
-def adopt(desk: Desk, step: StepState) -> bool:
+def adopt(run: StepRuntime, step: StepState) -> bool:
     """Commits what a step of the last plan that computes the same has committed; false where there is none.
 
     It is done when the step's turn comes, not when the plan is accepted: so a kill in between loses nothing, and a
     tool that must run once does not run again.
     """
-    parent = desk.state.steps.get(step.parent or 0)
+    parent = run.state.steps.get(step.parent or 0)
     if parent is None or not parent.spare or (step.tried and not step.adopted):
         return False
     if parent.twins is None:
-        parent.twins = _twins(parent, [child.step for child in desk.state.children(parent)])
+        parent.twins = _twins(parent, [child.step for child in run.state.children(parent)])
     twin = parent.twins.get(step.step.id)
     # What its needs have computed anew since, the twin has not seen.
-    if twin is None or not all(desk.state.steps[need].adopted for need in step.needs):
+    if twin is None or not all(run.state.steps[need].adopted for need in step.needs):
         return False
     if not step.adopted:  # else a kill came between the two records
-        proposed(desk, step, twin.output, canonical(twin.output), role="reused")
-    desk.commit(step, next(iter(step.candidates.values())), twin.support or EXACT)
+        proposed(run, step, twin.output, canonical(twin.output), role="reused")
+    run.commit(step, next(iter(step.candidates.values())), twin.support or EXACT)
     return True
 
 

@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from surefoot.engine.core.decide import (
+from surefoot.engine.core.actions import (
     Accept,
     Action,
     Check,
@@ -26,21 +26,24 @@ from surefoot.engine.core.decide import (
     Propose,
     Replan,
     RollBack,
-    decide,
 )
+from surefoot.engine.core.decide import decide
 from surefoot.engine.core.ending import Ending, ending
 from surefoot.engine.core.fold import fold
-from surefoot.engine.core.rules import Rules
+from surefoot.engine.core.rules import StepRules
 from surefoot.engine.core.state import QUESTION, Candidate, RunState, StepState
 from surefoot.engine.running.account import ONE_ATTEMPT, Account, Bill
-from surefoot.engine.running.act import Metered, Missing, check, effect_key, missed, path, proposed
+from surefoot.engine.running.calling import effect_key, path
 from surefoot.engine.running.canaries import canaries
+from surefoot.engine.running.candidates import check, missed, proposed
 from surefoot.engine.running.expand import adopt, expand, noted
 from surefoot.engine.running.paused import ask
 from surefoot.engine.running.propose import go_on, propose
 from surefoot.engine.running.recorder import Conversation, Recorder
+from surefoot.engine.running.runtime import Missing
+from surefoot.engine.running.sampling import Metered
 from surefoot.engine.running.turns import turn
-from surefoot.engine.setup.kit import Kit
+from surefoot.engine.setup.context import RunContext
 from surefoot.models.question import Model, Reply
 from surefoot.planners.document import plan_from
 from surefoot.planners.refs import copied, resolve
@@ -86,7 +89,7 @@ class Flow:
 
     def __init__(
         self,
-        kit: Kit,
+        context: RunContext,
         task: Task,
         journal: Journal,
         policy: Callable[[Policy], int],
@@ -94,13 +97,13 @@ class Flow:
         listeners: tuple[Callable[[JournalRecord], None], ...] = (),
         workspace: Path | None = None,
     ) -> None:
-        self.kit = kit
+        self.context = context
         self.task = task
         self.journal = journal
         self.state = state or RunState()
         self.account = Account(task.budget, self.state.spent)
         self.recorder = Recorder(journal.seq, self.record, policy)
-        self.context = ToolContext(journal.run_id, workspace=workspace)
+        self.tool_context = ToolContext(journal.run_id, workspace=workspace)
         self.listeners = listeners
         self.halt: RunError | None = None
         """Why no further step may start: the budget is spent, or a person stopped the run."""
@@ -174,14 +177,14 @@ class Flow:
 
     def finish(self) -> Ending:
         """Closes the record of the run."""
-        verify, strict = self.kit.settings.verify, self.kit.settings.strict
-        end = ending(self.state, self.kit.rules, self.task, self.halt, verify=verify, strict=strict)
-        taught = self.state.taught.learned(self.kit.policy)
+        verify, strict = self.context.settings.verify, self.context.settings.strict
+        end = ending(self.state, self.context.rules, self.task, self.halt, verify=verify, strict=strict)
+        learned = self.state.observed.learned(self.context.policy)
         self.record(Event(self.seq(), "finished", self.state.root, data={"outcome": end.outcome.value}))
         if end.outcome in (Outcome.VERIFIED, Outcome.ABSTAINED):
             value = 1.0 if end.outcome is Outcome.VERIFIED else 0.0
             self.record(Reward(self.seq(), "run", None, "verified", value, "engine"))
-        self.journal.finish(end.outcome, end.reason, end.output, end.reliability, self.state.spent.usage, taught)
+        self.journal.finish(end.outcome, end.reason, end.output, end.reliability, self.state.spent.usage, learned)
         return end
 
     # --- the workers ----------------------------------------------------------------------------------------
@@ -198,7 +201,7 @@ class Flow:
             self._group = None
             self._workers = 0
 
-    async def lead(self, *, planning: bool = True) -> None:
+    async def drive_root(self, *, planning: bool = True) -> None:
         """Drives the root step as far as it goes."""
         async with self._in_time():
             await self.drive(self.root, planning=planning)
@@ -216,7 +219,7 @@ class Flow:
 
     def _hire(self, idle: int) -> None:
         """Starts workers for ready steps beyond those that `idle` workers are about to take."""
-        wanted = min(len(self.state.ready) - idle, self.kit.settings.concurrency - self._workers)
+        wanted = min(len(self.state.ready) - idle, self.context.settings.concurrency - self._workers)
         for _ in range(wanted if self._group is not None else 0):
             self._workers += 1
             self._group.create_task(self._worker())  # type: ignore[union-attr]
@@ -239,14 +242,14 @@ class Flow:
             return  # whoever has it in hand decides again after what it does now
         self._driven.add(step.seq)
         try:
-            rules = self.kit.rules(step.step, self.state.taught)
+            rules = self.context.rules(step.step, self.state.observed)
             while self.halt is None and self._stands(step):
                 action = decide(self.state, step, rules)
                 if action is None or (isinstance(action, Propose) and not planning):
                     return
                 await self._act(step, rules, action)
                 if rules.learning or isinstance(action, Escalate):
-                    rules = self.kit.rules(step.step, self.state.taught)
+                    rules = self.context.rules(step.step, self.state.observed)
         finally:
             self._driven.discard(step.seq)
 
@@ -254,7 +257,7 @@ class Flow:
         """Whether it is still part of the plan."""
         return self.state.steps.get(step.seq) is step
 
-    async def _act(self, step: StepState, rules: Rules, action: Action) -> None:
+    async def _act(self, step: StepState, rules: StepRules, action: Action) -> None:
         """The one place that says what a failure means for a step."""
         try:
             await self._perform(step, rules, action)
@@ -268,12 +271,12 @@ class Flow:
                 return  # another plan has taken the place of its own
             missed(self, step, str(error), status="invalid" if isinstance(error, Retry) else "error")
             if isinstance(error, (ModelRefused, RequestsForbidden, Retry, Missing)):
-                self.fail(step, str(error), fault=True)
+                self.fail(step, str(error), infrastructure_error=True)
         finally:
             if self.account.bills:
                 self._settle(step)
 
-    async def _perform(self, step: StepState, rules: Rules, action: Action) -> None:
+    async def _perform(self, step: StepState, rules: StepRules, action: Action) -> None:
         if isinstance(action, Propose):
             if adopt(self, step):
                 return
@@ -288,9 +291,9 @@ class Flow:
                 await go_on(self, step, rules, action.samples)
         elif isinstance(action, Check):
             case = self.case(step, action.candidate)
-            await check(self, action.candidate, action.verifiers, case, rules.gauges)
+            await check(self, action.candidate, action.verifiers, case, rules.soft_checks)
         elif isinstance(action, Commit):
-            watched = rules.watched and self.kit.settings.canaries and step.status != "expanded"
+            watched = rules.watched and self.context.settings.canaries and step.status != "expanded"
             seen = self.case(step, action.candidate) if watched else None
             self.commit(step, action.candidate, action.support)
             if seen is not None:
@@ -317,7 +320,9 @@ class Flow:
             given = next(one for one in step.candidates.values() if one.output == action.output)
             self.commit(step, given, Support(PERSON, 1 - PERSON, "measured"))
         else:
-            self.fail(step, action.reason, beyond=action.beyond, fault=action.fault)
+            self.fail(
+                step, action.reason, out_of_scope=action.out_of_scope, infrastructure_error=action.infrastructure_error
+            )
 
     # --- accepting ------------------------------------------------------------------------------------------
 
@@ -327,9 +332,9 @@ class Flow:
         self.record(Event(self.seq(), "committed", step.seq, candidate.attempt, data))
 
     def escalate(self, step: StepState, action: Escalate) -> None:
-        data: dict[str, Json] = {"rung": action.rung, "reason": action.reason}
+        data: dict[str, Json] = {"rung": action.fallback, "reason": action.reason}
         data |= {"source": action.source} if action.source else {"planner": action.planner}
-        if action.rung == "ask":  # before it is noted as tried: a kill in between would leave nobody asked
+        if action.fallback == "ask":  # before it is noted as tried: a kill in between would leave nobody asked
             question = {
                 "key": QUESTION + effect_key(self.run_id, path(self, step), "ask", {}),
                 "question": f"{step.step.goal or step.step.id}: {action.reason}. Give the step's output, or decline.",
@@ -338,9 +343,11 @@ class Flow:
             ask(self, step, [question])
         self.record(Event(self.seq(), "escalated", step.seq, data=data))
 
-    def fail(self, step: StepState, reason: str, *, beyond: bool = False, fault: bool = False) -> None:
+    def fail(
+        self, step: StepState, reason: str, *, out_of_scope: bool = False, infrastructure_error: bool = False
+    ) -> None:
         self.let_go(step)
-        flags = {"beyond": beyond, "fault": fault}
+        flags = {"beyond": out_of_scope, "fault": infrastructure_error}
         data: dict[str, Json] = {"reason": reason} | {name: True for name, is_so in flags.items() if is_so}
         self.record(Event(self.seq(), "failed", step.seq, data=data))
 
@@ -374,7 +381,7 @@ class Flow:
         return lambda name: self.state.steps[places[name]].output
 
     def case(self, step: StepState, candidate: Candidate) -> Case:
-        judge = self.kit.models.get("judge")
+        judge = self.context.models.get("judge")
         heard = self.judged(step, judge) if judge is not None else None
         return Case(
             step.step,

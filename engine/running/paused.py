@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from surefoot.engine.core.state import StepState
-from surefoot.engine.running.desk import Desk
+from surefoot.engine.running.runtime import StepRuntime
 from surefoot.models.question import ChatMessage, ToolRequest
 from surefoot.storage.errors import SurefootError
 from surefoot.storage.records import Event, Json, record
@@ -54,30 +54,30 @@ def sample_from(number: int, kept: Mapping[str, Json], seed: int) -> Sample:
     return Sample(kept.get("seed", seed), conversation=conversation, results=results, number=number, **place)
 
 
-def ask(desk: Desk, step: StepState, questions: Sequence[Json]) -> None:
+def ask(run: StepRuntime, step: StepState, questions: Sequence[Json]) -> None:
     """Records what a person must answer before a step goes on: each question once."""
     for question in questions:
-        if desk.state.steps.get(step.seq) is step and question["key"] not in (step.asked or {}):
-            desk.record(Event(desk.seq(), "asked", step.seq, data=question))
+        if run.state.steps.get(step.seq) is step and question["key"] not in (step.asked or {}):
+            run.record(Event(run.seq(), "asked", step.seq, data=question))
 
 
-def pause(desk: Desk, step: StepState, sample: Sample, why: NeedsPerson) -> None:
+def pause(run: StepRuntime, step: StepState, sample: Sample, why: NeedsPerson) -> None:
     """Records where a sample stands, and what it waits for."""
-    if desk.state.steps.get(step.seq) is not step:
+    if run.state.steps.get(step.seq) is not step:
         return  # another plan has taken the place of the step's
-    seq = desk.seq()
+    seq = run.seq()
     number = seq if sample.number is None else sample.number
     kept: dict[str, Json] = {"sample": number, "keys": [one["key"] for one in why.questions]}
     kept |= {"seed": sample.seed, "source": sample.source, "form": sample.form, "call": why.call}
     kept |= {"conversation": [message_to(one) for one in why.conversation], "results": list(why.results)}
-    desk.record(Event(seq, "paused", step.seq, data=kept))
-    ask(desk, step, why.questions)
+    run.record(Event(seq, "paused", step.seq, data=kept))
+    ask(run, step, why.questions)
 
 
-def ended(desk: Desk, step: StepState, sample: Sample) -> None:
+def ended(run: StepRuntime, step: StepState, sample: Sample) -> None:
     """Records that a sample that had paused came to its end."""
     if sample.number is not None:
-        desk.record(Event(desk.seq(), "paused", step.seq, data={"sample": sample.number}))
+        run.record(Event(run.seq(), "paused", step.seq, data={"sample": sample.number}))
 
 
 def message_to(message: ChatMessage) -> Json:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 async def plan(flow: Flow) -> None:
-    await flow.lead()
+    await flow.drive_root()
 
 
 async def work(flow: Flow) -> None:
@@ -34,7 +34,7 @@ async def work(flow: Flow) -> None:
 
 
 async def reflect(flow: Flow) -> None:
-    await flow.lead(planning=False)
+    await flow.drive_root(planning=False)
 
 
 async def ask(flow: Flow) -> None:
@@ -85,7 +85,7 @@ class Cursor(TypedDict, total=False):
     reason: str
 
 
-class Desk(Protocol):
+class RunLookup(Protocol):
     """Where the graph's nodes find their runs."""
 
     async def enter(self, cursor: Cursor) -> Flow:
@@ -104,15 +104,15 @@ class Desk(Protocol):
 class Nodes:
     """The nodes. They keep nothing: each finds its run by the cursor."""
 
-    def __init__(self, desk: Desk) -> None:
-        self.desk = desk
+    def __init__(self, lookup: RunLookup) -> None:
+        self.lookup = lookup
 
     async def begin(self, cursor: Cursor) -> Cursor:
-        return {"run_id": (await self.desk.enter(cursor)).run_id}
+        return {"run_id": (await self.lookup.enter(cursor)).run_id}
 
     def inner(self, phase: Callable[[Flow], Awaitable[None]]) -> Callable[[Cursor], Awaitable[Cursor]]:
         async def node(cursor: Cursor) -> Cursor:
-            await phase(await self.desk.open(cursor))
+            await phase(await self.lookup.open(cursor))
             return {}
 
         return node
@@ -120,26 +120,26 @@ class Nodes:
     async def ask(self, cursor: Cursor) -> Cursor:
         from langgraph.types import interrupt
 
-        flow = await self.desk.open(cursor)
+        flow = await self.lookup.open(cursor)
         await ask(flow)
         answer(flow, interrupt({"run_id": flow.run_id, "questions": flow.questions()}))
         return {}
 
     async def finish(self, cursor: Cursor) -> Cursor:
-        flow = await self.desk.open(cursor)
+        flow = await self.lookup.open(cursor)
         ending = await finish(flow)
-        await self.desk.let_go(flow)
+        await self.lookup.let_go(flow)
         return {"outcome": ending.outcome.value, "output": ending.output, "reason": ending.reason}
 
     async def after(self, cursor: Cursor) -> str:
-        return (await self.desk.open(cursor)).phase()
+        return (await self.lookup.open(cursor)).phase()
 
 
-def build(desk: Desk, checkpointer: Any = None) -> CompiledStateGraph[Any, Any, Any, Any]:
+def build(lookup: RunLookup, checkpointer: Any = None) -> CompiledStateGraph[Any, Any, Any, Any]:
     """The compiled graph. Without a checkpointer of its own it takes part in that of the graph it is a node of."""
     from langgraph.graph import END, START, StateGraph
 
-    nodes = Nodes(desk)
+    nodes = Nodes(lookup)
     graph = StateGraph(Cursor)
     graph.add_node("begin", nodes.begin)
     for name, node in [*((name, nodes.inner(phase)) for name, phase in INNER.items()), ("ask", nodes.ask)]:
@@ -196,7 +196,7 @@ def _answer(flow: Flow, question: dict[str, Json], said: Json) -> dict[str, Json
         )
     if not isinstance(one.get("approve", True), bool):
         raise SetupError(f"approve={one['approve']!r} is neither True nor False")
-    tool = flow.kit.tools.get(question.get("tool", ""))
+    tool = flow.context.tools.get(question.get("tool", ""))
     if "arguments" in one and tool is not None and (wrong := check(tool.parameters)(one["arguments"])) is not None:
         raise SetupError(f"these arguments do not fit {tool.name}, at {wrong}")
     return one

@@ -8,13 +8,15 @@ from itertools import zip_longest
 from random import Random
 from typing import Any
 
-from surefoot.engine.core.rules import Rules, Source
+from surefoot.engine.core.rules import SampleSource, StepRules
 from surefoot.engine.core.state import StepState
-from surefoot.engine.running.act import Metered, Sampler, missed, proposed, use_tool
-from surefoot.engine.running.desk import Desk
+from surefoot.engine.running.calling import use_tool
+from surefoot.engine.running.candidates import missed, proposed
 from surefoot.engine.running.expand import carried, expand
 from surefoot.engine.running.paused import NeedsPerson, Sample, ask, ended, pause, sample_from
 from surefoot.engine.running.recorder import Conversation
+from surefoot.engine.running.runtime import StepRuntime
+from surefoot.engine.running.sampling import Metered, Sampler
 from surefoot.models.question import ChatMessage, Question, Reply
 from surefoot.models.representation import Back, Representation
 from surefoot.planners.document import plan_to
@@ -27,29 +29,29 @@ from surefoot.storage.records import Json
 LESSON = "what went wrong with earlier attempts at other steps like this"
 
 
-async def propose(desk: Desk, step: StepState, rules: Rules, n: int, source: str = "") -> None:
+async def propose(run: StepRuntime, step: StepState, rules: StepRules, n: int, source: str = "") -> None:
     """`n` attempts at a step, recorded; what waits for a person is recorded with its questions.
 
     Raises ModelError, ToolError, Retry, OutOfBudget or Missing.
     """
     if rules.mode == "tool":
-        await _call_tool(desk, step)
+        await _call_tool(run, step)
     elif rules.mode == "arguments":
-        await _sample_arguments(desk, step, rules, n)
+        await _sample_arguments(run, step, rules, n)
     elif rules.mode == "plan":
-        await _plan(desk, step, rules, n)
+        await _plan(run, step, rules, n)
     else:
-        await _sample_answer(desk, step, n, rules.source(source), rules.voted)
+        await _sample_answer(run, step, n, rules.source(source), rules.voted)
 
 
-async def go_on(desk: Desk, step: StepState, rules: Rules, numbers: Sequence[int]) -> None:
+async def go_on(run: StepRuntime, step: StepState, rules: StepRules, numbers: Sequence[int]) -> None:
     """Goes on with paused samples. Raises as `propose` does."""
     kept = step.paused or {}
-    samples = [sample_from(number, kept[number], _seed(desk, step, 0)) for number in numbers]
+    samples = [sample_from(number, kept[number], _seed(run, step, 0)) for number in numbers]
     if rules.mode == "arguments":
-        await _together(_fill(desk, step, sample) for sample in samples)
+        await _together(_fill(run, step, sample) for sample in samples)
     else:
-        await _together(_draw(desk, step, rules.source(one.source), rules.voted, one) for one in samples)
+        await _together(_draw(run, step, rules.source(one.source), rules.voted, one) for one in samples)
 
 
 async def _together(samples: Iterable[Coroutine[Any, Any, None]]) -> None:
@@ -59,73 +61,73 @@ async def _together(samples: Iterable[Coroutine[Any, Any, None]]) -> None:
         raise error
 
 
-async def _call_tool(desk: Desk, step: StepState) -> None:
+async def _call_tool(run: StepRuntime, step: StepState) -> None:
     try:
-        result = await use_tool(desk, step, desk.kit.tools[step.step.tool or ""], desk.inputs(step))
+        result = await use_tool(run, step, run.context.tools[step.step.tool or ""], run.inputs(step))
     except NeedsPerson as person:
-        ask(desk, step, person.questions)
+        ask(run, step, person.questions)
         return
-    proposed(desk, step, result, canonical(result), role="tool")
+    proposed(run, step, result, canonical(result), role="tool")
 
 
-async def _sample_arguments(desk: Desk, step: StepState, rules: Rules, n: int) -> None:
-    tool = desk.kit.tools[step.step.tool or ""]
-    sampler = _sampler(desk, step)
-    seed = _seed(desk, step, 0)
-    question = _question(desk, step, desk.inputs(step), seed, tools=(tool.name,), choice="required")
+async def _sample_arguments(run: StepRuntime, step: StepState, rules: StepRules, n: int) -> None:
+    tool = run.context.tools[step.step.tool or ""]
+    sampler = _sampler(run, step)
+    seed = _seed(run, step, 0)
+    question = _question(run, step, run.inputs(step), seed, tools=(tool.name,), choice="required")
     for call, reply in await sampler.replies(question, n):
         request = next((one for one in reply.tool_calls if one.name == tool.name), None)
         if request is None or request.arguments is None:
             error = f"answer with one call of {tool.name}, its arguments a JSON object"
-            missed(desk, step, reply.error or error, call, status="invalid")
+            missed(run, step, reply.error or error, call, status="invalid")
             continue
         said = ChatMessage("assistant", reply.text, (request,), extra=reply.extra)
-        await _fill(desk, step, Sample(seed, call=call, conversation=(said,)), reply)
+        await _fill(run, step, Sample(seed, call=call, conversation=(said,)), reply)
 
 
-async def _fill(desk: Desk, step: StepState, sample: Sample, reply: Reply | None = None) -> None:
+async def _fill(run: StepRuntime, step: StepState, sample: Sample, reply: Reply | None = None) -> None:
     """The step's tool with the arguments that a model gave it."""
     (request,) = sample.conversation[-1].tool_calls
-    tool = desk.kit.tools[step.step.tool or ""]
+    tool = run.context.tools[step.step.tool or ""]
     try:
-        result = await use_tool(desk, step, tool, request.arguments or {}, request, sample.call)
+        result = await use_tool(run, step, tool, request.arguments or {}, request, sample.call)
     except NeedsPerson as person:
-        pause(desk, step, sample, NeedsPerson(person.questions, sample.conversation, [None], sample.call))
+        pause(run, step, sample, NeedsPerson(person.questions, sample.conversation, [None], sample.call))
     except (Retry, ToolError) as error:
-        ended(desk, step, sample)
-        missed(desk, step, str(error), sample.call, status="invalid")
+        ended(run, step, sample)
+        missed(run, step, str(error), sample.call, status="invalid")
     else:
-        ended(desk, step, sample)
-        _propose(desk, step, result, sample.call, reply)
+        ended(run, step, sample)
+        _propose(run, step, result, sample.call, reply)
 
 
-async def _sample_answer(desk: Desk, step: StepState, n: int, source: Source, voted: bool) -> None:
+async def _sample_answer(run: StepRuntime, step: StepState, n: int, source: SampleSource, voted: bool) -> None:
     """Samples of one question together; one by one where each has tools to call, or is asked in a form of its own."""
-    forms = _forms(desk, step, source, n)
-    if not desk.kit.tools and _representation(desk, source) is None:
-        await _in_forms(desk, step, source, forms, voted)
+    forms = _forms(run, step, source, n)
+    if not run.context.tools and _representation(run, source) is None:
+        await _in_forms(run, step, source, forms, voted)
         return
-    samples = [Sample(_seed(desk, step, index), source.name, forms[index]) for index in range(n)]
-    await _together(_draw(desk, step, source, voted, sample) for sample in samples)
+    samples = [Sample(_seed(run, step, index), source.name, forms[index]) for index in range(n)]
+    await _together(_draw(run, step, source, voted, sample) for sample in samples)
 
 
-def _forms(desk: Desk, step: StepState, source: Source, n: int) -> list[int]:
+def _forms(run: StepRuntime, step: StepState, source: SampleSource, n: int) -> list[int]:
     """The form of each sample. What votes alone decide is asked in two, in turn: a model that says the same in both is
     less likely to say it for the form's sake. What was measured was measured in the first."""
-    if source.belief.votes is None or not desk.kit.settings.forms:
+    if source.belief.votes is None or not run.context.settings.forms:
         return [0] * n
     drawn = step.drawn(source.name)
     return [source.forms[(drawn + index) % len(source.forms)] for index in range(n)]
 
 
-async def _in_forms(desk: Desk, step: StepState, source: Source, forms: list[int], voted: bool) -> None:
+async def _in_forms(run: StepRuntime, step: StepState, source: SampleSource, forms: list[int], voted: bool) -> None:
     """Samples of one question, all of a form together, counted in turn."""
 
     async def ask_in(form: int) -> list[tuple[int, Reply, int]]:
-        sampler = _sampler(desk, step, source.name)
+        sampler = _sampler(run, step, source.name)
         first = forms.index(form)
-        seed = _seed(desk, step, first)
-        question = _question(desk, step, desk.inputs(step), seed, lesson=source.lesson, form=form)
+        seed = _seed(run, step, first)
+        question = _question(run, step, run.inputs(step), seed, lesson=source.lesson, form=form)
         return [(call, reply, form) for call, reply in await sampler.replies(question, forms.count(form), voted)]
 
     kinds = list(dict.fromkeys(forms))
@@ -136,44 +138,44 @@ async def _in_forms(desk: Desk, step: StepState, source: Source, forms: list[int
     answered = [one for one in found if not isinstance(one, BaseException)]
     for drawn in zip_longest(*answered):
         for call, reply, form in filter(None, drawn):
-            _answered(desk, step, call, reply, source.name, form=form)
+            _answered(run, step, call, reply, source.name, form=form)
     for error in found:
         if isinstance(error, BaseException):
             raise error
 
 
-def _representation(desk: Desk, source: Source) -> Representation | None:
-    return next((one for one in desk.kit.representations if one.name == source.name), None)
+def _representation(run: StepRuntime, source: SampleSource) -> Representation | None:
+    return next((one for one in run.context.representations if one.name == source.name), None)
 
 
-async def _draw(desk: Desk, step: StepState, source: Source, voted: bool, sample: Sample) -> None:
+async def _draw(run: StepRuntime, step: StepState, source: SampleSource, voted: bool, sample: Sample) -> None:
     """One sample, from its question or from where it paused, up to its answer or to where it pauses."""
-    sampler = _sampler(desk, step, source.name)
-    inputs: Mapping[str, Json] = desk.inputs(step)
+    sampler = _sampler(run, step, source.name)
+    inputs: Mapping[str, Json] = run.inputs(step)
     back = None
-    if (other := _representation(desk, source)) is not None:
+    if (other := _representation(run, source)) is not None:
         inputs, back = other.ask(inputs, Random(sample.seed))
-    tools = tuple(desk.kit.tools)
-    question = _question(desk, step, inputs, sample.seed, tools=tools, lesson=source.lesson, form=sample.form)
+    tools = tuple(run.context.tools)
+    question = _question(run, step, inputs, sample.seed, tools=tools, lesson=source.lesson, form=sample.form)
     try:
         if tools:
             call, reply = await sampler.draw(question, sample, voted)
         else:
             ((call, reply),) = await sampler.replies(question, 1, voted)
     except NeedsPerson as person:
-        pause(desk, step, sample, person)
+        pause(run, step, sample, person)
         return
     except OutOfBudget:
         raise  # with a larger one it goes on from here
     except (RunError, RecursionError):
-        ended(desk, step, sample)
+        ended(run, step, sample)
         raise
-    ended(desk, step, sample)
-    _answered(desk, step, call, reply, source.name, back, sample.form)
+    ended(run, step, sample)
+    _answered(run, step, call, reply, source.name, back, sample.form)
 
 
 def _answered(
-    desk: Desk,
+    run: StepRuntime,
     step: StepState,
     call: int,
     reply: Reply,
@@ -182,20 +184,20 @@ def _answered(
     form: int = 0,
 ) -> None:
     if reply.unknown:
-        missed(desk, step, reply.error or "", call, status="unknown", source=source)
+        missed(run, step, reply.error or "", call, status="unknown", source=source)
     elif reply.error is not None:
-        missed(desk, step, reply.error, call, status="invalid", source=source)
+        missed(run, step, reply.error, call, status="invalid", source=source)
     else:
         try:
             output = reply.parsed if back is None else back(reply.parsed)
         except (ValueError, LookupError, TypeError) as error:
-            missed(desk, step, f"no answer to the question: {error}", call, status="invalid", source=source)
+            missed(run, step, f"no answer to the question: {error}", call, status="invalid", source=source)
         else:
-            _propose(desk, step, output, call, reply, source, form)
+            _propose(run, step, output, call, reply, source, form)
 
 
 def _propose(
-    desk: Desk,
+    run: StepRuntime,
     step: StepState,
     output: Json,
     call: int | None,
@@ -205,60 +207,60 @@ def _propose(
 ) -> None:
     key = canonical(output)
     fresh = key not in step.candidates
-    proposed(desk, step, output, key, call, source=source, form=form)
+    proposed(run, step, output, key, call, source=source, form=form)
     fresh = fresh and key in step.candidates  # another plan may have taken the place of the step's
     if fresh and reply is not None:
-        desk.replies[step.candidates[key].attempt] = reply
+        run.replies[step.candidates[key].attempt] = reply
 
 
-async def _plan(desk: Desk, step: StepState, rules: Rules, n: int) -> None:
-    planner = desk.kit.planners[step.step.planner or ""]
-    model = Metered(desk.kit.models["plan"], desk.account, step.seq) if "plan" in desk.kit.models else None
+async def _plan(run: StepRuntime, step: StepState, rules: StepRules, n: int) -> None:
+    planner = run.context.planners[step.step.planner or ""]
+    model = Metered(run.context.models["plan"], run.account, step.seq) if "plan" in run.context.models else None
     request = Request(
         step.step,
-        copied(desk.inputs(step)),
-        tuple(desk.kit.specs.values()),
-        tuple(_done(desk, step)),
+        copied(run.inputs(step)),
+        tuple(run.context.specs.values()),
+        tuple(_done(run, step)),
         step.critique if step.attempts or step.version else "",
         model,
-        _seed(desk, step, 0),
-        desk.kit.settings.temperature,
+        _seed(run, step, 0),
+        run.context.settings.temperature,
     )
     for proposal in await planner.propose(request, n):
-        _planned(desk, step, rules, proposal)
+        _planned(run, step, rules, proposal)
 
 
-def _planned(desk: Desk, step: StepState, rules: Rules, proposal: Proposal) -> None:
-    talk = desk.talks.setdefault(step.seq, Conversation())
+def _planned(run: StepRuntime, step: StepState, rules: StepRules, proposal: Proposal) -> None:
+    talk = run.talks.setdefault(step.seq, Conversation())
     call = None
     for reply in proposal.replies:
-        call = desk.recorder.reply(step.seq, "plan", reply, desk.kit.models["plan"].policy, talk)
+        call = run.recorder.reply(step.seq, "plan", reply, run.context.models["plan"].policy, talk)
     if proposal.unknown:
-        missed(desk, step, proposal.error, call, role="plan", status="unknown")
+        missed(run, step, proposal.error, call, role="plan", status="unknown")
     elif proposal.plan is None:
-        missed(desk, step, proposal.error, call, role="plan", status="invalid")
+        missed(run, step, proposal.error, call, role="plan", status="invalid")
         if not rules.sampled:
-            desk.fail(step, proposal.error, fault=True)
+            run.fail(step, proposal.error, infrastructure_error=True)
     elif not rules.sampled:
-        found = desk.kit.defects(proposal.plan, desk.inputs(step), desk.known(step))
+        found = run.context.defects(proposal.plan, run.inputs(step), run.known(step))
         if found:
-            missed(desk, step, "; ".join(found), call, role="plan", status="invalid")
-            desk.fail(step, "; ".join(found), fault=True)
+            missed(run, step, "; ".join(found), call, role="plan", status="invalid")
+            run.fail(step, "; ".join(found), infrastructure_error=True)
         else:
-            expand(desk, step, proposal.plan, None, None)
-    elif not rules.verify and (found := desk.kit.defects(proposal.plan, desk.inputs(step), desk.known(step))):
+            expand(run, step, proposal.plan, None, None)
+    elif not rules.verify and (found := run.context.defects(proposal.plan, run.inputs(step), run.known(step))):
         # That it can be carried out at all is no question of trust.
-        missed(desk, step, "; ".join(found), call, role="plan", status="invalid")
+        missed(run, step, "; ".join(found), call, role="plan", status="invalid")
     else:
         fresh = proposal.key not in step.candidates
-        plan = carried(desk, step, proposal.plan)
-        proposed(desk, step, plan_to(plan), proposal.key, call, role="plan")
+        plan = carried(run, step, proposal.plan)
+        proposed(run, step, plan_to(plan), proposal.key, call, role="plan")
         if fresh and proposal.replies and proposal.key in step.candidates:
-            desk.replies[step.candidates[proposal.key].attempt] = proposal.replies[-1]
+            run.replies[step.candidates[proposal.key].attempt] = proposal.replies[-1]
 
 
-def _done(desk: Desk, step: StepState) -> list[Done]:
-    children = desk.state.children(step) if step.children else ()
+def _done(run: StepRuntime, step: StepState) -> list[Done]:
+    children = run.state.children(step) if step.children else ()
     return [
         Done(child.step, child.status == "committed", child.output, child.reason)
         for child in children
@@ -266,13 +268,19 @@ def _done(desk: Desk, step: StepState) -> list[Done]:
     ]
 
 
-def _sampler(desk: Desk, step: StepState, source: str = "") -> Sampler:
-    talk = desk.talks.setdefault(step.seq, Conversation())
-    return Sampler(desk, step, desk.kit.alternates.get(source) or desk.kit.models["act"], desk.kit.tools, talk)
+def _sampler(run: StepRuntime, step: StepState, source: str = "") -> Sampler:
+    talk = run.talks.setdefault(step.seq, Conversation())
+    return Sampler(
+        run,
+        step,
+        run.context.alternates.get(source) or run.context.models["act"],
+        run.context.tools,
+        talk,
+    )
 
 
 def _question(
-    desk: Desk,
+    run: StepRuntime,
     step: StepState,
     inputs: Mapping[str, Json],
     seed: int,
@@ -294,14 +302,14 @@ def _question(
         goal=step.step.goal,
         inputs=inputs,
         output_schema=step.step.contract.gives if choice == "auto" else None,
-        tools=tuple(desk.kit.specs[name] for name in tools),
+        tools=tuple(run.context.specs[name] for name in tools),
         tool_choice="required" if choice == "required" else "auto",
-        temperature=desk.kit.settings.temperature,
+        temperature=run.context.settings.temperature,
         seed=seed,
         form=form,
     )
 
 
-def _seed(desk: Desk, step: StepState, index: int) -> int:
+def _seed(run: StepRuntime, step: StepState, index: int) -> int:
     """Another seed for every attempt, the same again in a run with the same seed."""
-    return (desk.kit.settings.seed * 1_000_003 + step.seq * 7_919 + step.tried * 31 + index) % 2**31
+    return (run.context.settings.seed * 1_000_003 + step.seq * 7_919 + step.tried * 31 + index) % 2**31

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from surefoot.engine.setup.kit import Kit, Settings
+from surefoot.engine.setup.context import RunContext, Settings
 from surefoot.planners.planner import Planner
 from surefoot.reflection.calibration import Calibration
 from surefoot.storage.records import Json, Learned
@@ -18,8 +18,8 @@ class Prepared:
     """What earlier runs taught, as the store read it once for all that began at the time."""
     planner: Planner
     output: Any
-    """The type that the kit checks the output by; None where it checks none."""
-    kit: Kit
+    """The type that the context checks the output by; None where it checks none."""
+    context: RunContext
     config: Json
     """For the run's record."""
 
@@ -30,12 +30,12 @@ def prepare(
     planner: Planner,
     output: Any,
     settings: Settings,
-    make: Callable[[Settings, Calibration], Kit],
-    config: Callable[[Kit], Json],
+    make: Callable[[Settings, Calibration], RunContext],
+    config: Callable[[RunContext], Json],
 ) -> Prepared:
     """What a run begins with: what the last one had, as far as it is the same."""
     same = last is not None and last.known is known
-    if last is not None and same and (last.planner, last.output, last.kit.settings) == (planner, output, settings):
+    if last is not None and same and (last.planner, last.output, last.context.settings) == (planner, output, settings):
         return last
-    kit = make(settings, last.kit.calibration if last is not None and same else Calibration(known))
-    return Prepared(known, planner, output, kit, config(kit))
+    context = make(settings, last.context.calibration if last is not None and same else Calibration(known))
+    return Prepared(known, planner, output, context, config(context))

@@ -12,7 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic.errors import PydanticSchemaGenerationError
 
 from surefoot.engine.setup.arguments import limits, plain, probability, several
-from surefoot.engine.setup.kit import ROOT, Kit, Settings
+from surefoot.engine.setup.context import ROOT, RunContext, Settings
 from surefoot.models.options import ROLES, Asked, Layer, environment, layer, merge
 from surefoot.models.question import Model
 from surefoot.models.registry import POCKET, load, options_of, taken
@@ -198,7 +198,7 @@ def stated(model: Model) -> Belief | None:
     return Belief(one["p"], "measured", inf, low=one.get("low"), ceiling=accepted["p"], ceiling_low=accepted["low"])
 
 
-def kit_for(
+def context_for(
     models: Mapping[Role, Model],
     root: Planner,
     tools: Iterable[Any],
@@ -209,7 +209,7 @@ def kit_for(
     calibration: Calibration | None = None,
     representations: Iterable[Representation] = (),
     alternates: Mapping[str, Model] | None = None,
-) -> Kit:
+) -> RunContext:
     named = {root.name: root}
     for planner in planners:
         if named.setdefault(planner.name, planner) is not planner:
@@ -226,7 +226,7 @@ def kit_for(
         if not isinstance(form, Representation):
             raise SetupError(f"{form!r} is no representation: decorate the function with @representation(kind=...)")
     registry = Registry(tools)
-    return Kit(
+    return RunContext(
         models,
         {tool.name: tool for tool in registry},
         named,
@@ -240,17 +240,17 @@ def kit_for(
     )
 
 
-def config_of(kit: Kit, options: Layer, planner: Planner, calibration: Calibration, notes: Json) -> Json:
+def config_of(context: RunContext, options: Layer, planner: Planner, calibration: Calibration, notes: Json) -> Json:
     """What a run was made with, for the record and for taking it up again."""
     made: dict[str, Json] = {
-        "models": {role: model.name for role, model in kit.models.items()},
+        "models": {role: model.name for role, model in context.models.items()},
         "options": options.document,
         "planner": planner.name,
-        "settings": asdict(kit.settings),
+        "settings": asdict(context.settings),
         # Providers take tools beside the messages, so the messages alone are not all that a model saw.
-        "tools": [asdict(spec) for spec in kit.specs.values()],
+        "tools": [asdict(spec) for spec in context.specs.values()],
     }
-    if known := calibration.to_json({kit.policy("", "plan"), *map(kit.policy, ("", *kit.alternates))}):
+    if known := calibration.to_json({context.policy("", "plan"), *map(context.policy, ("", *context.alternates))}):
         made["calibration"] = known
     return made if notes is None else made | {"notes": notes}
 
@@ -284,13 +284,13 @@ def root_step(task: Task, planner: Planner, final: Iterable[Verifier]) -> Step:
     return Step(ROOT, task.goal, None, task.inputs, planner.name, (), contract, checks, None, ROOT)
 
 
-def check_fixed(kit: Kit, planner: Planner, inputs: Mapping[str, Json] | None) -> None:
+def check_fixed(context: RunContext, planner: Planner, inputs: Mapping[str, Json] | None) -> None:
     """A fixed plan that cannot be carried out is the caller's mistake; without `inputs` it may refer to any. Raises
     PlanError."""
     if isinstance(planner, FixedPlanner):
         for step in planner.plan.steps:
             for schema in filter(None, (step.contract.takes, step.contract.gives)):
                 check(schema)
-        found = kit.defects(planner.plan, inputs)
+        found = context.defects(planner.plan, inputs)
         if found:
             raise PlanError(found)

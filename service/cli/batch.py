@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from surefoot.engine.settle import settle
+from surefoot.engine.labels import backfill_labels
 from surefoot.engine.setup.setup import check_fixed
 from surefoot.service.cli.rows import Broken, TaskRow
 from surefoot.service.cli.scoring import same
@@ -138,7 +138,7 @@ async def run_rows(
     waiting: Iterator[TaskRow | Broken] = iter(rows)
     running: set[asyncio.Task[Done | Broken]] = set()
     ended: set[asyncio.Task[Done | Broken]] = set()
-    check_fixed(engine.kit(), engine.planner, None)
+    check_fixed(engine.run_context(), engine.planner, None)
     try:
         while True:
             while len(running) < concurrency and (row := next(waiting, None)) is not None:
@@ -182,5 +182,5 @@ async def _one(engine: Engine, row: TaskRow, score: bool, verify: bool, source: 
         done.correct = same(result.output, row.answer)
         reward = Reward(0, "run", None, "answer", float(done.correct), source or "known answer")
         await asyncio.to_thread(engine.store.reward, result.run_id, reward)
-        await asyncio.to_thread(settle, engine.store, result.run_id, done.correct)
+        await asyncio.to_thread(backfill_labels, engine.store, result.run_id, done.correct)
     return done

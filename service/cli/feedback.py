@@ -43,7 +43,7 @@ def feedback(
     if score is None and not comment and correction is None:
         return usage("say something: --score 1, --comment '...' or --correction '42'")
     mended = None if correction is None else o.json_of(correction, "--correction")
-    from surefoot.engine.settle import label
+    from surefoot.engine.labels import label
     from surefoot.storage.records import Feedback
 
     with o.open_store(store) as opened:

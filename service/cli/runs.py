@@ -9,7 +9,6 @@ import typer
 
 from surefoot.service.cli import options as o
 from surefoot.service.cli.command import OK, command
-from surefoot.service.display.record import row
 from surefoot.service.display.terminal import emit, shown, stdout, tell
 
 if TYPE_CHECKING:
@@ -28,6 +27,7 @@ def list_runs(
     limit: Limit = 20, outcome: Which = None, wide: Wide = False, store: o.StoreUrl = None, json: o.AsJson = False
 ) -> int:
     """List runs, the newest first."""
+    from surefoot.service.display.record import row
     from surefoot.storage.records import Outcome
 
     wanted = outcome if outcome is None or outcome == "running" else Outcome(outcome)

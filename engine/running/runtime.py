@@ -9,21 +9,26 @@ from typing import Protocol
 from surefoot.engine.core.state import Candidate, RunState, StepState
 from surefoot.engine.running.account import Account
 from surefoot.engine.running.recorder import Conversation, Recorder
-from surefoot.engine.setup.kit import Kit
+from surefoot.engine.setup.context import RunContext
 from surefoot.models.question import Reply
 from surefoot.reflection.trust import Support
+from surefoot.storage.errors import RunError
 from surefoot.storage.records import JournalRecord, Json
 from surefoot.tools.tool import ToolContext
 
 
-class Desk(Protocol):
+class Missing(RunError):
+    """A reference to what a committed output, or an input, does not have."""
+
+
+class StepRuntime(Protocol):
     """A run under way, as `act`, `propose` and `expand` see it. `Flow` is one; a test may make its own."""
 
-    kit: Kit
+    context: RunContext
     state: RunState
     account: Account
     recorder: Recorder
-    context: ToolContext
+    tool_context: ToolContext
     replies: dict[int, Reply]
     """The model's reply behind each open candidate, by attempt, for verifiers that look at it."""
     talks: dict[int, Conversation]
@@ -53,7 +58,9 @@ class Desk(Protocol):
 
     def commit(self, step: StepState, candidate: Candidate, backing: Support) -> None: ...
 
-    def fail(self, step: StepState, reason: str, *, beyond: bool = False, fault: bool = False) -> None: ...
+    def fail(
+        self, step: StepState, reason: str, *, out_of_scope: bool = False, infrastructure_error: bool = False
+    ) -> None: ...
 
     def let_go(self, step: StepState) -> None:
         """Forgets what was kept for a step's candidates."""

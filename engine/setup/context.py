@@ -8,8 +8,8 @@ from functools import cache, cached_property
 from itertools import combinations
 from typing import TypeVar, get_args
 
-from surefoot.engine.core.rules import LADDER, PLAIN, Mode, Rules, Rung, Source
-from surefoot.engine.core.taught import Taught
+from surefoot.engine.core.observations import Observations
+from surefoot.engine.core.rules import FALLBACKS, PLAIN, Fallback, Mode, SampleSource, StepRules
 from surefoot.engine.setup.arguments import FLAG, NUMBER, WHOLE, fit, probability, several
 from surefoot.models.question import Model, ToolSpec
 from surefoot.models.representation import Representation
@@ -37,7 +37,7 @@ from surefoot.tools.tool import Tool
 
 T = TypeVar("T")
 
-RUNGS: tuple[Rung, ...] = get_args(Rung)
+NAMES: tuple[Fallback, ...] = get_args(Fallback)
 
 LEAST = {"votes": 1, "tries": 1, "samples": 1, "replans": 0, "concurrency": 1}
 """The least that these settings may be."""
@@ -72,7 +72,7 @@ class Settings:
     replans: int = 2
     strict: bool = False
     """What votes alone accepted is an abstention, too."""
-    ladder: tuple[Rung, ...] = LADDER
+    ladder: tuple[Fallback, ...] = FALLBACKS
     """Strategies for steps that do not get their evidence; those left out are not tried."""
     canaries: float = 0.1
     """Share of a run's tokens that may go into measuring its verifiers; 0 measures none."""
@@ -90,8 +90,8 @@ class Settings:
         fit(WHOLE, seed=self.seed, **{name: getattr(self, name) for name in LEAST})
         probability("target", self.target)
         probability("prior", self.prior, 0.5)
-        if unknown := set(self.ladder) - set(RUNGS):
-            raise SetupError(f"ladder: there is no strategy {min(unknown)!r}; there are: {', '.join(RUNGS)}")
+        if unknown := set(self.ladder) - set(NAMES):
+            raise SetupError(f"ladder: there is no strategy {min(unknown)!r}; there are: {', '.join(NAMES)}")
         if not 0 <= self.canaries <= 1:
             raise SetupError(f"canaries={self.canaries} is no share between 0 and 1")
         if self.temperature is not None and not self.temperature >= 0:
@@ -108,7 +108,7 @@ def _tool_checks() -> Mapping[str, tuple[Verifier, ...]]:
 
 
 @dataclass(frozen=True)
-class Kit:
+class RunContext:
     """Models by role, and everything that a plan may name."""
 
     models: Mapping[Role, Model]
@@ -127,11 +127,11 @@ class Kit:
     """Checks of direct calls of a tool: arithmetic is always recomputed by another route."""
     final: tuple[Verifier, ...] = ()
     """Further checks of the task's own output."""
-    _rules: dict[tuple[object, ...], Rules] = field(default_factory=dict, repr=False, compare=False)
-    _later: dict[tuple[object, ...], Rules] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _rules: dict[tuple[object, ...], StepRules] = field(default_factory=dict, repr=False, compare=False)
+    _later: dict[tuple[object, ...], StepRules] = field(default_factory=dict, init=False, repr=False, compare=False)
     """Rules that follow from what the run has shown itself."""
 
-    def again(self) -> Kit:
+    def again(self) -> RunContext:
         """The same for another run, which shares the rules that follow from this alone."""
         return replace(self)
 
@@ -166,29 +166,29 @@ class Kit:
             done=done,
         )
 
-    def rules(self, step: Step, taught: Taught | None = None) -> Rules:
+    def rules(self, step: Step, observed: Observations | None = None) -> StepRules:
         """The rules of a step. Steps of one make share them, so that a plan of a million needs few.
 
-        taught: what the run has shown so far, where votes are believed by what they teach.
+        observed: what the run has shown so far, where votes are believed by what they teach.
         """
         wants = (step.args is None, step.contract.gives is None, step.kind == ROOT)
         make = (step.tool, step.planner, step.kind, step.votes, step.checks, *wants)
         known = self._rules.get(make)
         if known is None:
             known = self._rules[make] = self._make(step, {})
-        if taught is None or not known.learning:
+        if observed is None or not known.learning:
             return known
         role: Role = "plan" if known.mode == "plan" else "act"
         place = (step_class(step), role)
-        epoch = taught.epoch(*place)
+        epoch = observed.epoch(*place)
         if not epoch:
             return known
         later = self._later.get((*make, epoch))
         if later is None:
-            later = self._later[*make, epoch] = self._make(step, taught.known[place])
+            later = self._later[*make, epoch] = self._make(step, observed.known[place])
         return later
 
-    def _make(self, step: Step, seen: Mapping[str, Mapping[Pattern, float]]) -> Rules:
+    def _make(self, step: Step, seen: Mapping[str, Mapping[Pattern, float]]) -> StepRules:
         settings = self.settings
         mode = self.mode(step)
         if step.tool is not None:
@@ -207,12 +207,12 @@ class Kit:
         if mode == "plan" and step.planner is not None and self.planners[step.planner].sampled:
             plan_checks = (StructureCheck(self.defects), *self.planners[step.planner].checks)
         sampled = mode != "plan" and self.sampled(step)
-        gauges = self._gauges(step, checks) if sampled else {}
+        soft_checks = self._soft_checks(step, checks) if sampled else {}
         votes = self._votes(step, mode)
         proved = mode != "plan" and votes is None and any(one.exact for one in checks)
         weighed = self.sampled(step) and not proved
         sources = self._sources(step, mode, seen, weighed)
-        return Rules(
+        return StepRules(
             mode=mode,
             sampled=self.sampled(step),
             checks=tuple(checks),
@@ -227,10 +227,10 @@ class Kit:
             seed=settings.seed,
             verify=settings.verify,
             planners=self._planners(step, mode),
-            ladder=settings.ladder,
+            fallbacks=settings.ladder,
             watched=self._watched(step, checks) if sampled and settings.verify else (),
-            gain=self._gain(step, checks, gauges) if sampled and settings.verify else 0.0,
-            gauges=gauges,
+            check_nats=self._check_nats(step, checks, soft_checks) if sampled and settings.verify else 0.0,
+            soft_checks=soft_checks,
         )
 
     def alternate(self, name: str) -> Belief | None:
@@ -238,7 +238,7 @@ class Kit:
         sample = getattr(self.alternates[name], "card", {}).get("sample")
         return Belief(sample["p"]) if sample else None
 
-    def weight(self, step: Step) -> float:
+    def budget_share(self, step: Step) -> float:
         """Share of the error budget that a step is to have, relative to others: its cost per nat; 0: it needs none."""
         rules = self.rules(step)
         if not rules.sampled:
@@ -261,7 +261,7 @@ class Kit:
 
     def _sources(
         self, step: Step, mode: Mode, seen: Mapping[str, Mapping[Pattern, float]], weighed: bool
-    ) -> tuple[Source, ...]:
+    ) -> tuple[SampleSource, ...]:
         """weighed: votes decide, so that what they teach is worth working out."""
         role: Role = "plan" if mode == "plan" else "act"
         if role not in self.models:
@@ -284,11 +284,13 @@ class Kit:
             votes = self.calibration.votes(kind, policy, name, seen.get(name))
             return belief_in(votes) if stated is None or votes.truths >= MEASURED else found
 
-        def source(name: str, stated: Belief | None, rung: Rung | None = None, lesson: str = "") -> Source:
+        def source(
+            name: str, stated: Belief | None, fallback: Fallback | None = None, lesson: str = ""
+        ) -> SampleSource:
             place = (kind, self.policy(name, role), name)
             forms, tried = self.calibration.forms(*place), self.calibration.counts(*place)
             at_most = self.calibration.openings(*place).at_most
-            return Source(name, believed(name, stated), rung, lesson, forms.kept, forms.ratio, at_most, tried)
+            return SampleSource(name, believed(name, stated), fallback, lesson, forms.kept, forms.ratio, at_most, tried)
 
         policy = self.policy("", role)
         found = [source("", stated)]
@@ -306,11 +308,11 @@ class Kit:
                 found.append(source(name, prior or self.alternate(name), "model"))
         return tuple(found)
 
-    def _planners(self, step: Step, mode: Mode) -> tuple[tuple[Rung, str], ...]:
+    def _planners(self, step: Step, mode: Mode) -> tuple[tuple[Fallback, str], ...]:
         if mode == "plan":
             return ()
-        rungs: tuple[Rung, ...] = ("decompose", "search")
-        return tuple((rung, rung) for rung in rungs if rung in self.planners)
+        rungs: tuple[Fallback, ...] = ("decompose", "search")
+        return tuple((fallback, fallback) for fallback in rungs if fallback in self.planners)
 
     def _watched(self, step: Step, checks: Iterable[Verifier]) -> tuple[Verifier, ...]:
         found = [one for one in checks if not one.exact and one.name not in FORMAL]
@@ -326,19 +328,19 @@ class Kit:
             new |= set() if known(one, other.name) else {one.name, other.name}
         return tuple(one for one in found if one.name in new)
 
-    def _gain(self, step: Step, checks: Iterable[Verifier], gauges: Mapping[str, float]) -> float:
+    def _check_nats(self, step: Step, checks: Iterable[Verifier], soft_checks: Mapping[str, float]) -> float:
         """Nats for a candidate that passes all of these, each after those before it."""
         nats = 0.0
         said: dict[str, bool] = {}
         for check in checks:
-            if not check.exact and check.name not in gauges:
+            if not check.exact and check.name not in soft_checks:
                 found = self.calibration.weight(step_class(step), check.name, check.version, True, said, nats)
                 if found is not None:
                     nats += found[0]
                     said[check.name] = True
         return nats
 
-    def _gauges(self, step: Step, checks: Iterable[Verifier]) -> dict[str, float]:
+    def _soft_checks(self, step: Step, checks: Iterable[Verifier]) -> dict[str, float]:
         """Nats for the tokens of one sample of the checks that are evidence only: judges whose rates were measured."""
         found: dict[str, float] = {}
         for check in checks:

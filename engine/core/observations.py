@@ -27,7 +27,7 @@ class Judged(Protocol):
 
 
 @dataclass(slots=True)
-class Taught:
+class Observations:
     """Counts of one run. Nothing in it grows with the number of steps, only with the kinds of them."""
 
     samplings: dict[tuple[str, str, str], Sampling] = field(default_factory=dict)
@@ -61,7 +61,7 @@ class Taught:
             said = [one for one in candidates[key].verdicts.values() if _tells(one)]
             if said:
                 versions = {one.verifier: one.version for one in said}
-                self.heard(kind, versions, {one.verifier: one.ruling == "pass" for one in said}, "audit", right)
+                self.ruled(kind, versions, {one.verifier: one.ruling == "pass" for one in said}, "audit", right)
 
     def _drawn(self, kind: str, samples: Sequence[tuple[str, str, int]], truth: Mapping[str, bool]) -> None:
         by_source: dict[str, list[tuple[str, bool]]] = {}
@@ -102,7 +102,7 @@ class Taught:
         """Changes when `known` does; 0 before the first prompt."""
         return self.heard_of.get((kind, role), 0).bit_length()
 
-    def told(self, step: Step, critiques: Iterable[str]) -> None:
+    def critiqued(self, step: Step, critiques: Iterable[str]) -> None:
         """A step whose output an exact check proved, after these critiques of other attempts at it."""
         kind = step_class(step)
         for text in (one[:LONGEST] for one in critiques):
@@ -115,13 +115,13 @@ class Taught:
         words = data.get("said", {})  # absent from records of before verifiers were tried together
         versions = {name: version for name, (version, _) in words.items()}
         said = {name: passed for name, (_, passed) in words.items()}
-        self.heard(data["class"], versions, said, "canary", data["good"])
+        self.ruled(data["class"], versions, said, "canary", data["good"])
 
     def sampled(self, one: Sampling) -> None:
         place = (one.step_class, one.policy, one.source)
         self.samplings[place] = add(self.samplings[place], one) if place in self.samplings else one
 
-    def heard(
+    def ruled(
         self,
         kind: str,
         versions: Mapping[str, str],

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from surefoot.engine.core.taught import Taught, summed
+from surefoot.engine.core.observations import Observations, summed
 from surefoot.engine.result import receipts
 from surefoot.reflection.calibration import policy_of, step_class, tally
 from surefoot.reflection.canonical import canonical
@@ -84,7 +84,7 @@ def label(store: Store, said: Feedback) -> Feedback:
     store.feedback(said)
     if said.right is not None:
         known = said.step is not None and not said.right and said.correction is not None
-        settle(store, said.run_id, said.right, said.step, canonical(said.correction) if known else None)
+        backfill_labels(store, said.run_id, said.right, said.step, canonical(said.correction) if known else None)
     return said
 
 
@@ -108,7 +108,9 @@ def _given(store: Store, run_id: str, step: int) -> tuple[Json, Json]:
     return planned.contract.gives, next(one.output for one in receipts(records) if one.seq == step)
 
 
-def settle(store: Store, run_id: str, right: bool, step: int | None = None, answer: str | None = None) -> list[Learned]:
+def backfill_labels(
+    store: Store, run_id: str, right: bool, step: int | None = None, answer: str | None = None
+) -> list[Learned]:
     """Adds to the store what a run's result, or the output of one of its steps (by seq), turned out to be worth.
 
     Of a step that was given up it is the leading candidate that was right or wrong. answer: canonical form of what
@@ -144,7 +146,7 @@ def read(
             return []
     else:
         found = {step: found[step]} if step in found else {}
-    taught = Taught()
+    observed = Observations()
     labels: list[Learned] = []
     for one in found.values():
         kind = step_class(one.step)
@@ -155,9 +157,9 @@ def read(
                 name = policy_of(label.model, label.revision, temperature)
                 known = [(key, right and key == one.leader) for key in keys if right or key == one.leader]
                 counts = tally(kind, name, source, known)
-                taught.sampled(replace(counts, pairs=0.0, again=0.0, same=0.0, thrice=0.0))
+                observed.sampled(replace(counts, pairs=0.0, again=0.0, same=0.0, thrice=0.0))
                 labels += _labels(kind, name, source, asked, one.leader if right else answer, one.leader)
-    return summed([*taught.samplings.values(), *labels])
+    return summed([*observed.samplings.values(), *labels])
 
 
 def _labels(
