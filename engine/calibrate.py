@@ -108,7 +108,7 @@ async def acalibrate(
     known = list(cases)
     if not known:
         raise SetupError("there is no labelled step: give at least one, and better some hundreds")
-    session = _Session(engine.run_context(), Account(budget or Budget(), Tally()), samples)
+    session = _Session(engine.parts.context(), Account(budget or Budget(), Tally()), samples)
     learned: list[Learned] = []
     failed: list[ModelError] = []
     asked = 0

@@ -115,7 +115,7 @@ def under_way(store: str, how: str) -> Json:
         running.start()
         assert asked.wait(30)
         (run,) = one.running
-        flow = one._flows[run]
+        flow = one.runs.under_way[run]
 
         def inside() -> Json:
             go.set()

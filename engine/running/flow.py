@@ -114,6 +114,11 @@ class Flow:
         self.running: dict[str, asyncio.Event] = {}
         self._workers = 0
         self._group: asyncio.TaskGroup | None = None
+        self.loop: asyncio.AbstractEventLoop | None = None
+        """Where it runs: what is called here from elsewhere is called there."""
+        self.watched = False
+        self.paused = False
+        """Its row says that it waits for a person: answers are for whoever takes it up again."""
 
     # --- the record -----------------------------------------------------------------------------------------
 
@@ -173,6 +178,7 @@ class Flow:
 
     def pause(self) -> None:
         """Puts on the run's row that it waits for a person."""
+        self.paused = True
         self.journal.finish(Outcome.INPUT_REQUIRED, asking(self.questions()), usage=self.state.spent.usage)
 
     def finish(self) -> Ending:
@@ -216,6 +222,10 @@ class Flow:
             if not clock.expired():
                 raise
             self.halt = OutOfBudget("seconds", f"the budget of {self.task.budget.seconds} seconds is used up")
+
+    def wake(self) -> None:
+        """After something from outside made steps ready."""
+        self._hire(0)
 
     def _hire(self, idle: int) -> None:
         """Starts workers for ready steps beyond those that `idle` workers are about to take."""

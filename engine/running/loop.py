@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import atexit
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import Future, wait
 from functools import partial
 from typing import Any, TypeVar
@@ -15,6 +15,19 @@ T = TypeVar("T")
 
 _shared = Loop("surefoot loop")
 atexit.register(_shared.stop)
+
+
+def shared_loop() -> asyncio.AbstractEventLoop:
+    """The process's own event loop, in its thread."""
+    return _shared.get()
+
+
+def started(work: Coroutine[Any, Any, T]) -> tuple[asyncio.Task[T], Future[T]]:
+    """Starts work on this event loop; its result can be waited for from any other one, and from any thread."""
+    done: Future[T] = Future()
+    task = asyncio.get_running_loop().create_task(work)
+    task.add_done_callback(partial(_report, done))
+    return task, done
 
 
 def run_sync(function: Callable[..., Awaitable[T]], *args: Any, **options: Any) -> T:

@@ -138,7 +138,7 @@ async def run_rows(
     waiting: Iterator[TaskRow | Broken] = iter(rows)
     running: set[asyncio.Task[Done | Broken]] = set()
     ended: set[asyncio.Task[Done | Broken]] = set()
-    check_fixed(engine.run_context(), engine.planner, None)
+    check_fixed(engine.parts.context(), engine.parts.planner, None)
     try:
         while True:
             while len(running) < concurrency and (row := next(waiting, None)) is not None:
