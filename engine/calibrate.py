@@ -256,4 +256,4 @@ class _Session:
         return _Words(case.step, {one.name: one.version for one in verifiers}, forms)
 
     def _metered(self, model: Model) -> Metered:
-        return Metered(model, self.account, note=lambda bill: self.account.spent.add(bill.usage))
+        return Metered(model, self.account, note=self.account.paid)

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from surefoot.engine.core.actions import Commit, Continue, Propose, RollBack
 from surefoot.engine.core.decide import decide
 from surefoot.engine.core.fold import fold
+from surefoot.engine.core.refold import FOLDED, refold
 from surefoot.engine.core.state import Candidate, RunState, StepState
-from surefoot.engine.history.resume import FOLDED, refold
 from surefoot.engine.running.candidates import missed, proposed
 from surefoot.engine.running.expand import expand
 from surefoot.engine.setup.context import Settings
@@ -128,7 +128,7 @@ def test_cut_at_any_record_the_journal_leads_to_the_state_that_the_run_was_in(
     stored = kept(store, records)
     assert len(stored) == len(records)
     for cut in range(1, len(stored) + 1):
-        state = refold(stored[:cut], world.context())
+        state = refold(stored[:cut], world.context().rules)
         assert picture(state) == pictures[cut - 1]
         bench = Bench(world, state)
         assert movable(bench) <= set(state.ready), "a step that could go on was forgotten"
@@ -136,7 +136,7 @@ def test_cut_at_any_record_the_journal_leads_to_the_state_that_the_run_was_in(
 
 
 def resumed(world: World, records: list[JournalRecord], order: int) -> Bench:
-    bench = Bench(world, refold(records, world.context()), last=max(one.seq for one in records), order=order)
+    bench = Bench(world, refold(records, world.context().rules), last=max(one.seq for one in records), order=order)
     records = list(records)
     bench.listener = records.append
     bench.record(Event(bench.seq(), "resumed", bench.state.root))
@@ -306,13 +306,13 @@ def test_steps_of_a_plan_that_a_kill_cut_in_half_never_come_to_life() -> None:
     bench.begin("known")
     for record in drafts(bench):
         bench.record(record)
-    state = refold(records, bench.context)
+    state = refold(records, bench.context.rules)
     assert list(state.steps) == [state.root]
     again = resumed(bench.world, records, 0)
     assert again.run()[0] in ("committed", "failed")
     journal: list[JournalRecord] = again.journal  # type: ignore[attr-defined]
     alive = next(i for i, one in enumerate(journal) if isinstance(one, Event) and one.kind == "planned")
-    state = refold(journal[: alive + 1], bench.context)
+    state = refold(journal[: alive + 1], bench.context.rules)
     assert len(state.steps) == 3, "the root and the two steps of the plan that was accepted"
     assert sorted(state.ready) == sorted(state.steps[state.root].children.values())
 

@@ -134,7 +134,13 @@ def test_rooms_of_the_engine_only_see_those_inside() -> None:
 
 def test_what_decides_is_pure() -> None:
     """No clock, no disk, no model, nothing that waits: records, beliefs and itself are all that it sees."""
-    allowed = ("surefoot.engine.core.", "surefoot.reflection.", "surefoot.storage.records.", "surefoot.storage.errors.")
+    allowed = tuple(
+        f"surefoot.{one}."
+        for one in (
+            *("engine.core", "reflection", "planners.refs", "planners.canonical"),
+            *("storage.records", "storage.errors"),
+        )
+    )
     wrong = []
     for path in files("engine/core"):
         for line, name in imported(path):
@@ -324,3 +330,84 @@ def test_no_file_names_a_machine() -> None:
             if machine.search(line) or any(home + os.sep in line for home in homes):
                 found.append(f"{place(path, number)} {line.strip()[:100]}")
     assert found == []
+
+
+# --- done in one place ------------------------------------------------------------------------------------------
+
+CHANGERS = {"state.py", "fold.py", "fold_plans.py", "refold.py", "derived.py"}
+"""Of `engine/core`: what a record does to the state, and what the state keeps of what follows from it."""
+
+MUTATORS = {"append", "pop", "clear", "remove", "update", "add", "discard", "extend", "insert", "setdefault"}
+
+
+def changed(tree: ast.AST, names: set[str]) -> Iterator[ast.Attribute]:
+    """Attributes of these names, of anything but `self`, that code assigns to, deletes, or changes by a method."""
+    for node in ast.walk(tree):
+        found: list[ast.expr] = []
+        if isinstance(node, ast.Assign | ast.Delete):
+            found = list(node.targets)
+        elif isinstance(node, ast.AugAssign | ast.AnnAssign):
+            found = [node.target]
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in MUTATORS:
+            found = [node.func.value]
+        for one in found:
+            part = one
+            while isinstance(part, ast.Attribute | ast.Subscript):
+                if isinstance(part, ast.Attribute) and part.attr in names and ast.unparse(part.value) != "self":
+                    yield part
+                part = part.value
+
+
+def state_names() -> set[str]:
+    from dataclasses import fields
+
+    from surefoot.engine.core.state import Candidate, RunState, StepState
+
+    own = {one.name for kind in (Candidate, RunState, StepState) for one in fields(kind)}
+    return own - {"step", "steps", "source", "key"}  # names that other objects have, too
+
+
+def state_changes(path: Path) -> list[str]:
+    return [f"{place(path, at.lineno)} {ast.unparse(at)}" for at in changed(ast.parse(path.read_text()), state_names())]
+
+
+def test_the_state_is_changed_in_one_place() -> None:
+    rooms = files("engine/core", "engine/setup", "engine/running", "engine/history")
+    elsewhere = [path for path in rooms if path.parent.name != "core" or path.name not in CHANGERS]
+    elsewhere += [ROOT / "engine" / name for name in ("engine.py", "handle.py", "runs.py")]
+    assert [line for path in elsewhere for line in state_changes(path)] == []
+
+
+@pytest.mark.parametrize("line", ["step.status = 'failed'", "run.state.ready.append(3)", "del step.candidates[key]"])
+def test_the_rule_of_the_state_catches(line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.modules[__name__], "ROOT", tmp_path)
+    path = tmp_path / "noun.py"
+    path.write_text(line)
+    assert state_changes(path)
+
+
+def test_spending_is_counted_in_one_place() -> None:
+    """The record's: who else wants to know what was spent reads it there."""
+    found = [
+        place(path, at.lineno)
+        for path in files("engine")
+        for at in changed(ast.parse(path.read_text()), {"spent"})
+        if path.name != "fold.py"
+    ]
+    assert found == []
+
+
+READS_EVENTS = {"trajectories/standing.py", "engine/core/fold.py", "engine/core/fold_plans.py"}
+"""Who says what a rolled back, replaced or failed step means for the others."""
+
+
+def test_what_stands_is_folded_in_one_place() -> None:
+    """And in the engine's own state, which has to know more. Everybody else asks `Standing`."""
+    found = {
+        str(path.relative_to(ROOT))
+        for path in files(*ORDER)
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Compare | ast.Dict)
+        and any(isinstance(one, ast.Constant) and one.value == "rolled_back" for one in ast.walk(node))
+    }
+    assert found <= READS_EVENTS

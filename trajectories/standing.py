@@ -61,6 +61,10 @@ class Standing:
         """What a person has yet to answer for a step, in the order in which it was asked."""
         return list(self._questions.get(step, {}).values())
 
+    def fell(self, event: Event) -> tuple[int, ...] | None:
+        """Steps that an event takes back; none where it is the plan of its own step; None where nothing falls."""
+        return tuple(event.data["steps"]) if event.kind == "rolled_back" else None
+
     def accepts(self, record: PlannedStep | Event) -> int | None:
         """seq of the attempt that a record accepted and that stands; None where there is none.
 

@@ -177,7 +177,7 @@ class StepRules:
         return cap(source.belief, rounded(self.eased(error)))
 
 
-RulesOf = Callable[[Step, Observations], StepRules]
+RulesOf = Callable[[Step, Observations | None], StepRules]
 """The rules of a step, as far as the run has shown."""
 
 LEAST_SAMPLES = 12

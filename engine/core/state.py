@@ -7,7 +7,7 @@ touches a store, so the whole flow can be tested on records alone.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -220,3 +220,11 @@ class RunState:
 
     def children(self, of: StepState) -> Iterator[StepState]:
         return (self.steps[seq] for seq in of.children.values())
+
+    def outputs(self, places: Mapping[str, int]) -> Callable[[str], Json]:
+        """What steps gave, by their ids in a plan."""
+        return lambda name: self.steps[places[name]].output
+
+    def take(self) -> StepState | None:
+        """The next step that can be driven on; None where it is part of the plan no more."""
+        return self.steps.get(self.ready.pop())

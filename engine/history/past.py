@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from surefoot.engine.core.refold import FOLDED, before_step, refold
 from surefoot.engine.core.state import RunState
 from surefoot.engine.history.replay import Replay, replay
-from surefoot.engine.history.resume import FOLDED, before_step, refold
 from surefoot.engine.setup.context import RunContext, Settings
 from surefoot.reflection.calibration import Calibration
 from surefoot.storage.records import Budget, Json, Policy, Task
@@ -54,7 +54,7 @@ def reopened(
     if budget is not None:
         task = replace(task, budget=budget)
     context = make(settings_of(info, usual), calibration_of(info))
-    state = refold(store.records(run_id, kinds=FOLDED), context)
+    state = refold(store.records(run_id, kinds=FOLDED), context.rules)
     for policy in policies:
         store.policy(policy)
     return Past(context, task, store.reopen(run_id), state)

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from surefoot.engine.core import fold
 from surefoot.engine.core.actions import Action, Commit, Expand, GiveUp
 from surefoot.engine.core.decide import decide
-from surefoot.engine.core.fold import fold
 from surefoot.engine.core.state import RunState, StepState
 from surefoot.engine.setup.context import RunContext
 from surefoot.storage.records import Attempt, Event, JournalRecord
@@ -53,8 +53,7 @@ def replay(run_id: str, records: Iterable[JournalRecord], context: RunContext) -
             reused.add(record.seq)
         if isinstance(record, Event) and record.step in state.steps and record.attempt not in reused:
             _compare(result, state.steps[record.step], record, context)
-        fold(state, record)
-        state.ready.clear()
+        fold.replay(state, record)
     return result
 
 

@@ -51,6 +51,10 @@ class Account:
         limit = self.budget.seconds
         return None if limit is None else max(0.0, limit - (self.clock() - self.started))
 
+    def paid(self, bill: Bill) -> None:
+        """Where there is no record that says so."""
+        self.spent.add(bill.usage)
+
     def settle(self, usage: Usage) -> None:
         """A bill of that is in the record now. Usages are told apart as objects, which two replies may share."""
         for place, bill in enumerate(self.bills):

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict, replace
 
+from surefoot.engine.core.derived import twin
 from surefoot.engine.core.state import StepState
 from surefoot.engine.running.candidates import proposed
 from surefoot.engine.running.runtime import StepRuntime
-from surefoot.planners.canonical import step_digests
 from surefoot.planners.refs import is_marker, siblings
 from surefoot.planners.structure import needs
 from surefoot.reflection.canonical import canonical
@@ -86,27 +85,10 @@ def adopt(run: StepRuntime, step: StepState) -> bool:
     It is done when the step's turn comes, not when the plan is accepted: so a kill in between loses nothing, and a
     tool that must run once does not run again.
     """
-    parent = run.state.steps.get(step.parent or 0)
-    if parent is None or not parent.spare or (step.tried and not step.adopted):
-        return False
-    if parent.twins is None:
-        parent.twins = _twins(parent, [child.step for child in run.state.children(parent)])
-    twin = parent.twins.get(step.step.id)
-    # What its needs have computed anew since, the twin has not seen.
-    if twin is None or not all(run.state.steps[need].adopted for need in step.needs):
+    found = twin(run.state, step)
+    if found is None:
         return False
     if not step.adopted:  # else a kill came between the two records
-        proposed(run, step, twin.output, canonical(twin.output), role="reused")
-    run.commit(step, next(iter(step.candidates.values())), twin.support or EXACT)
+        proposed(run, step, found.output, canonical(found.output), role="reused")
+    run.commit(step, next(iter(step.candidates.values())), found.support or EXACT)
     return True
-
-
-def _twins(parent: StepState, steps: Sequence[Step]) -> dict[str, StepState]:
-    """Committed steps of the last plan by the id of the same step in this. After a refuted result, only exact ones."""
-    digests = step_digests(Plan(tuple(one.step for one in parent.spare)))
-    kept = {
-        digests[one.step.id]: one
-        for one in parent.spare
-        if one.status == "committed" and one.support is not None and (parent.mended or one.support.basis == "exact")
-    }
-    return {name: kept[digest] for name, digest in step_digests(Plan(tuple(steps))).items() if digest in kept}

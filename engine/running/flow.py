@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -28,6 +28,7 @@ from surefoot.engine.core.actions import (
     RollBack,
 )
 from surefoot.engine.core.decide import decide
+from surefoot.engine.core.derived import inputs
 from surefoot.engine.core.ending import Ending, ending
 from surefoot.engine.core.fold import fold
 from surefoot.engine.core.rules import StepRules
@@ -238,7 +239,7 @@ class Flow:
         try:
             await turn(first=True)
             while self.state.ready and self.halt is None and self.root.broken is None:
-                if (step := self.state.steps.get(self.state.ready.pop())) is not None:
+                if (step := self.state.take()) is not None:
                     await self.drive(step)
                     self._hire(1)
                 await self.journal.room()
@@ -312,7 +313,7 @@ class Flow:
             expand(self, step, plan_from(action.candidate.output), action.support, action.candidate.attempt)
         elif isinstance(action, Deliver):
             try:
-                output = resolve(step.delivers, self.sibling(step.children), self.inputs(step))
+                output = resolve(step.delivers, self.state.outputs(step.children), self.inputs(step))
             except LookupError as error:
                 missed(self, step, str(error), role="result")  # the plan is at fault, and may be mended
             else:
@@ -370,25 +371,12 @@ class Flow:
 
     def inputs(self, step: StepState) -> dict[str, Json]:
         """The step's arguments, references resolved. Raises Missing for a path that does not exist."""
-        if step.inputs is None:
-            args = step.step.args
-            if step.parent is None:
-                step.inputs = dict(args or {})
-            else:
-                parent = self.state.steps[step.parent]
-                outputs = self.sibling(parent.children)
-                if args is not None:
-                    try:
-                        step.inputs = dict(resolve(args, outputs, self.inputs(parent)))
-                    except LookupError as error:
-                        raise Missing(str(error)) from None
-                else:
-                    seen = {need: outputs(need) for need in step.step.needs}
-                    step.inputs = {**self.inputs(parent), **seen}
-        return step.inputs
-
-    def sibling(self, places: Mapping[str, int]) -> Callable[[str], Json]:
-        return lambda name: self.state.steps[places[name]].output
+        if step.inputs is not None:
+            return step.inputs
+        try:
+            return inputs(self.state, step)
+        except LookupError as error:
+            raise Missing(str(error)) from None
 
     def case(self, step: StepState, candidate: Candidate) -> Case:
         judge = self.context.models.get("judge")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from surefoot.engine.core.state import Candidate, RunState, StepState
@@ -49,8 +48,6 @@ class StepRuntime(Protocol):
     def inputs(self, step: StepState) -> dict[str, Json]:
         """The step's arguments, references resolved. Raises Missing for a path that does not exist."""
         ...
-
-    def sibling(self, places: Mapping[str, int]) -> Callable[[str], Json]: ...
 
     def known(self, step: StepState) -> tuple[str, ...]:
         """ids of committed steps that a further part of the plan may refer to."""

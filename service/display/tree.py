@@ -175,8 +175,8 @@ class RunTree:
         elif event.kind in ("asked", "answered"):
             node.reason = asking(self.standing.questions(node.seq))
             self._restate(node)
-        elif event.kind == "rolled_back":
-            self._fall(node, data.get("steps"))
+        elif (steps := self.standing.fell(event)) is not None:
+            self._fall(node, steps)
         elif event.kind in ("resumed", "finished"):
             for one in self.nodes.values():
                 self._restate(one)

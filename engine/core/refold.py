@@ -4,32 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from surefoot.engine.core.fold import drop, fold
+from surefoot.engine.core.fold import replay
+from surefoot.engine.core.fold_plans import drop
+from surefoot.engine.core.rules import RulesOf
 from surefoot.engine.core.state import RunState, StepState
-from surefoot.engine.setup.context import RunContext
 from surefoot.storage.records import Attempt, Event, JournalRecord, ModelCall, PlannedStep, ToolCall, Verdict
 
 FOLDED = (PlannedStep, Attempt, Verdict, ModelCall, ToolCall, Event)
 """What the state depends on; messages are only for reading."""
 
 
-def refold(records: Iterable[JournalRecord], context: RunContext) -> RunState:
+def refold(records: Iterable[JournalRecord], rules_of: RulesOf) -> RunState:
     """The state that the records lead to, with everything on `ready` that can be driven.
 
     Memory stays with the open part of the plan, however long the journal is.
     """
     state = RunState()
     for record in records:
-        fold(state, record)
-        state.ready.clear()
+        replay(state, record)
     for step in list(state.steps.values()):
         if state.steps.get(step.seq) is step:
-            _mend(state, step, context)
+            _mend(state, step, rules_of)
     state.ready = [step.seq for step in sorted(state.steps.values(), key=_turn, reverse=True) if _driven(state, step)]
     return state
 
 
-def _mend(state: RunState, step: StepState, context: RunContext) -> None:
+def _mend(state: RunState, step: StepState, rules_of: RulesOf) -> None:
     """Lets go of what the kill cut in half.
 
     A plan whose `planned` event is missing was never accepted. A candidate that a model's reply is needed to
@@ -37,7 +37,7 @@ def _mend(state: RunState, step: StepState, context: RunContext) -> None:
     """
     drop(state, step.drafted)
     step.drafted = []
-    rules = context.rules(step.step)
+    rules = rules_of(step.step, None)
     checks = (*rules.checks, *rules.plan_checks)
     for key, candidate in list(step.candidates.items()):
         if any(check.kind == "model" and check.name not in candidate.verdicts for check in checks):
