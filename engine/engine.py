@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from surefoot.engine.core.rules import FALLBACKS, Fallback
 from surefoot.engine.handle import RunHandle, handle
 from surefoot.engine.history.past import forked, replayed
 from surefoot.engine.history.replay import Replay
@@ -18,8 +17,9 @@ from surefoot.engine.running.phases import build
 from surefoot.engine.running.turns import entering
 from surefoot.engine.runs import Listener, Runs, Wishes
 from surefoot.engine.setup.arguments import limits, place, plain, several
-from surefoot.engine.setup.context import Settings
+from surefoot.engine.setup.fallbacks import USUAL
 from surefoot.engine.setup.parts import Parts
+from surefoot.engine.setup.settings import Settings
 from surefoot.engine.setup.setup import Output, cast_for, planner_for, tools_for
 from surefoot.models.options import Asked, Layer
 from surefoot.models.question import Model
@@ -92,7 +92,7 @@ class Engine:
         forms: bool = True,
         representations: Iterable[Representation] = (),
         alternates: Iterable[str | Model] = (),
-        ladder: Iterable[Fallback] = FALLBACKS,
+        ladder: Iterable[str] = USUAL,
         canaries: float = 0.1,
         workspace: str | Path | None = None,
         notes: Json = None,

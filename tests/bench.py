@@ -22,7 +22,8 @@ from surefoot.engine.core.state import Candidate, RunState, StepState
 from surefoot.engine.running.account import Account
 from surefoot.engine.running.candidates import check, missed, proposed
 from surefoot.engine.running.expand import adopt, carried, expand, noted
-from surefoot.engine.setup.context import RunContext, Settings
+from surefoot.engine.setup.context import RunContext
+from surefoot.engine.setup.settings import Settings
 from surefoot.planners.canonical import plan_key
 from surefoot.planners.document import plan_from, plan_to
 from surefoot.planners.planner import Proposal, Request

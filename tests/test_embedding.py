@@ -169,7 +169,7 @@ async def test_a_question_to_a_person_is_an_interrupt_of_the_outer_graph(store: 
     one = engine(store, tools=[sending(out)], planner=LETTER)
     from surefoot.engine.running.phases import build
 
-    graph = build(one, InMemorySaver())
+    graph = build(one.runs, InMemorySaver())
     where: Any = {"configurable": {"thread_id": "t"}}
     first = await graph.ainvoke({"task": "send"}, where)
     assert first["__interrupt__"][0].value["questions"][0]["tool"] == "send"

@@ -415,7 +415,7 @@ async def test_an_interrupt_has_all_questions_and_takes_some_of_the_answers(stor
 
     world = World()
     one = world.engine(store, calling, verify=False)
-    graph = build(one, InMemorySaver())
+    graph = build(one.runs, InMemorySaver())
     where: Any = {"configurable": {"thread_id": "t"}}
     first = (await graph.ainvoke({"task": "write"}, where))["__interrupt__"][0].value["questions"]
     assert [one["arguments"]["to"] for one in first] == ["a", "b", "c"]

@@ -20,7 +20,7 @@ from surefoot.engine.core.refold import FOLDED, refold
 from surefoot.engine.core.state import Candidate, RunState, StepState
 from surefoot.engine.running.candidates import missed, proposed
 from surefoot.engine.running.expand import expand
-from surefoot.engine.setup.context import Settings
+from surefoot.engine.setup.settings import Settings
 from surefoot.reflection.trust import EXACT
 from surefoot.storage.records import (
     Event,

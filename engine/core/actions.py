@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from surefoot.engine.core.rules import (
-    Fallback,
-)
 from surefoot.engine.core.state import Candidate
 from surefoot.reflection.trust import Support
 from surefoot.reflection.verifier import Verifier
@@ -60,7 +57,7 @@ class Replan:
 class Escalate:
     """Go on with the next fallback: samples of another source, another planner, or a person."""
 
-    fallback: Fallback
+    fallback: str
     reason: str
     source: str = ""
     planner: str = ""

@@ -26,7 +26,6 @@ from surefoot.engine.core.actions import (
 from surefoot.engine.core.reasons import disagreement, missing_evidence, undecided
 from surefoot.engine.core.rules import (
     LOOK,
-    Fallback,
     StepRules,
 )
 from surefoot.engine.core.state import UNKNOWN, Candidate, RunState, StepState
@@ -104,8 +103,7 @@ def _again(
     refuted = sum(one.refuted for one in step.candidates.values()) - step.excused
     error = rules.error(state, step)
     source = rules.first(state, step, error) if step.source is None else rules.source(step.source)
-    tries = rules.tries if "critique" in rules.fallbacks else 1
-    if step.errors >= tries or refuted >= rules.patience(source, error):
+    if step.errors >= rules.tries or refuted >= rules.patience(source, error):
         return _stuck(
             state,
             step,
@@ -158,24 +156,20 @@ def _stuck(
 ) -> Action:
     """The next fallback that has not been tried, else to give up and to say what was missing."""
     if rules.verify and rules.sampled:
-        for name, fallback, planner in _rungs(rules, step):
-            if fallback in rules.fallbacks and (name or planner) not in step.tried_fallbacks:
-                return Escalate(fallback, reason, name, planner)
+        for fallback, source, to in _fallbacks(rules, step):
+            if (source or to) not in step.tried_fallbacks:
+                return Escalate(fallback, reason, source, to)
     if best is not None and rules.votes is None and not infrastructure_error:
         reason += missing_evidence(state, step, rules, best)
     return GiveUp(reason, out_of_scope, infrastructure_error)
 
 
-def _rungs(rules: StepRules, step: StepState) -> Iterator[tuple[str, Fallback, str]]:
-    """Source, fallback and planner of every strategy that is left to a step, in the ladder's order."""
-    ways = [(one.name, one.fallback, "") for one in rules.sources if one.fallback is not None]
-    ways += [("", fallback, planner) for fallback, planner in rules.planners]
-    if "ask" in rules.fallbacks:
-        ways.append(("", "ask", "person"))
-    order = {fallback: place for place, fallback in enumerate(rules.fallbacks)}
-    for name, fallback, planner in sorted(ways, key=lambda way: order.get(way[1], len(order))):
-        if name != step.source or planner:
-            yield name, fallback, planner
+def _fallbacks(rules: StepRules, step: StepState) -> Iterator[tuple[str, str, str]]:
+    """What is left to a step, in order: the fallback, and the source that it brings, or whom it hands the step to."""
+    ways = [(one.fallback, one.name, "") for one in rules.sources if one.fallback and one.name != step.source]
+    ways += [(fallback, "", to) for fallback, to in rules.handovers]
+    for fallback in rules.fallbacks:
+        yield from (way for way in ways if way[0] == fallback)
 
 
 # --- plans ------------------------------------------------------------------------------------------------------

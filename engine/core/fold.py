@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from surefoot.engine.core.fold_plans import ahead_of, clear, commit, expand, fail, hold, revive, roll_back, wake
 from surefoot.engine.core.observations import Observations
+from surefoot.engine.core.rules import PERSON
 from surefoot.engine.core.state import QUESTION, UNKNOWN, Candidate, RunState, StepState
 from surefoot.storage.records import (
     Attempt,
@@ -155,7 +156,7 @@ def _escalated(state: RunState, step: StepState, event: Event) -> None:
     step.excused = sum(one.refuted for one in step.candidates.values())
     if data.get("source"):
         step.source = data["source"]
-    elif data["rung"] != "ask":
+    elif data["planner"] != PERSON:
         clear(state, step)
         step.step = replace(step.step, planner=data["planner"], tool=None)
         step.attempts = 0

@@ -19,11 +19,8 @@ from surefoot.storage.records import Step, record
 
 Mode = Literal["plan", "tool", "arguments", "answer"]
 
-Fallback = Literal["critique", "representation", "model", "decompose", "search", "ask"]
-"""A strategy for a step that does not get its evidence. The last, to abstain, is always there."""
-
-FALLBACKS: tuple[Fallback, ...] = ("critique", "representation", "model", "decompose", "search")
-"""Tried in this order; a person is asked only where "ask" is given too."""
+PERSON = "person"
+"""Whom a step is handed to where no planner takes it over."""
 
 USUAL_TARGET = 0.95
 """The target that evidence is allotted for where none was named. It is then no promise: no run abstains for it."""
@@ -39,8 +36,10 @@ class SampleSource:
     name: str = ""
     """As attempts record it; empty for the step's model, asked as it is."""
     belief: Belief = Belief()
-    fallback: Fallback | None = None
-    """The fallback of the ladder that it is on; None for the first."""
+    fallback: str | None = None
+    """That it belongs to; None for the first."""
+    first: bool = False
+    """The step may begin with it, where it was measured to be cheaper."""
     lesson: str = ""
     """What its questions say of earlier attempts at other steps."""
     forms: tuple[int, ...] = FORMS
@@ -77,9 +76,10 @@ class StepRules:
     replans: int = 2
     verify: bool = True
     seed: int = 0
-    planners: tuple[tuple[Fallback, str], ...] = ()
-    """Rungs that hand the step to a planner, by that planner's name."""
-    fallbacks: tuple[Fallback, ...] = FALLBACKS
+    handovers: tuple[tuple[str, str], ...] = ()
+    """Fallbacks that hand the step to a planner, by that planner's name, or to a person."""
+    fallbacks: tuple[str, ...] = ()
+    """Those that may be tried, in their order."""
     watched: tuple[Verifier, ...] = ()
     """Verifiers whose rates are not known well enough yet: they are tried on canaries."""
     check_nats: float = 0.0
@@ -163,7 +163,7 @@ class StepRules:
 
         Where it is measured how often samples are right, as many as it may take to meet a right one.
         """
-        if "critique" not in self.fallbacks or self.tries == 1:
+        if self.tries == 1:
             return 1
         known = self.mode != "plan" and measured(source)
         return max(self.tries, self.cap(source, error)) if known else self.tries
@@ -231,7 +231,7 @@ def first(sources: tuple[SampleSource, ...], error: float, doublings: int) -> Sa
         decided: float = (1 - found.undecided) ** (2.0**doublings)
         return found.samples * one.belief.cost / max(decided, 1e-300)
 
-    able = [one for one in sources if one is sources[0] or (one.fallback in (None, "representation") and measured(one))]
+    able = [one for one in sources if one is sources[0] or ((one.fallback is None or one.first) and measured(one))]
     return min(able, key=price)
 
 

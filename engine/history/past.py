@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from surefoot.engine.core.refold import FOLDED, before_step, refold
 from surefoot.engine.core.state import RunState
 from surefoot.engine.history.replay import Replay, replay
-from surefoot.engine.setup.context import RunContext, Settings
+from surefoot.engine.setup.context import RunContext
+from surefoot.engine.setup.settings import Settings
 from surefoot.reflection.calibration import Calibration
 from surefoot.storage.records import Budget, Json, Policy, Task
 

@@ -31,7 +31,7 @@ from surefoot.engine.core.decide import decide
 from surefoot.engine.core.derived import inputs
 from surefoot.engine.core.ending import Ending, ending
 from surefoot.engine.core.fold import fold
-from surefoot.engine.core.rules import StepRules
+from surefoot.engine.core.rules import PERSON, StepRules
 from surefoot.engine.core.state import QUESTION, Candidate, RunState, StepState
 from surefoot.engine.running.account import ONE_ATTEMPT, Account, Bill
 from surefoot.engine.running.calling import effect_key, path
@@ -78,7 +78,7 @@ from surefoot.trajectories.standing import asking
 if TYPE_CHECKING:  # the journal's module brings the database along, which importing the engine must not
     from surefoot.storage.journal import Journal
 
-PERSON = 0.99
+A_PERSON_IS_RIGHT = 0.99
 """Probability that what a person gives as a step's output is right. Stated, but a person's word is what truth is
 measured by here, as it is for labels."""
 
@@ -329,7 +329,7 @@ class Flow:
         elif isinstance(action, Accept):
             proposed(self, step, action.output, canonical(action.output), role="person")
             given = next(one for one in step.candidates.values() if one.output == action.output)
-            self.commit(step, given, Support(PERSON, 1 - PERSON, "measured"))
+            self.commit(step, given, Support(A_PERSON_IS_RIGHT, 1 - A_PERSON_IS_RIGHT, "measured"))
         else:
             self.fail(
                 step, action.reason, out_of_scope=action.out_of_scope, infrastructure_error=action.infrastructure_error
@@ -345,7 +345,7 @@ class Flow:
     def escalate(self, step: StepState, action: Escalate) -> None:
         data: dict[str, Json] = {"rung": action.fallback, "reason": action.reason}
         data |= {"source": action.source} if action.source else {"planner": action.planner}
-        if action.fallback == "ask":  # before it is noted as tried: a kill in between would leave nobody asked
+        if action.planner == PERSON:  # before it is noted as tried: a kill in between would leave nobody asked
             question = {
                 "key": QUESTION + effect_key(self.run_id, path(self, step), "ask", {}),
                 "question": f"{step.step.goal or step.step.id}: {action.reason}. Give the step's output, or decline.",

@@ -6,11 +6,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
 from itertools import combinations
-from typing import TypeVar, get_args
+from typing import TypeVar
 
 from surefoot.engine.core.observations import Observations
-from surefoot.engine.core.rules import FALLBACKS, PLAIN, Fallback, Mode, SampleSource, StepRules
-from surefoot.engine.setup.arguments import FLAG, NUMBER, WHOLE, fit, probability, several
+from surefoot.engine.core.rules import PERSON, PLAIN, Mode, SampleSource, StepRules
+from surefoot.engine.setup.fallbacks import FALLBACKS, Origin
+from surefoot.engine.setup.settings import Settings
 from surefoot.models.question import Model, ToolSpec
 from surefoot.models.representation import Representation
 from surefoot.planners.planner import Planner
@@ -24,7 +25,6 @@ from surefoot.reflection.calibration import (
     Calibration,
     belief_in,
     policy_of,
-    source_of,
     step_class,
 )
 from surefoot.reflection.evidence import Belief, pace
@@ -37,11 +37,6 @@ from surefoot.tools.tool import Tool
 
 T = TypeVar("T")
 
-NAMES: tuple[Fallback, ...] = get_args(Fallback)
-
-LEAST = {"votes": 1, "tries": 1, "samples": 1, "replans": 0, "concurrency": 1}
-"""The least that these settings may be."""
-
 SOFT = ("judge", "model")
 """Kinds of verifiers whose word, once they were measured, is evidence; what others fail is refuted."""
 
@@ -53,53 +48,6 @@ SLOWEST = 1e-3
 
 ROOT = "task"
 """id and kind of the outermost step, which is the task itself."""
-
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """How far to trust, how often to try, how much at once."""
-
-    verify: bool = True
-    """False: one sample, accepted as it is; its outcome is `unverified`."""
-    target: float | None = None
-    votes: int | None = None
-    """Lead that a sampled output needs where no exact check passes it; None: what the target takes."""
-    prior: float | None = None
-    """Probability that a sample is right, where nothing was measured; None: as the model's card says, else `PRIOR`."""
-    tries: int = 4
-    samples: int | None = None
-    """Attempts of one source at a step; None: what the target takes, and some more."""
-    replans: int = 2
-    strict: bool = False
-    """What votes alone accepted is an abstention, too."""
-    ladder: tuple[Fallback, ...] = FALLBACKS
-    """Strategies for steps that do not get their evidence; those left out are not tried."""
-    canaries: float = 0.1
-    """Share of a run's tokens that may go into measuring its verifiers; 0 measures none."""
-    forms: bool = True
-    """What votes alone decide is asked in two forms, in turn."""
-    concurrency: int = 32
-    """Steps driven at once."""
-    temperature: float | None = None
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "ladder", several("ladder", self.ladder))  # from the record it comes as a list
-        fit(FLAG, verify=self.verify, strict=self.strict, forms=self.forms)
-        fit(NUMBER, temperature=self.temperature, canaries=self.canaries)
-        fit(WHOLE, seed=self.seed, **{name: getattr(self, name) for name in LEAST})
-        probability("target", self.target)
-        probability("prior", self.prior, 0.5)
-        if unknown := set(self.ladder) - set(NAMES):
-            raise SetupError(f"ladder: there is no strategy {min(unknown)!r}; there are: {', '.join(NAMES)}")
-        if not 0 <= self.canaries <= 1:
-            raise SetupError(f"canaries={self.canaries} is no share between 0 and 1")
-        if self.temperature is not None and not self.temperature >= 0:
-            raise SetupError(f"temperature={self.temperature} is too small; the least is 0")
-        for name, least in LEAST.items():
-            value = getattr(self, name)
-            if value is not None and value < least:
-                raise SetupError(f"{name}={value} is too small; the least is {least}")
 
 
 @cache
@@ -207,6 +155,7 @@ class RunContext:
         if mode == "plan" and step.planner is not None and self.planners[step.planner].sampled:
             plan_checks = (StructureCheck(self.defects), *self.planners[step.planner].checks)
         sampled = mode != "plan" and self.sampled(step)
+        direct = mode in ("tool", "arguments")
         soft_checks = self._soft_checks(step, checks) if sampled else {}
         votes = self._votes(step, mode)
         proved = mode != "plan" and votes is None and any(one.exact for one in checks)
@@ -221,12 +170,12 @@ class RunContext:
             sources=sources,
             learning=weighed and any(one.belief.votes is not None for one in sources),
             target=settings.target,
-            tries=1 if mode in ("tool", "arguments") and self._harmful(step, mode) else settings.tries,
+            tries=1 if "critique" not in settings.ladder or (direct and self._harmful(step, mode)) else settings.tries,
             samples=settings.samples,
             replans=settings.replans,
             seed=settings.seed,
             verify=settings.verify,
-            planners=self._planners(step, mode),
+            handovers=self._handovers(mode),
             fallbacks=settings.ladder,
             watched=self._watched(step, checks) if sampled and settings.verify else (),
             check_nats=self._check_nats(step, checks, soft_checks) if sampled and settings.verify else 0.0,
@@ -284,35 +233,33 @@ class RunContext:
             votes = self.calibration.votes(kind, policy, name, seen.get(name))
             return belief_in(votes) if stated is None or votes.truths >= MEASURED else found
 
-        def source(
-            name: str, stated: Belief | None, fallback: Fallback | None = None, lesson: str = ""
-        ) -> SampleSource:
-            place = (kind, self.policy(name, role), name)
-            forms, tried = self.calibration.forms(*place), self.calibration.counts(*place)
-            at_most = self.calibration.openings(*place).at_most
-            return SampleSource(name, believed(name, stated), fallback, lesson, forms.kept, forms.ratio, at_most, tried)
+        def source(origin: Origin, fallback: str | None = None, first: bool = False) -> SampleSource:
+            place = (kind, self.policy(origin.name, role), origin.name)
+            return SampleSource(
+                origin.name,
+                believed(origin.name, origin.stated),
+                fallback,
+                first,
+                origin.lesson,
+                self.calibration.forms(*place).kept,
+                self.calibration.forms(*place).ratio,
+                self.calibration.openings(*place).at_most,
+                self.calibration.counts(*place),
+            )
 
-        policy = self.policy("", role)
-        found = [source("", stated)]
-        # A source that is asked in another form is not what the card measured.
-        unmeasured = None if stated is None else Belief(stated.p)
+        found = [source(Origin("", stated))]
         if mode == "answer":
-            if "critique" in self.settings.ladder:
-                for lesson in self.calibration.lessons(kind, policy):
-                    found.append(source(source_of(lesson.text), unmeasured, lesson=lesson.text))
-            for one in self.representations:
-                if one.kind in ("", step.kind):
-                    found.append(source(one.name, unmeasured, "representation"))
-            for name in self.alternates:
-                prior = None if self.settings.prior is None else Belief(self.settings.prior)
-                found.append(source(name, prior or self.alternate(name), "model"))
+            # A source that is asked in another form is not what the card measured.
+            unmeasured = None if stated is None else Belief(stated.p)
+            for name, one in FALLBACKS.items():
+                for origin in one.origins(self, step, unmeasured):
+                    found.append(source(origin, None if origin.lesson else name, one.first))
         return tuple(found)
 
-    def _planners(self, step: Step, mode: Mode) -> tuple[tuple[Fallback, str], ...]:
-        if mode == "plan":
-            return ()
-        rungs: tuple[Fallback, ...] = ("decompose", "search")
-        return tuple((fallback, fallback) for fallback in rungs if fallback in self.planners)
+    def _handovers(self, mode: Mode) -> tuple[tuple[str, str], ...]:
+        ways = ((name, one.hands_to) for name, one in FALLBACKS.items() if one.hands_to)
+        planners = () if mode == "plan" else self.planners
+        return tuple((name, to) for name, to in ways if to == PERSON or to in planners)
 
     def _watched(self, step: Step, checks: Iterable[Verifier]) -> tuple[Verifier, ...]:
         found = [one for one in checks if not one.exact and one.name not in FORMAL]

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from surefoot.engine.setup.context import RunContext, Settings
+from surefoot.engine.setup.context import RunContext
+from surefoot.engine.setup.settings import Settings
 from surefoot.engine.setup.setup import Cast, Output, config_of, context_for
 from surefoot.models.representation import Representation
 from surefoot.planners.planner import Planner

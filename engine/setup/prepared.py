@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from surefoot.engine.setup.context import RunContext, Settings
+from surefoot.engine.setup.context import RunContext
+from surefoot.engine.setup.settings import Settings
 from surefoot.planners.planner import Planner
 from surefoot.reflection.calibration import Calibration
 from surefoot.storage.records import Json, Learned

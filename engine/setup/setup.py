@@ -12,7 +12,8 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic.errors import PydanticSchemaGenerationError
 
 from surefoot.engine.setup.arguments import limits, plain, probability, several
-from surefoot.engine.setup.context import ROOT, RunContext, Settings
+from surefoot.engine.setup.context import ROOT, RunContext
+from surefoot.engine.setup.settings import Settings
 from surefoot.models.options import ROLES, Asked, Layer, environment, layer, merge
 from surefoot.models.question import Model
 from surefoot.models.registry import POCKET, load, options_of, taken
