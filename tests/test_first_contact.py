@@ -33,12 +33,8 @@ def stranger(model: ScriptedModel) -> ScriptedModel:
 
 
 def outcomes(store: Store, model: ScriptedModel, runs: int, target: float = 0.95, first: int = 0) -> list[Outcome]:
-    engine = Engine(model, planner=sums(1), store=store, target=target)
-    found = []
-    for seed in range(first, first + runs):
-        engine.planner = Engine(model, planner=sums(1, seed=seed), store=store).planner
-        found.append(engine.run("add", seed=seed).outcome)
-    return found
+    engines = ((seed, Engine(model, planner=sums(1, seed=seed), store=store)) for seed in range(first, first + runs))
+    return [engine.run("add", seed=seed, target=target).outcome for seed, engine in engines]
 
 
 def test_a_strong_model_is_agreed_with_after_a_few_runs_and_never_called_verified(store: Store) -> None:
@@ -61,10 +57,8 @@ def test_a_weak_model_is_told_to_be_one_and_costs_little(store: Store) -> None:
 def test_labels_make_a_promise_of_agreement(store: Store) -> None:
     model = stranger(adder(0.99))
     outcomes(store, model, 10)
-    engine = Engine(model, planner=sums(1), store=store)
     for seed in range(100, 140):
-        engine.planner = Engine(model, planner=sums(1, seed=seed), store=store).planner
-        result = engine.run("add", seed=seed, target=0.9)
+        result = Engine(model, planner=sums(1, seed=seed), store=store).run("add", seed=seed, target=0.9)
         if result.output is not None:
             assert backfill_labels(store, result.run_id, True)
     found = outcomes(store, model, 10, target=0.95, first=500)
