@@ -22,6 +22,7 @@ from surefoot.reflection.forms import shape_of, split_of, truth_of
 from surefoot.reflection.schema import check_schema
 from surefoot.reflection.vote_belief import MOST, UNKNOWN, WRONG
 from surefoot.storage.errors import SetupError
+from surefoot.storage.events import Backed
 from surefoot.storage.records import (
     SETTLED,
     Agreement,
@@ -214,7 +215,8 @@ def voted(records: Iterable[JournalRecord]) -> dict[int, Voted]:
             steps[record.step].samples.append((record.key, record.source, policy, record.form))
             attempts[record.seq] = (record.step, record.key)
         elif isinstance(record, Event) and record.kind in ("committed", "planned") and record.attempt in attempts:
-            if (record.data or {}).get("basis") in ("prior", "measured"):
+            backed: Backed = record.data or {}
+            if backed.get("basis") in ("prior", "measured"):
                 accepted.append(record)
             else:
                 steps[attempts[record.attempt][0]].proved = True

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from surefoot.storage.events import Failed
 from surefoot.storage.records import (
     Attempt,
     Event,
@@ -158,7 +159,8 @@ def _note(found: dict[int, Receipt], event: Event) -> None:
         receipt.support, receipt.reason = event.data, ""
         receipt.output = next(one.output for one in receipt.attempts if one.seq == event.attempt)
     elif event.kind == "failed":
-        receipt.reason = event.data["reason"]
+        failed: Failed = event.data
+        receipt.reason = failed["reason"]
 
 
 def _stand(receipt: Receipt, standing: Standing) -> None:

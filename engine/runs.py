@@ -26,6 +26,7 @@ from surefoot.engine.setup.prepared import Prepared, prepare
 from surefoot.engine.setup.setup import Output, check_fixed, root_step, task_for
 from surefoot.reflection.rates import Beta
 from surefoot.storage.errors import SetupError
+from surefoot.storage.events import Started
 from surefoot.storage.fork import Forked
 from surefoot.storage.fork import watch as watch_forks
 from surefoot.storage.outcome import STOPPED
@@ -140,7 +141,9 @@ class Runs(Forked):
                 await turn()
                 flow.record(PlannedStep(flow.seq(), None, 0, 1, root))
                 share = context.budget_share(root)
-                flow.record(Event(flow.seq(), "started", flow.state.root, data={"weight": share} if share else None))
+                flow.record(
+                    Event(flow.seq(), "started", flow.state.root, data=Started(weight=share) if share else None)
+                )
             except BaseException:
                 await self.let_go(flow)
                 raise

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Literal
 
+from surefoot.storage.events import Answered, Asked, Failed, Finished, Planned, RolledBack
 from surefoot.storage.records import Event, JournalRecord, Json, PlannedStep
 
 Status = Literal["open", "asked", "committed", "failed", "undone", "replaced"]
@@ -36,7 +37,7 @@ class Standing:
         """By step, the last seq at which what was accepted for it before, and its plan, fell."""
         self._drafts: dict[int, list[int]] = {}
         """Steps of plans that are not accepted yet, by the step that they are for."""
-        self._questions: dict[int, dict[str, Json]] = {}
+        self._questions: dict[int, dict[str, Asked]] = {}
         self._faults: set[int] = set()
         self._over = False
         for record in records:
@@ -59,11 +60,14 @@ class Standing:
 
     def questions(self, step: int) -> list[dict[str, Json]]:
         """What a person has yet to answer for a step, in the order in which it was asked."""
-        return list(self._questions.get(step, {}).values())
+        return [dict(one) for one in self._questions.get(step, {}).values()]
 
     def fell(self, event: Event) -> tuple[int, ...] | None:
         """Steps that an event takes back; none where it is the plan of its own step; None where nothing falls."""
-        return tuple(event.data["steps"]) if event.kind == "rolled_back" else None
+        if event.kind != "rolled_back":
+            return None
+        data: RolledBack = event.data
+        return tuple(data["steps"])
 
     def accepts(self, record: PlannedStep | Event) -> int | None:
         """seq of the attempt that a record accepted and that stands; None where there is none.
@@ -82,35 +86,38 @@ class Standing:
             self._status |= {step: "open" for step in self._faults if self._status.get(step) == "failed"}
             self._faults = set()
         elif event.kind == "finished":
-            self._over = event.data["outcome"] not in ("out_of_budget", "canceled")
+            finished: Finished = event.data
+            self._over = finished["outcome"] not in ("out_of_budget", "canceled")
         elif event.step is not None:
-            self._change(event, event.step, event.data or {})
+            self._change(event, event.step)
 
-    def _change(self, event: Event, step: int, data: Json) -> None:
+    def _change(self, event: Event, step: int) -> None:
         if event.kind == "committed":
             self._status.pop(step, None)
         elif event.kind == "failed":
             self._status[step] = "failed"
-            if data.get("fault"):
+            failed: Failed = event.data
+            if failed.get("fault"):
                 self._faults.add(step)
         elif event.kind == "planned":
-            self._planned(event, step, data)
+            self._planned(event, step, event.data or {})
         elif event.kind == "asked":
-            self._questions.setdefault(step, {})[data["key"]] = data
+            question: Asked = event.data
+            self._questions.setdefault(step, {})[question["key"]] = question
             self._status[step] = "asked"
         elif event.kind == "answered":
             asked = self._questions.get(step, {})
-            asked.pop(data["key"], None)
+            answered: Answered = event.data
+            asked.pop(answered["key"], None)
             if not asked:
                 self._questions.pop(step, None)
                 if self._status.get(step) == "asked":
                     self._status[step] = "open"
-        elif event.kind == "rolled_back":
-            self._status |= dict.fromkeys(data["steps"], "undone")
-            # Without steps it is the plan of the event's own step that was given up.
-            self._fell |= dict.fromkeys(data["steps"] or [step], event.seq)
+        elif (fell := self.fell(event)) is not None:
+            self._status |= dict.fromkeys(fell, "undone")
+            self._fell |= dict.fromkeys(fell or [step], event.seq)
 
-    def _planned(self, event: Event, step: int, data: Json) -> None:
+    def _planned(self, event: Event, step: int, data: Planned) -> None:
         """A plan was accepted: the last of the drafted steps are its own; a kill had cut off those before."""
         drafted = self._drafts.pop(step, [])
         first = len(drafted) - data.get("size", len(drafted))

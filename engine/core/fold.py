@@ -9,6 +9,7 @@ from surefoot.engine.core.fold_plans import ahead_of, clear, commit, expand, fai
 from surefoot.engine.core.observations import Observations
 from surefoot.engine.core.rules import PERSON
 from surefoot.engine.core.state import QUESTION, UNKNOWN, Candidate, RunState, StepState
+from surefoot.storage.events import Answered, Asked, Escalated, Intent, Paused, Started
 from surefoot.storage.records import (
     Attempt,
     Event,
@@ -127,11 +128,13 @@ def weighs(verdict: Verdict) -> bool:
 def _event(state: RunState, event: Event) -> None:
     step = state.steps.get(event.step) if event.step is not None else None
     if event.kind == "intent":
-        state.in_doubt.add(event.data["key"])
+        intent: Intent = event.data
+        state.in_doubt.add(intent["key"])
     elif event.kind == "canary":
         state.observed.canary(event.data)
     elif event.kind == "answered":
-        _answered(state, step, event.data["key"], event.data["answer"])
+        said: Answered = event.data
+        _answered(state, step, said["key"], said["answer"])
     elif event.kind == "finished":
         state.finished = True
         state.observed = Observations()  # the store has it now
@@ -144,13 +147,14 @@ def _event(state: RunState, event: Event) -> None:
 
 def _started(state: RunState, step: StepState, event: Event) -> None:
     """The run exists; its root step was planned just before."""
-    step.budget_share = (event.data or {}).get("weight", 0.0)
+    data: Started = event.data or {}
+    step.budget_share = data.get("weight", 0.0)
     hold(state, step, ahead_of(step))
 
 
 def _escalated(state: RunState, step: StepState, event: Event) -> None:
     """The step goes on in another way: candidates stay, unless a planner takes it over."""
-    data = event.data
+    data: Escalated = event.data
     step.tried_fallbacks += (data.get("source") or data["planner"],)
     step.errors = 0
     step.excused = sum(one.refuted for one in step.candidates.values())
@@ -163,17 +167,19 @@ def _escalated(state: RunState, step: StepState, event: Event) -> None:
 
 
 def _asked(state: RunState, step: StepState, event: Event) -> None:
-    question = {name: value for name, value in event.data.items() if name != "conversation"}
-    step.asked = {**(step.asked or {}), question["key"]: question}
-    if "conversation" in event.data:  # of stores of before, where a step had one question
-        step.paused = {event.seq: {"keys": [question["key"]], "conversation": event.data["conversation"]}}
+    data: Asked = event.data
+    question = {name: value for name, value in data.items() if name != "conversation"}
+    step.asked = {**(step.asked or {}), data["key"]: question}
+    if "conversation" in data:
+        step.paused = {event.seq: {"keys": [data["key"]], "conversation": data["conversation"]}}
 
 
 def _paused(state: RunState, step: StepState, event: Event) -> None:
     """A sample waits for answers; without a conversation it waits no more."""
-    number = event.data["sample"]
+    data: Paused = event.data
+    number = data["sample"]
     others = {one: kept for one, kept in (step.paused or {}).items() if one != number}
-    step.paused = ({**others, number: event.data} if "conversation" in event.data else others) or None
+    step.paused = ({**others, number: data} if "conversation" in data else others) or None
 
 
 def _answered(state: RunState, step: StepState | None, key: str, answer: Json) -> None:

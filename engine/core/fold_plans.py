@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import fields
+from typing import Any
 
 from surefoot.engine.core.state import RunState, StepState
 from surefoot.reflection.trust import EXACT, Support, Trust
+from surefoot.storage.events import Backed, Failed, Planned, RolledBack
 from surefoot.storage.records import (
     Event,
 )
@@ -36,7 +38,7 @@ def ahead_of(step: StepState) -> float:
 
 def expand(state: RunState, step: StepState, event: Event) -> None:
     """A plan was accepted: its drafted steps come alive; those of an older version are let go."""
-    data = event.data
+    data: Planned = event.data
     if not data.get("extend"):
         step.spare = tuple(state.children(step))
         step.mended = any(one.status == "failed" for one in step.spare)
@@ -50,7 +52,7 @@ def expand(state: RunState, step: StepState, event: Event) -> None:
     clear(state, step)
     step.errors = step.attempts = 0
     if "p" in data:
-        _credit(state, step, Support(**{name: data[name] for name in SUPPORT if name in data}))
+        _credit(state, step, support_of(data))
     # Steps before these were drafted for a plan that a kill cut in half; nothing may bring them to life.
     size = data.get("size", len(step.drafted))
     drafted, cut = step.drafted[len(step.drafted) - size :], step.drafted[: len(step.drafted) - size]
@@ -78,6 +80,11 @@ def expand(state: RunState, step: StepState, event: Event) -> None:
 SUPPORT = tuple(one.name for one in fields(Support))
 
 
+def support_of(data: Backed) -> Support:
+    said: Mapping[str, Any] = data
+    return Support(**{name: said[name] for name in SUPPORT if name in said})
+
+
 def _place(state: RunState, child: StepState) -> None:
     for need in child.needs:
         other = state.steps[need]
@@ -97,7 +104,7 @@ def commit(state: RunState, step: StepState, event: Event) -> None:
     clear(state, step)
     hold(state, step, 0.0)
     state.committed += 1
-    step.support = Support(**event.data) if event.data else EXACT
+    step.support = support_of(event.data) if event.data else EXACT
     if not event.data and any(one.exact and one.ruling == "pass" for one in candidate.verdicts.values()):
         _discredit(state, step)  # what is proved as a whole stands on its proof, not on the steps that led to it
     _credit(state, step, step.support)
@@ -136,8 +143,9 @@ def _discredit(state: RunState, step: StepState) -> None:
 
 
 def fail(state: RunState, step: StepState, event: Event) -> None:
-    step.status, step.reason = "failed", event.data["reason"]
-    step.out_of_scope, step.infrastructure_error = bool(event.data.get("beyond")), bool(event.data.get("fault"))
+    data: Failed = event.data
+    step.status, step.reason = "failed", data["reason"]
+    step.out_of_scope, step.infrastructure_error = data.get("beyond", False), data.get("fault", False)
     clear(state, step)
     hold(state, step, 0.0)
     if step.parent is not None and (parent := state.steps.get(step.parent)) is not None:
@@ -166,16 +174,17 @@ def roll_back(state: RunState, step: StepState, event: Event) -> None:
     Without any, it is the plan that is undone: the next one may use what is committed again.
     """
     clear(state, step)
-    step.critique = event.data.get("critique", "")
+    data: RolledBack = event.data
+    step.critique = data.get("critique", "")
     step.errors = step.attempts = 0
-    if not event.data["steps"]:
+    if not data["steps"]:
         step.status, step.broken, step.more = "ready", None, False
         step.replans += 1
         hold(state, step, ahead_of(step))
         wake(state, step)
         return
     step.rollbacks += 1
-    undone = [state.steps[seq] for seq in event.data["steps"]]
+    undone = [state.steps[seq] for seq in data["steps"]]
     for child in undone:
         if child.below is not None and step.below is not None:
             step.below.take(child.below, -1)

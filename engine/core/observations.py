@@ -13,7 +13,8 @@ from typing import Protocol
 from surefoot.reflection.calibration import FORMAL, Shape, patterns, step_class, subsets, tally
 from surefoot.reflection.forms import shape_of, split_of, truth_of
 from surefoot.reflection.vote_belief import MOST, UNKNOWN, WRONG, Pattern, Truth
-from surefoot.storage.records import Agreement, Checking, Json, Learned, Lesson, Origin, Role, Sampling, Step, Verdict
+from surefoot.storage.events import Canary
+from surefoot.storage.records import Agreement, Checking, Learned, Lesson, Origin, Role, Sampling, Step, Verdict
 
 LESSONS, LONGEST = 20, 400
 """Critiques kept of a run for each class of steps, and their characters."""
@@ -109,7 +110,7 @@ class Observations:
             if (kind, text) in self.lessons or sum(one == kind for one, _ in self.lessons) < LESSONS:
                 self.lessons[kind, text] = self.lessons.get((kind, text), 0.0) + 1
 
-    def canary(self, data: Json) -> None:
+    def canary(self, data: Canary) -> None:
         """What verifiers said of a value that is known to be right, or wrong."""
         self.tokens += data["tokens"]
         words = data.get("said", {})  # absent from records of before verifiers were tried together

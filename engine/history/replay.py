@@ -13,6 +13,7 @@ from surefoot.engine.core.actions import Action, Commit, Expand, GiveUp
 from surefoot.engine.core.decide import decide
 from surefoot.engine.core.state import RunState, StepState
 from surefoot.engine.setup.context import RunContext
+from surefoot.storage.events import Failed
 from surefoot.storage.records import Attempt, Event, JournalRecord
 
 
@@ -70,7 +71,8 @@ def _compare(result: Replay, step: StepState, event: Event, context: RunContext)
 def _decided(event: Event) -> bool:
     """Whether the rules decided it: not a fixed plan's expansion, nor a failure that an error forced."""
     if event.kind == "failed":
-        return not event.data.get("fault")
+        data: Failed = event.data
+        return not data.get("fault")
     return event.kind in ("committed", "planned") and event.attempt is not None
 
 

@@ -15,6 +15,7 @@ from surefoot.models.question import ToolRequest
 from surefoot.planners.refs import copied
 from surefoot.reflection.schema import check_schema
 from surefoot.storage.errors import Retry, ToolError
+from surefoot.storage.events import Intent
 from surefoot.storage.records import (
     Effect,
     Event,
@@ -75,7 +76,7 @@ async def _execute(
 ) -> Json:
     """Runs the tool, with its intent before and its result after in the record, where it has an effect."""
     if not pure:
-        data = {"key": key, "tool": tool.name, "arguments": arguments}
+        data = Intent(key=key or "", tool=tool.name, arguments=arguments)
         run.record(Event(run.seq(), "intent", step.seq, data=data))
         await run.barrier()
     tool_context = run.tool_context

@@ -15,6 +15,7 @@ from surefoot.engine.running.runtime import StepRuntime
 from surefoot.reflection.calibration import step_class
 from surefoot.reflection.mutants import mutants
 from surefoot.reflection.verifier import Case, Verifier
+from surefoot.storage.events import Canary
 from surefoot.storage.records import Event, Json, Verdict
 
 MUTANTS = 2
@@ -45,7 +46,7 @@ async def canaries(
             if verdict.ruling != "abstain":
                 words[verifier.name] = [verifier.version, verdict.ruling == "pass"]
         if words:
-            data: dict[str, Json] = {"class": step_class(step.step), "good": good, "said": words, "tokens": spent}
+            data: Canary = {"class": step_class(step.step), "good": good, "said": words, "tokens": spent}
             run.record(Event(run.seq(), "canary", step.seq, data=data))
 
 

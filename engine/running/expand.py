@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, replace
+from typing import cast
 
 from surefoot.engine.core.derived import twin
 from surefoot.engine.core.state import StepState
@@ -12,6 +13,7 @@ from surefoot.planners.refs import is_marker, siblings
 from surefoot.planners.structure import needs
 from surefoot.reflection.canonical import canonical
 from surefoot.reflection.trust import EXACT, Support
+from surefoot.storage.events import Backed, Planned
 from surefoot.storage.records import Event, Json, Plan, PlannedStep, Step
 
 
@@ -24,7 +26,7 @@ def expand(run: StepRuntime, step: StepState, plan: Plan, backing: Support | Non
     for ordinal, one in enumerate(plan.steps):
         wanted = tuple(sorted(known[need] for need in needs(one)))
         run.record(PlannedStep(places[one.id], step.seq, ordinal, step.version + 1, one, wanted))
-    data: dict[str, Json] = {"version": step.version + 1, "size": len(plan.steps), "output": plan.output}
+    data: Planned = {"version": step.version + 1, "size": len(plan.steps), "output": plan.output}
     if plan.more:
         data["more"] = True
     if extend:
@@ -33,14 +35,15 @@ def expand(run: StepRuntime, step: StepState, plan: Plan, backing: Support | Non
     if any(weights):
         data["weights"] = weights if len(set(weights)) > 1 else weights[0]
     if backing is not None:
-        data |= noted(backing)
+        data = cast(Planned, {**data, **noted(backing)})
     run.let_go(step)
     run.record(Event(run.seq(), "planned", step.seq, attempt, data))
 
 
-def noted(backing: Support) -> dict[str, Json]:
+def noted(backing: Support) -> Backed:
     """A support as an event keeps it: what is at its default is left out."""
-    return {name: value for name, value in asdict(backing).items() if value or name in ("p", "bound", "doubt")}
+    said = {name: value for name, value in asdict(backing).items() if value or name in ("p", "bound", "doubt")}
+    return cast(Backed, said)
 
 
 TEXT: Json = {"type": "string"}

@@ -61,6 +61,7 @@ from surefoot.storage.errors import (
     RunError,
     ToolError,
 )
+from surefoot.storage.events import Escalated, Failed, Finished, RolledBack
 from surefoot.storage.records import (
     Event,
     JournalRecord,
@@ -187,7 +188,7 @@ class Flow:
         verify, strict = self.context.settings.verify, self.context.settings.strict
         end = ending(self.state, self.context.rules, self.task, self.halt, verify=verify, strict=strict)
         learned = self.state.observed.learned(self.context.policy)
-        self.record(Event(self.seq(), "finished", self.state.root, data={"outcome": end.outcome.value}))
+        self.record(Event(self.seq(), "finished", self.state.root, data=Finished(outcome=end.outcome.value)))
         if end.outcome in (Outcome.VERIFIED, Outcome.ABSTAINED):
             value = 1.0 if end.outcome is Outcome.VERIFIED else 0.0
             self.record(Reward(self.seq(), "run", None, "verified", value, "engine"))
@@ -319,10 +320,10 @@ class Flow:
             else:
                 proposed(self, step, output, canonical(output), role="result")
         elif isinstance(action, RollBack):
-            data = {"steps": list(action.children), "critique": step.critique}
+            data = RolledBack(steps=list(action.children), critique=step.critique)
             self.record(Event(self.seq(), "rolled_back", step.seq, data=data))
         elif isinstance(action, Replan):
-            data = {"steps": [], "critique": action.reason}
+            data = RolledBack(steps=[], critique=action.reason)
             self.record(Event(self.seq(), "rolled_back", step.seq, data=data))
         elif isinstance(action, Escalate):
             self.escalate(step, action)
@@ -343,8 +344,11 @@ class Flow:
         self.record(Event(self.seq(), "committed", step.seq, candidate.attempt, data))
 
     def escalate(self, step: StepState, action: Escalate) -> None:
-        data: dict[str, Json] = {"rung": action.fallback, "reason": action.reason}
-        data |= {"source": action.source} if action.source else {"planner": action.planner}
+        data = Escalated(rung=action.fallback, reason=action.reason)
+        if action.source:
+            data["source"] = action.source
+        else:
+            data["planner"] = action.planner
         if action.planner == PERSON:  # before it is noted as tried: a kill in between would leave nobody asked
             question = {
                 "key": QUESTION + effect_key(self.run_id, path(self, step), "ask", {}),
@@ -358,8 +362,11 @@ class Flow:
         self, step: StepState, reason: str, *, out_of_scope: bool = False, infrastructure_error: bool = False
     ) -> None:
         self.let_go(step)
-        flags = {"beyond": out_of_scope, "fault": infrastructure_error}
-        data: dict[str, Json] = {"reason": reason} | {name: True for name, is_so in flags.items() if is_so}
+        data = Failed(reason=reason)
+        if out_of_scope:
+            data["beyond"] = True
+        if infrastructure_error:
+            data["fault"] = True
         self.record(Event(self.seq(), "failed", step.seq, data=data))
 
     def let_go(self, step: StepState) -> None:

@@ -8,6 +8,7 @@ from surefoot.engine.core.state import StepState
 from surefoot.engine.running.runtime import StepRuntime
 from surefoot.models.question import ChatMessage, ToolRequest
 from surefoot.storage.errors import SurefootError
+from surefoot.storage.events import Paused
 from surefoot.storage.records import Event, Json, record
 
 
@@ -67,9 +68,16 @@ def pause(run: StepRuntime, step: StepState, sample: Sample, why: NeedsPerson) -
         return  # another plan has taken the place of the step's
     seq = run.seq()
     number = seq if sample.number is None else sample.number
-    kept: dict[str, Json] = {"sample": number, "keys": [one["key"] for one in why.questions]}
-    kept |= {"seed": sample.seed, "source": sample.source, "form": sample.form, "call": why.call}
-    kept |= {"conversation": [message_to(one) for one in why.conversation], "results": list(why.results)}
+    kept = Paused(
+        sample=number,
+        keys=[one["key"] for one in why.questions],
+        seed=sample.seed,
+        source=sample.source,
+        form=sample.form,
+        call=why.call,
+        conversation=[message_to(one) for one in why.conversation],
+        results=list(why.results),
+    )
     run.record(Event(seq, "paused", step.seq, data=kept))
     ask(run, step, why.questions)
 
@@ -77,7 +85,7 @@ def pause(run: StepRuntime, step: StepState, sample: Sample, why: NeedsPerson) -
 def ended(run: StepRuntime, step: StepState, sample: Sample) -> None:
     """Records that a sample that had paused came to its end."""
     if sample.number is not None:
-        run.record(Event(run.seq(), "paused", step.seq, data={"sample": sample.number}))
+        run.record(Event(run.seq(), "paused", step.seq, data=Paused(sample=sample.number)))
 
 
 def message_to(message: ChatMessage) -> Json:

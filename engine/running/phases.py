@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypedDict
 from surefoot.engine.core.state import QUESTION
 from surefoot.models.schema import check
 from surefoot.storage.errors import SetupError
+from surefoot.storage.events import Answered
 from surefoot.storage.records import Event, Json
 
 if TYPE_CHECKING:
@@ -160,7 +161,7 @@ def answer(flow: Flow, answers: Json) -> None:
     """Records a person's answers, as `fitting` reads them."""
     steps = {one["key"]: one["step"] for one in flow.questions()}
     for key, one in fitting(flow, answers).items():
-        flow.record(Event(flow.seq(), "answered", steps[key], data={"key": key, "answer": one}))
+        flow.record(Event(flow.seq(), "answered", steps[key], data=Answered(key=key, answer=one)))
 
 
 def fitting(flow: Flow, answers: Json) -> dict[str, Json]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
+from surefoot.storage.events import Backed, Failed, Planned
 from surefoot.storage.records import (
     Attempt,
     Event,
@@ -19,9 +19,6 @@ from surefoot.storage.records import (
     Verdict,
 )
 from surefoot.trajectories.standing import Standing, Status, asking
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 
 @dataclass(slots=True)
@@ -164,13 +161,13 @@ class RunTree:
         node = self.nodes.get(event.step) if event.step is not None else None
         if node is None:
             return
-        data: Mapping[str, Json] = event.data or {}
         if event.kind == "committed":
-            self._commit(node, event, data)
+            self._commit(node, event)
         elif event.kind == "planned":
-            self._expand(node, event, data)
+            self._expand(node, event)
         elif event.kind == "failed":
-            node.reason = data.get("reason", "")
+            failed: Failed = event.data
+            node.reason = failed["reason"]
             self._restate(node)
         elif event.kind in ("asked", "answered"):
             node.reason = asking(self.standing.questions(node.seq))
@@ -205,7 +202,8 @@ class RunTree:
                 self._restate(one)
                 below += one.children
 
-    def _commit(self, node: Node, event: Event, data: Mapping[str, Json]) -> None:
+    def _commit(self, node: Node, event: Event) -> None:
+        data: Backed = event.data or {}
         node.reason = ""
         self._restate(node)
         _, node.output = node.candidates.get(event.attempt or 0, ("", None))
@@ -214,7 +212,8 @@ class RunTree:
         if node.status == "committed":  # and not part of a plan that was given up meanwhile
             self._let_go(node)
 
-    def _expand(self, node: Node, event: Event, data: Mapping[str, Json]) -> None:
+    def _expand(self, node: Node, event: Event) -> None:
+        data: Planned = event.data or {}
         if not data.get("extend"):
             self._fall(node, node.children)
         key, _ = node.candidates.get(event.attempt or 0, ("", None))
