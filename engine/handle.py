@@ -173,7 +173,7 @@ class RunHandle:
 
     async def _answered(self, answers: Json) -> None:
         flow = self._runs.under_way.get(self.id)
-        if flow is not None and not flow.paused:
+        if flow is not None and not flow.asking:
             await _on(flow.loop or self._loop, self._told, flow, answers)
             return
         await self.aresult()

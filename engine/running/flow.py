@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from surefoot.engine.core.actions import (
     Accept,
@@ -29,7 +29,6 @@ from surefoot.engine.core.actions import (
 )
 from surefoot.engine.core.decide import decide
 from surefoot.engine.core.derived import inputs
-from surefoot.engine.core.ending import Ending, ending
 from surefoot.engine.core.fold import fold
 from surefoot.engine.core.rules import PERSON, StepRules
 from surefoot.engine.core.state import QUESTION, Candidate, RunState, StepState
@@ -61,20 +60,17 @@ from surefoot.storage.errors import (
     RunError,
     ToolError,
 )
-from surefoot.storage.events import Escalated, Failed, Finished, RolledBack
+from surefoot.storage.events import Escalated, Failed, RolledBack
 from surefoot.storage.records import (
     Event,
     JournalRecord,
     Json,
     ModelCall,
-    Outcome,
     Policy,
-    Reward,
     Task,
     Usage,
 )
 from surefoot.tools.tool import ToolContext
-from surefoot.trajectories.standing import asking
 
 if TYPE_CHECKING:  # the journal's module brings the database along, which importing the engine must not
     from surefoot.storage.journal import Journal
@@ -119,7 +115,7 @@ class Flow:
         self.loop: asyncio.AbstractEventLoop | None = None
         """Where it runs: what is called here from elsewhere is called there."""
         self.watched = False
-        self.paused = False
+        self.asking = False
         """Its row says that it waits for a person: answers are for whoever takes it up again."""
 
     # --- the record -----------------------------------------------------------------------------------------
@@ -158,42 +154,10 @@ class Flow:
     def root(self) -> StepState:
         return self.state.steps[self.state.root]
 
-    # --- the phases -----------------------------------------------------------------------------------------
-
-    def phase(self) -> Literal["plan", "work", "reflect", "ask", "finish"]:
-        """Where the run goes next."""
-        root = self.root
-        if self.halt is not None or not root.open:
-            return "finish"
-        if root.status == "ready":
-            return "ask" if root.waits else "plan"
-        if root.broken is None and self.state.ready:
-            return "work"
-        if root.broken is not None or not root.open_children:
-            return "plan" if root.more and root.broken is None else "reflect"
-        return "ask" if self.questions() else "finish"
-
     def questions(self) -> list[dict[str, Json]]:
         """What a person must answer before the run goes on."""
         asked = ((step.seq, step.asked) for step in self.state.steps.values() if step.open and step.asked)
         return [question | {"step": seq} for seq, questions in asked for question in questions.values()]
-
-    def pause(self) -> None:
-        """Puts on the run's row that it waits for a person."""
-        self.paused = True
-        self.journal.finish(Outcome.INPUT_REQUIRED, asking(self.questions()), usage=self.state.spent.usage)
-
-    def finish(self) -> Ending:
-        """Closes the record of the run."""
-        verify, strict = self.context.settings.verify, self.context.settings.strict
-        end = ending(self.state, self.context.rules, self.task, self.halt, verify=verify, strict=strict)
-        learned = self.state.observed.learned(self.context.policy)
-        self.record(Event(self.seq(), "finished", self.state.root, data=Finished(outcome=end.outcome.value)))
-        if end.outcome in (Outcome.VERIFIED, Outcome.ABSTAINED):
-            value = 1.0 if end.outcome is Outcome.VERIFIED else 0.0
-            self.record(Reward(self.seq(), "run", None, "verified", value, "engine"))
-        self.journal.finish(end.outcome, end.reason, end.output, end.reliability, self.state.spent.usage, learned)
-        return end
 
     # --- the workers ----------------------------------------------------------------------------------------
 

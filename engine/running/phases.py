@@ -1,4 +1,4 @@
-"""The phases of a run: plan -> work -> reflect -> (plan | work | ask | finish). `Flow.phase` says which comes next.
+"""The phases of a run: plan -> work -> reflect -> (plan | work | ask | finish). `upcoming` says which comes next.
 
 The engine takes its own runs through them by `drive`. `build` makes a LangGraph graph of the same phases, to be part
 of other graphs. The graph's state is a cursor: which run, and how it ended. Everything else is in the journal, so a
@@ -8,18 +8,21 @@ checkpoint stays small however long the run is, and a graph that is resumed in a
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from typing import TYPE_CHECKING, Any, Protocol, TypedDict
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypedDict
 
+from surefoot.engine.core.ending import Ending, ending
 from surefoot.engine.core.state import QUESTION
 from surefoot.models.schema import check
 from surefoot.storage.errors import SetupError
-from surefoot.storage.events import Answered
-from surefoot.storage.records import Event, Json
+from surefoot.storage.events import Answered, Finished
+from surefoot.storage.outcome import Outcome
+from surefoot.storage.records import Event, Json, Reward
+from surefoot.trajectories.rewards import Ended, rewards
+from surefoot.trajectories.standing import asking
 
 if TYPE_CHECKING:
     from langgraph.graph.state import CompiledStateGraph
 
-    from surefoot.engine.core.ending import Ending
     from surefoot.engine.running.flow import Flow
 
 
@@ -39,15 +42,37 @@ async def reflect(flow: Flow) -> None:
 
 
 async def ask(flow: Flow) -> None:
-    """Leaves the run waiting for a person."""
-    flow.pause()
+    """Leaves the run waiting for a person, and says so on its row."""
+    flow.asking = True
+    flow.journal.finish(Outcome.INPUT_REQUIRED, asking(flow.questions()), usage=flow.state.spent.usage)
     await flow.barrier()
 
 
 async def finish(flow: Flow) -> Ending:
-    ending = flow.finish()
+    """Closes the record of the run, with its rewards."""
+    state, asked = flow.state, flow.context.settings
+    end = ending(state, flow.context.rules, flow.task, flow.halt, verify=asked.verify, strict=asked.strict)
+    learned, spent = state.observed.learned(flow.context.policy), state.spent.usage
+    flow.record(Event(flow.seq(), "finished", state.root, data=Finished(outcome=end.outcome.value)))
+    for name, value in rewards(Ended(end.outcome, end.output, end.reliability, spent)):
+        flow.record(Reward(flow.seq(), "run", None, name, value, "engine"))
+    flow.journal.finish(end.outcome, end.reason, end.output, end.reliability, spent, learned)
     await flow.barrier()
-    return ending
+    return end
+
+
+def upcoming(flow: Flow) -> Literal["plan", "work", "reflect", "ask", "finish"]:
+    """The phase that comes next."""
+    root = flow.root
+    if flow.halt is not None or not root.open:
+        return "finish"
+    if root.status == "ready":
+        return "ask" if root.waits else "plan"
+    if root.broken is None and flow.state.ready:
+        return "work"
+    if root.broken is not None or not root.open_children:
+        return "plan" if root.more and root.broken is None else "reflect"
+    return "ask" if flow.questions() else "finish"
 
 
 FIRST = "plan"
@@ -61,7 +86,7 @@ async def drive(flow: Flow) -> Ending | None:
     phase = FIRST
     while phase in INNER:
         await INNER[phase](flow)
-        phase = flow.phase()
+        phase = upcoming(flow)
     if phase == "ask":
         await ask(flow)
         return None
@@ -133,7 +158,7 @@ class Nodes:
         return {"outcome": ending.outcome.value, "output": ending.output, "reason": ending.reason}
 
     async def after(self, cursor: Cursor) -> str:
-        return (await self.lookup.open(cursor)).phase()
+        return upcoming(await self.lookup.open(cursor))
 
 
 def build(lookup: RunLookup, checkpointer: Any = None) -> CompiledStateGraph[Any, Any, Any, Any]:

@@ -17,6 +17,7 @@ from surefoot.service.display.receipt import as_json
 from surefoot.service.display.tree import RunTree
 from surefoot.storage.errors import PlanError, SetupError
 from surefoot.storage.records import Outcome, Reward
+from surefoot.trajectories.rewards import Ended, rewards
 
 if TYPE_CHECKING:
     from surefoot.engine import Engine, Result
@@ -180,7 +181,9 @@ async def _one(engine: Engine, row: TaskRow, score: bool, verify: bool, source: 
     done.result = result
     if score and result.outcome.means.accepted and row.answer is not None:
         done.correct = same(result.output, row.answer)
-        reward = Reward(0, "run", None, "answer", float(done.correct), source or "known answer")
-        await asyncio.to_thread(engine.store.reward, result.run_id, reward)
+        ended = Ended(result.outcome, result.output, result.reliability, result.usage, done.correct)
+        for name, value in rewards(ended, "answer"):
+            reward = Reward(0, "run", None, name, value, source or "known answer")
+            await asyncio.to_thread(engine.store.reward, result.run_id, reward)
         await asyncio.to_thread(backfill_labels, engine.store, result.run_id, done.correct)
     return done
