@@ -47,7 +47,7 @@ class PocketModel(LocalModel):
     def beyond(self, question: Question) -> str | None:
         """Also texts that are longer than any that it was taught: those are none of its tasks."""
         beyond, most = super().beyond(question), self.card.get("max_prompt_tokens")
-        if beyond is None and most is not None and (tokens := len(self._encode(question)[1])) > most:
+        if beyond is None and most is not None and (tokens := len(self._encode(question).ids)) > most:
             return f"the text is longer than any that the pocket model was taught: {tokens} tokens, at most {most}"
         return beyond
 

@@ -7,6 +7,7 @@ import math
 import subprocess
 import sys
 import threading
+from array import array
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,10 @@ import pytest
 import tiny
 import torch
 
-from surefoot.models.local.decode import Decoder, Draw, Drawn, _noise
+from surefoot.models.local.decode import Decoder, _noise
 from surefoot.models.local.dialects import ChatDialect
 from surefoot.models.local.model import LocalModel
+from surefoot.models.local.sampler import Draw
 from surefoot.models.local.weights import Weights, load_weights
 from surefoot.models.question import ChatMessage, Model, Question, Reply, ToolRequest, ToolSpec
 from surefoot.storage.errors import ModelRefused, SetupError
@@ -207,10 +209,9 @@ async def test_an_error_in_the_network_reaches_whoever_asked(weights: Weights) -
 
 
 def test_sampled_tokens_have_the_distribution_that_the_network_gives(weights: Weights) -> None:
-    decoder = Decoder(weights.network, ends=frozenset({1}))
-    drawn: list[Drawn] = []
+    decoder = Decoder(weights)
     draws = [Draw(0, seed, index, 1) for seed in range(50) for index in range(80)]
-    decoder.draw([[5, 6, 7]], draws, finished=lambda _, one: drawn.append(one))
+    drawn = [one for ended in decoder.sample([array("i", [5, 6, 7])], draws) for one in ended]
     with torch.inference_mode():
         p = torch.softmax(weights.network(torch.tensor([[5, 6, 7]])).logits[0, -1].double(), dim=-1)
     counts = Counter(one.ids[0] for one in drawn)

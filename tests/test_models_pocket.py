@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+from collections import Counter
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -13,9 +15,10 @@ import tiny
 from surefoot.models import Question, Reply, load
 from surefoot.models.answer import answer
 from surefoot.models.local.dialects import CompactDialect
+from surefoot.models.local.model import KEPT
 from surefoot.models.packaged import PocketModel, pocket
 from surefoot.models.pocket import compact
-from surefoot.models.question import ToolSpec
+from surefoot.models.question import ChatMessage, ToolSpec
 from surefoot.storage.errors import SetupError
 
 pytestmark = pytest.mark.anyio
@@ -67,6 +70,37 @@ async def test_a_text_that_is_longer_than_any_it_was_taught_is_unknown(folder: P
     model = PocketModel(folder=folder)
     (reply,) = await model.ask(Question("plan", TEXT * 9))
     assert reply.unknown and "longer than any" in (reply.error or "") and model.prompt_tokens == 0
+
+
+class Counted(CompactDialect):
+    """Counts how often each goal is put into words."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.prompts = Counter[str]()
+
+    def prompt(self, question: Question, tokenizer: Any) -> tuple[tuple[ChatMessage, ...], str]:
+        self.prompts[question.goal] += 1
+        return super().prompt(question, tokenizer)
+
+
+async def test_a_question_is_encoded_once_its_estimate_and_its_limits_included(folder: Path) -> None:
+    (folder / "card.json").write_text(json.dumps({"max_prompt_tokens": 400}))
+    counted = Counted()
+    model = PocketModel(folder=folder, dialect=counted, max_tokens=2)
+    questions = [Question("plan", f"{TEXT} {position}") for position in range(KEPT + 50)]
+    await asyncio.gather(*(model.ask(question) for question in questions))
+    assert counted.prompts.total() == len(counted.prompts) == len(questions)
+    counted.prompts.clear()
+    for question in questions[:KEPT]:
+        model.estimate(question, 4)
+        model.estimate(question, 2)
+    await asyncio.gather(*(model.ask(question, 2) for question in questions[:KEPT]))
+    assert counted.prompts.total() == len(counted.prompts) == KEPT
+    assert not model._kept, "what was asked is not kept"
+    for question in questions:
+        model.estimate(question)
+    assert len(model._kept) == KEPT
 
 
 async def test_the_prompt_is_the_masked_text_and_nothing_else(folder: Path) -> None:

@@ -7,96 +7,63 @@ from __future__ import annotations
 
 import hashlib
 from array import array
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Generator, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 from transformers.cache_utils import Cache, CacheLayerMixin, DynamicCache, DynamicLayer
 
+from surefoot.models.local.sampler import Draw, Drawn, check
+from surefoot.models.local.weights import Weights
+
 LOGITS = 1 << 24
 """The most logits that are held at once while a prompt is read."""
 BLOCK = 64
 """Tokens by which the room for keys and values grows."""
 LOOK = 8
-"""Tokens between two looks at whether somebody still waits for a row."""
-
-
-@dataclass(frozen=True, slots=True)
-class Draw:
-    """One sample to draw."""
-
-    prompt: int
-    """Index of its prompt."""
-    seed: int
-    index: int
-    """Which of the samples drawn with this seed."""
-    limit: int
-    """The most tokens."""
-    temperature: float = 1.0
-    salt: bytes = b""
-    """Of the prompt: without it all prompts that share a seed would share their noise, and err together."""
-
-
-@dataclass(frozen=True, slots=True)
-class Drawn:
-    """One finished sample."""
-
-    ids: array[int]
-    """int32; the last is the end token unless the sample was cut off."""
-    logprobs: array[float]
-    """float32, one a token, at the temperature that sampled it; at temperature 1 where that was 0."""
-    ended: bool
-    """It ended by itself."""
-    prompt_logprobs: array[float] | None
-    """float32, one a prompt token from the second on, at temperature 1."""
+"""Tokens after which whoever waits is asked which rows are still wanted."""
 
 
 class Decoder:
-    """Samples from one network. Not for two threads at once."""
+    """A TokenSampler of a network in this process. Not for two threads at once."""
 
-    def __init__(self, network: Any, *, ends: frozenset[int], pad: int = 0, prompt_logprobs: bool = True) -> None:
-        self._network = network
-        self._ends = torch.tensor(sorted(ends), dtype=torch.long, device=network.device)
-        self._pad = pad
+    def __init__(self, weights: Weights, *, prompt_logprobs: bool = True, threads: int | None = None) -> None:
+        """`threads` is torch's number of threads while it works; None leaves it alone."""
+        self._network = network = weights.network
+        self._ends = torch.tensor(sorted(weights.ends), dtype=torch.long, device=network.device)
+        self._pad = weights.tokenizer.pad_token_id or 0
         self._prompt_logprobs = prompt_logprobs
+        self._threads = threads
         # Layers with a window of their own, or with state, need transformers' own caches and masks.
         self._plain = all(type(layer) is DynamicLayer for layer in DynamicCache(config=network.config).layers)
-        self.prompt_tokens = 0
-        """Prompt tokens read so far, padding left out: shows what sharing prompts saves."""
+        self._dropped: set[int] = set()
+        """Of the batch under way."""
 
     @torch.inference_mode()
-    def draw(
-        self,
-        prompts: Sequence[Sequence[int]],
-        draws: Sequence[Draw],
-        *,
-        finished: Callable[[int, Drawn], None],
-        wanted: Callable[[int], bool] = lambda index: True,
-    ) -> None:
-        """Draws every sample and hands each to `finished(index of its draw, drawn)` as it ends.
-
-        A sample of a (prompt, seed, index) is the same whatever is drawn beside it. Rows that are not
-        `wanted` any more are dropped.
-        """
-        training = self._network.training
+    def sample(self, prompts: Sequence[array[int]], draws: Sequence[Draw]) -> Generator[list[Drawn], None, None]:
+        check(prompts, draws)
+        self._dropped.clear()
+        training, threads = self._network.training, torch.get_num_threads()
         self._network.eval()
+        torch.set_num_threads(self._threads or threads)
         try:
             cache, logits, told = self._prefill(prompts)
-            rows = _Rows(draws, prompts, logits.device, told)
-            self._decode(cache, logits, rows, finished, wanted)
+            yield from self._decode(cache, logits, _Rows(draws, prompts, logits.device, told))
         finally:
+            torch.set_num_threads(threads)
             self._network.train(training)
+
+    def drop(self, draws: Collection[int]) -> None:
+        self._dropped.update(draws)
 
     # --- prompts ---
 
-    def _prefill(self, prompts: Sequence[Sequence[int]]) -> tuple[Any, Tensor, list[array[float] | None]]:
+    def _prefill(self, prompts: Sequence[array[int]]) -> tuple[Any, Tensor, list[array[float] | None]]:
         """The cache over all prompts (padded on the left), the logits after each (P, V), and log-probabilities."""
         device = self._network.device
         lengths = [len(prompt) for prompt in prompts]
         width = max(lengths)
-        self.prompt_tokens += sum(lengths)
         padded = [[self._pad] * (width - len(prompt)) + list(prompt) for prompt in prompts]
         ids = torch.tensor(padded, device=device)  # (P, width)
         pads = width - torch.tensor(lengths, device=device)  # (P,)
@@ -127,26 +94,19 @@ class Decoder:
 
     # --- replies ---
 
-    def _decode(
-        self,
-        cache: Any,
-        logits: Tensor,
-        rows: _Rows,
-        finished: Callable[[int, Drawn], None],
-        wanted: Callable[[int], bool],
-    ) -> None:
+    def _decode(self, cache: Any, logits: Tensor, rows: _Rows) -> Generator[list[Drawn], None, None]:
         logits = logits[rows.prompt]  # (R, V)
         cache = self._spread(cache, rows.prompt)
         for step in range(rows.most):
             tokens, logprobs = _pick(logits, rows, step)
             ended = torch.isin(tokens, self._ends)
-            over = ended | (rows.limit <= step + 1)
+            over = rows.live & (ended | (rows.limit <= step + 1))
             rows.write(step, tokens, logprobs)
-            for row in (over & rows.live).nonzero().flatten().tolist():
-                finished(int(rows.index[row]), rows.drawn(row, step + 1, bool(ended[row])))
+            drawn = [rows.drawn(row, step + 1, bool(ended[row])) for row in over.nonzero().flatten().tolist()]
             rows.live &= ~over
-            if step % LOOK == LOOK - 1:
-                rows.forget(wanted)
+            if drawn or step % LOOK == LOOK - 1:
+                yield drawn
+                rows.forget(self._dropped)
             left = int(rows.live.sum())
             if not left:
                 return
@@ -193,7 +153,7 @@ class _Rows:
     def __init__(
         self,
         draws: Sequence[Draw],
-        prompts: Sequence[Sequence[int]],
+        prompts: Sequence[array[int]],
         device: torch.device,
         told: Sequence[array[float] | None],
     ) -> None:
@@ -204,16 +164,18 @@ class _Rows:
         self.width = max(lengths)
         self.padded = min(lengths) < self.width
         self.told = [told[draw.prompt] for draw in draws]
-        self.most = max(draw.limit for draw in draws)
+        self.most = max(draw.max_tokens for draw in draws)
         self.index = column(list(range(len(draws))), torch.long)
         self.prompt = column([draw.prompt for draw in draws], torch.long)
         self.length = column([lengths[draw.prompt] for draw in draws], torch.long)
         self.pad = self.width - self.length
-        self.limit = column([draw.limit for draw in draws], torch.long)
+        self.limit = column([draw.max_tokens for draw in draws], torch.long)
         self.greedy = column([draw.temperature <= 0 for draw in draws], torch.bool)[:, None]
         self.any_greedy, self.all_greedy = bool(self.greedy.any()), bool(self.greedy.all())
         self.heat = column([draw.temperature if draw.temperature > 0 else 1.0 for draw in draws], torch.float)[:, None]
-        self.key = column([_key(draw) for draw in draws], torch.int32)  # (R, 2)
+        # Without it all prompts that share a seed would share their noise, and err together.
+        salts = [hashlib.blake2b(prompt.tobytes(), digest_size=16).digest() for prompt in prompts]
+        self.key = column([_key(draw, salts[draw.prompt]) for draw in draws], torch.int32)  # (R, 2)
         self.live = torch.ones(len(draws), dtype=torch.bool, device=device)
         self.ids = torch.empty((len(draws), BLOCK), dtype=torch.int32, device=device)
         self.logprobs = torch.empty((len(draws), BLOCK), device=device)
@@ -226,14 +188,14 @@ class _Rows:
         self.logprobs[:, step] = logprobs
 
     def drawn(self, row: int, count: int, ended: bool) -> Drawn:
+        draw = int(self.index[row])
         ids = array("i", self.ids[row, :count].cpu().numpy().tobytes())
-        told = self.told[int(self.index[row])]
-        return Drawn(ids, _floats(self.logprobs[row, :count].cpu()), ended, told)
+        logprobs = _floats(self.logprobs[row, :count].cpu())
+        return Drawn(draw, ids, logprobs, "stop" if ended else "length", self.told[draw])
 
-    def forget(self, wanted: Callable[[int], bool]) -> None:
-        kept = [wanted(index) for index in self.index.tolist()]
-        if not all(kept):
-            self.live &= torch.tensor(kept, device=self.live.device)
+    def forget(self, dropped: Collection[int]) -> None:
+        if dropped:
+            self.live &= torch.tensor([index not in dropped for index in self.index.tolist()], device=self.live.device)
 
     def keep(self, rows: Tensor) -> None:
         for name in ("index", "length", "pad", "limit", "greedy", "heat", "key", "live", "ids", "logprobs"):
@@ -336,8 +298,8 @@ def _signed(value: int) -> int:
     return ((value + (1 << 31)) & 0xFFFFFFFF) - (1 << 31)
 
 
-def _key(draw: Draw) -> tuple[int, int]:
-    digest = hashlib.blake2b(f"{draw.seed}/{draw.index}".encode(), digest_size=8, key=draw.salt).digest()
+def _key(draw: Draw, salt: bytes) -> tuple[int, int]:
+    digest = hashlib.blake2b(f"{draw.seed}/{draw.index}".encode(), digest_size=8, key=salt).digest()
     return _signed(int.from_bytes(digest[:4], "little")), _signed(int.from_bytes(digest[4:], "little"))
 
 
