@@ -99,10 +99,10 @@ async def test_a_proposal_is_a_plan_that_can_be_kept_with_what_it_computes(subje
 
 
 @every
-async def test_sampled_planners_propose_as_often_as_asked_and_others_once(subject: Subject) -> None:
+async def test_sampled_planners_propose_as_often_as_asked_and_others_at_least_once(subject: Subject) -> None:
     made = subject.make()
     proposals = await made.propose(subject.request(subject.reply), 3)
-    assert len(proposals) == (3 if made.sampled else 1)
+    assert len(proposals) == 3 or (not made.sampled and len(proposals) == 1)
     keys = [{one.key for one in proposals if one.plan == other.plan} for other in proposals]
     assert all(len(one) == 1 for one in keys), "equal plans are votes for one candidate"
 
