@@ -14,6 +14,9 @@ from dial import NUMBER, adds_up, draw, events, labelled, shifted, sums
 
 from surefoot.engine import Engine, Outcome
 from surefoot.engine.calibrate import calibrate
+from surefoot.engine.core.refold import FOLDED
+from surefoot.engine.history.past import calibration_of, settings_of
+from surefoot.engine.history.replay import replay
 from surefoot.models.question import Question
 from surefoot.models.representation import Representation
 from surefoot.models.scripted import ScriptedModel
@@ -23,6 +26,7 @@ from surefoot.reflection.calibration import Calibration, source_of
 from surefoot.storage.errors import SetupError
 from surefoot.storage.records import (
     Attempt,
+    Event,
     Json,
     Lesson,
     Plan,
@@ -236,6 +240,26 @@ def test_another_model_is_asked_where_the_first_does_not_get_there(store: Store)
     assert (result.outcome, result.output) == (Outcome.AGREED, 5)
     assert rungs(store, result.run_id) == ["model"]
     assert engine.replay(result.run_id)
+    with pytest.raises(SetupError, match="samples of 'model:other', which this engine was not given"):
+        Engine(ScriptedModel(undecided), planner=one_step(), store=store).replay(result.run_id)
+
+
+def test_an_escalation_that_the_rules_would_not_make_is_a_divergence(store: Store) -> None:
+    @planner
+    def decompose(a: int, b: int) -> Plan:
+        return Plan((Step("t", tool="calculator", args={"expression": f"{a} + {b}"}),), ref("t"))
+
+    parts: dict[str, Any] = {"planner": one_step(), "planners": [decompose], "tools": ["calculator"], "store": store}
+    engine = Engine(ScriptedModel(undecided), **parts)
+    result = engine.run("add")
+    assert engine.replay(result.run_id)
+    info, records = store.run(result.run_id), list(store.records(result.run_id, kinds=FOLDED))
+    context = engine.parts.context(settings_of(info, engine.parts.settings), calibration_of(info))
+    assert replay(info.run_id, records, context)
+    place = next(at for at, one in enumerate(records) if isinstance(one, Event) and one.kind == "escalated")
+    records[place:] = [replace(records[place], data={"planner": "search"})]  # type: ignore[call-arg]
+    (found,) = replay(info.run_id, records, context).divergences
+    assert (found.recorded, found.decided) == ("escalated", "escalate")
 
 
 def test_a_rung_that_is_turned_off_is_not_climbed(store: Store) -> None:
@@ -244,7 +268,7 @@ def test_a_rung_that_is_turned_off_is_not_climbed(store: Store) -> None:
     assert engine.run("add").outcome is Outcome.ABSTAINED
     assert other.questions == []
     with pytest.raises(SetupError, match="no strategy 'prayer'"):
-        Engine(ScriptedModel([]), planner=one_step(), ladder=["prayer"], store=store)  # type: ignore[list-item]
+        Engine(ScriptedModel([]), planner=one_step(), ladder=["prayer"], store=store)
 
 
 def test_a_step_that_cannot_be_answered_is_decomposed(store: Store) -> None:

@@ -15,6 +15,7 @@ from surefoot.reflection.evidence import Belief, Race, coarse, more, race
 from surefoot.reflection.forms import FORMS
 from surefoot.reflection.verifier import Verifier
 from surefoot.reflection.votes import logit, sigmoid
+from surefoot.storage.errors import SetupError
 from surefoot.storage.records import Step, record
 
 Mode = Literal["plan", "tool", "arguments", "answer"]
@@ -117,7 +118,14 @@ class StepRules:
         return tuple(sorted(found, key=lambda one: self.fallbacks.index(one.fallback)))
 
     def source(self, name: str) -> SampleSource:
-        return next(one for one in self.sources if one.name == name)
+        """Raises SetupError where an engine takes up a run of one that was given more."""
+        for one in self.sources:
+            if one.name == name:
+                return one
+        raise SetupError(
+            f"the run goes on with samples of {name!r}, which this engine was not given: "
+            "pass the same alternates and representations as the engine that began it"
+        )
 
     def beliefs(self) -> dict[str, Belief]:
         return {one.name: one.belief for one in self.sources}

@@ -9,11 +9,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from surefoot.engine.core import fold
-from surefoot.engine.core.actions import Action, Commit, Expand, GiveUp
+from surefoot.engine.core.actions import Action, Commit, Escalate, Expand, GiveUp, Replan, RollBack
 from surefoot.engine.core.decide import decide
+from surefoot.engine.core.rules import PERSON
 from surefoot.engine.core.state import RunState, StepState
 from surefoot.engine.setup.context import RunContext
-from surefoot.storage.events import Failed
+from surefoot.storage.events import Escalated, Failed, RolledBack
 from surefoot.storage.records import Attempt, Event, JournalRecord
 
 
@@ -69,15 +70,25 @@ def _compare(result: Replay, step: StepState, event: Event, context: RunContext)
 
 
 def _decided(event: Event) -> bool:
-    """Whether the rules decided it: not a fixed plan's expansion, nor a failure that an error forced."""
+    """Whether the rules decided it: not a fixed plan's expansion, a failure that an error forced, or what came after a
+    person had been asked."""
     if event.kind == "failed":
-        data: Failed = event.data
-        return not data.get("fault")
-    return event.kind in ("committed", "planned") and event.attempt is not None
+        failed: Failed = event.data
+        return not failed.get("fault")
+    if event.kind == "escalated":
+        escalated: Escalated = event.data
+        return escalated.get("planner") != PERSON
+    return event.kind == "rolled_back" or (event.kind in ("committed", "planned") and event.attempt is not None)
 
 
 def _same(event: Event, action: Action | None) -> bool:
     if event.kind == "failed":
         return isinstance(action, GiveUp)
+    if event.kind == "escalated":
+        to: Escalated = event.data
+        return isinstance(action, Escalate) and (action.source or action.planner) == to.get("source", to.get("planner"))
+    if event.kind == "rolled_back":
+        back: RolledBack = event.data
+        return isinstance(action, RollBack | Replan) and getattr(action, "children", ()) == tuple(back["steps"])
     wanted = Commit if event.kind == "committed" else Expand
     return isinstance(action, wanted) and action.candidate.attempt == event.attempt
