@@ -16,19 +16,19 @@ from surefoot.engine.core.observations import Observations, summed
 from surefoot.engine.core.rules import SampleSource
 from surefoot.engine.core.spending import Tally
 from surefoot.engine.running.account import Account
+from surefoot.engine.running.asking import changed, model_of, output_of, put, question
 from surefoot.engine.running.loop import run_sync
-from surefoot.engine.running.propose import LESSON
 from surefoot.engine.running.sampling import Metered
 from surefoot.engine.setup.context import RunContext
 from surefoot.models.answer import answer
-from surefoot.models.question import Model, Question, Reply
+from surefoot.models.question import Model, Reply
 from surefoot.reflection.calibration import step_class, tally
 from surefoot.reflection.canonical import canonical
 from surefoot.reflection.forms import shape_of, split_of, truth_of
 from surefoot.reflection.mutants import mutants
 from surefoot.reflection.verifier import Case
 from surefoot.reflection.vote_belief import MOST
-from surefoot.storage.errors import ModelError, OutOfBudget, SetupError
+from surefoot.storage.errors import InvalidOutput, ModelError, OutOfBudget, SetupError
 from surefoot.storage.records import Budget, Contract, Json, Learned, Origin, Step, Usage
 
 if TYPE_CHECKING:
@@ -210,29 +210,22 @@ class _Session:
     async def _drawn(self, case: Labelled, source: SampleSource, seed: int) -> AsyncIterator[tuple[Json, Reply]]:
         """Well-formed samples of a source; others are dropped, as they are where votes count."""
         context = self.context
-        model = self._metered(context.alternates.get(source.name) or context.models["act"])
-        other = next((one for one in context.representations if one.name == source.name), None)
-
-        def question(inputs: Mapping[str, Json], index: int) -> Question:
-            heat = context.settings.temperature
-            number = (seed * 7_919 + index) % 2**31
-            return Question("act", case.goal, inputs=inputs, output_schema=case.gives, temperature=heat, seed=number)
-
-        if other is None:
-            inputs = {**case.inputs, LESSON: source.lesson} if source.lesson else case.inputs
-            for reply, *_ in await answer(model, question(inputs, 0), self.samples, strict=True):
-                if self._usable(reply):
-                    yield reply.parsed, reply
-            return
-        forms = [other.ask(case.inputs, Random(seed * 7_919 + index)) for index in range(self.samples)]
-        asked = (answer(model, question(inputs, index), 1, strict=True) for index, (inputs, _) in enumerate(forms))
-        for (_, back), replies in zip(forms, await asyncio.gather(*asked), strict=True):
-            reply = replies[0][0]
+        model = self._metered(model_of(context, source.name))
+        seeds = [(seed * 7_919 + index) % 2**31 for index in range(self.samples)]
+        ways = [put(context, source, case.inputs, one) for one in seeds]
+        asked = [
+            question(context, case.goal, inputs, case.gives, one) for one, (inputs, _) in zip(seeds, ways, strict=True)
+        ]
+        if changed(context, source):
+            drawn = [one[0] for one in await asyncio.gather(*(answer(model, one, 1, strict=True) for one in asked))]
+        else:
+            drawn = await answer(model, asked[0], self.samples, strict=True)
+        for (reply, *_), (_, back) in zip(drawn, ways, strict=False):  # a server may give fewer than were asked for
             if self._usable(reply):
                 try:
-                    output = back(reply.parsed)
-                except (ValueError, LookupError, TypeError) as error:
-                    self.flaws.append(f"no answer to the question: {error}")
+                    output = output_of(reply, back)
+                except InvalidOutput as error:
+                    self.flaws.append(str(error))
                 else:
                     yield output, reply
 

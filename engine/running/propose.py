@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from itertools import zip_longest
-from random import Random
 from typing import Any
 
 from surefoot.engine.core.rules import SampleSource, StepRules
 from surefoot.engine.core.state import StepState
+from surefoot.engine.running.asking import changed, model_of, output_of, put, question
 from surefoot.engine.running.calling import use_tool
 from surefoot.engine.running.candidates import missed, proposed
 from surefoot.engine.running.expand import carried, expand
@@ -18,15 +18,13 @@ from surefoot.engine.running.recorder import Conversation
 from surefoot.engine.running.runtime import StepRuntime
 from surefoot.engine.running.sampling import Metered, Sampler
 from surefoot.models.question import ChatMessage, Question, Reply
-from surefoot.models.representation import Back, Representation
+from surefoot.models.representation import Back
 from surefoot.planners.document import plan_to
 from surefoot.planners.planner import Done, Proposal, Request
 from surefoot.planners.refs import copied
 from surefoot.reflection.canonical import canonical
-from surefoot.storage.errors import ModelError, OutOfBudget, Retry, RunError, ToolError
+from surefoot.storage.errors import InvalidOutput, ModelError, OutOfBudget, Retry, RunError, ToolError
 from surefoot.storage.records import Json
-
-LESSON = "what went wrong with earlier attempts at other steps like this"
 
 
 async def propose(run: StepRuntime, step: StepState, rules: StepRules, n: int, source: str = "") -> None:
@@ -74,8 +72,8 @@ async def _sample_arguments(run: StepRuntime, step: StepState, rules: StepRules,
     tool = run.context.tools[step.step.tool or ""]
     sampler = _sampler(run, step)
     seed = _seed(run, step, 0)
-    question = _question(run, step, run.inputs(step), seed, tools=(tool.name,), choice="required")
-    for call, reply in await sampler.replies(question, n):
+    asked = _question(run, step, run.inputs(step), seed, tools=(tool.name,), required=True)
+    for call, reply in await sampler.replies(asked, n):
         request = next((one for one in reply.tool_calls if one.name == tool.name), None)
         if request is None or request.arguments is None:
             error = f"answer with one call of {tool.name}, its arguments a JSON object"
@@ -104,7 +102,7 @@ async def _fill(run: StepRuntime, step: StepState, sample: Sample, reply: Reply 
 async def _sample_answer(run: StepRuntime, step: StepState, n: int, source: SampleSource, voted: bool) -> None:
     """Samples of one question together; one by one where each has tools to call, or is asked in a form of its own."""
     forms = _forms(run, step, source, n)
-    if not run.context.tools and _representation(run, source) is None:
+    if not run.context.tools and not changed(run.context, source):
         await _in_forms(run, step, source, forms, voted)
         return
     samples = [Sample(_seed(run, step, index), source.name, forms[index]) for index in range(n)]
@@ -127,8 +125,9 @@ async def _in_forms(run: StepRuntime, step: StepState, source: SampleSource, for
         sampler = _sampler(run, step, source.name)
         first = forms.index(form)
         seed = _seed(run, step, first)
-        question = _question(run, step, run.inputs(step), seed, lesson=source.lesson, form=form)
-        return [(call, reply, form) for call, reply in await sampler.replies(question, forms.count(form), voted)]
+        inputs, _ = put(run.context, source, run.inputs(step), seed)
+        asked = _question(run, step, inputs, seed, form=form)
+        return [(call, reply, form) for call, reply in await sampler.replies(asked, forms.count(form), voted)]
 
     kinds = list(dict.fromkeys(forms))
     if len(kinds) == 1:
@@ -144,24 +143,17 @@ async def _in_forms(run: StepRuntime, step: StepState, source: SampleSource, for
             raise error
 
 
-def _representation(run: StepRuntime, source: SampleSource) -> Representation | None:
-    return next((one for one in run.context.representations if one.name == source.name), None)
-
-
 async def _draw(run: StepRuntime, step: StepState, source: SampleSource, voted: bool, sample: Sample) -> None:
     """One sample, from its question or from where it paused, up to its answer or to where it pauses."""
     sampler = _sampler(run, step, source.name)
-    inputs: Mapping[str, Json] = run.inputs(step)
-    back = None
-    if (other := _representation(run, source)) is not None:
-        inputs, back = other.ask(inputs, Random(sample.seed))
+    inputs, back = put(run.context, source, run.inputs(step), sample.seed)
     tools = tuple(run.context.tools)
-    question = _question(run, step, inputs, sample.seed, tools=tools, lesson=source.lesson, form=sample.form)
+    asked = _question(run, step, inputs, sample.seed, tools=tools, form=sample.form)
     try:
         if tools:
-            call, reply = await sampler.draw(question, sample, voted)
+            call, reply = await sampler.draw(asked, sample, voted)
         else:
-            ((call, reply),) = await sampler.replies(question, 1, voted)
+            ((call, reply),) = await sampler.replies(asked, 1, voted)
     except NeedsPerson as person:
         pause(run, step, sample, person)
         return
@@ -189,9 +181,9 @@ def _answered(
         missed(run, step, reply.error, call, status="invalid", source=source)
     else:
         try:
-            output = reply.parsed if back is None else back(reply.parsed)
-        except (ValueError, LookupError, TypeError) as error:
-            missed(run, step, f"no answer to the question: {error}", call, status="invalid", source=source)
+            output = output_of(reply, back)
+        except InvalidOutput as error:
+            missed(run, step, str(error), call, status="invalid", source=source)
         else:
             _propose(run, step, output, call, reply, source, form)
 
@@ -270,13 +262,7 @@ def _done(run: StepRuntime, step: StepState) -> list[Done]:
 
 def _sampler(run: StepRuntime, step: StepState, source: str = "") -> Sampler:
     talk = run.talks.setdefault(step.seq, Conversation())
-    return Sampler(
-        run,
-        step,
-        run.context.alternates.get(source) or run.context.models["act"],
-        run.context.tools,
-        talk,
-    )
+    return Sampler(run, step, model_of(run.context, source), run.context.tools, talk)
 
 
 def _question(
@@ -284,30 +270,18 @@ def _question(
     step: StepState,
     inputs: Mapping[str, Json],
     seed: int,
-    tools: tuple[str, ...] = (),
-    choice: str = "auto",
-    lesson: str = "",
+    *,
     form: int = 0,
+    tools: tuple[str, ...] = (),
+    required: bool = False,
 ) -> Question:
-    if lesson:
-        inputs = {**inputs, LESSON: lesson}
+    """With what was wrong with the attempt before."""
     if step.critique:
-        inputs = dict(inputs)
-        inputs["what was wrong with the last attempt"] = step.critique
-        refuted = [one.output for one in step.candidates.values() if one.refuted]
-        if refuted:
+        inputs = {**inputs, "what was wrong with the last attempt": step.critique}
+        if refuted := [one.output for one in step.candidates.values() if one.refuted]:
             inputs["the last attempt"] = refuted[-1]
-    return Question(
-        role="act",
-        goal=step.step.goal,
-        inputs=inputs,
-        output_schema=step.step.contract.gives if choice == "auto" else None,
-        tools=tuple(run.context.specs[name] for name in tools),
-        tool_choice="required" if choice == "required" else "auto",
-        temperature=run.context.settings.temperature,
-        seed=seed,
-        form=form,
-    )
+    gives = step.step.contract.gives
+    return question(run.context, step.step.goal, inputs, gives, seed, form=form, tools=tools, required=required)
 
 
 def _seed(run: StepRuntime, step: StepState, index: int) -> int:
