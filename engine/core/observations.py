@@ -13,7 +13,8 @@ from typing import Protocol
 from surefoot.reflection.calibration import FORMAL, Shape, patterns, step_class, subsets, tally
 from surefoot.reflection.forms import shape_of, split_of, truth_of
 from surefoot.reflection.vote_belief import MOST, UNKNOWN, WRONG, Pattern, Truth
-from surefoot.storage.records import Agreement, Checking, Json, Learned, Lesson, Origin, Role, Sampling, Step, Verdict
+from surefoot.storage.learned import Agreement, Checking, Learned, Lesson, Origin, Sampling
+from surefoot.storage.records import Json, Role, Step, Verdict
 
 LESSONS, LONGEST = 20, 400
 """Critiques kept of a run for each class of steps, and their characters."""

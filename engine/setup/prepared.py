@@ -9,7 +9,8 @@ from typing import Any
 from surefoot.engine.setup.context import RunContext, Settings
 from surefoot.planners.planner import Planner
 from surefoot.reflection.calibration import Calibration
-from surefoot.storage.records import Json, Learned
+from surefoot.storage.learned import Learned
+from surefoot.storage.records import Json
 
 
 @dataclass(frozen=True, slots=True)
