@@ -38,7 +38,7 @@ from surefoot.reflection.correlation import again, ceiling
 from surefoot.reflection.evidence import Belief
 from surefoot.reflection.rates import Beta, Retried, common_cause, shared_cause
 from surefoot.reflection.votes import ahead, vote_reliability
-from surefoot.storage.records import Sampling
+from surefoot.storage.learned import Sampling
 
 PARTS = ("checks", "votes", "copies")
 POLICIES = ("p80", "p95")

@@ -31,7 +31,7 @@ from surefoot.reflection.calibration import belief_of
 from surefoot.reflection.evidence import Belief, wald
 from surefoot.reflection.rates import Beta
 from surefoot.reflection.votes import ahead, step_error, votes_needed
-from surefoot.storage.records import Sampling
+from surefoot.storage.learned import Sampling
 from surefoot.storage.store import Store
 
 STEPS = (10, 100, 1000)

@@ -29,7 +29,8 @@ from surefoot.reflection.mutants import mutants
 from surefoot.reflection.verifier import Case
 from surefoot.reflection.vote_belief import MOST
 from surefoot.storage.errors import InvalidOutput, ModelError, OutOfBudget, SetupError
-from surefoot.storage.records import Budget, Contract, Json, Learned, Origin, Step, Usage
+from surefoot.storage.learned import Learned, Origin
+from surefoot.storage.records import Budget, Contract, Json, Step, Usage
 
 if TYPE_CHECKING:
     from surefoot.engine.engine import Engine

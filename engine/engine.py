@@ -26,19 +26,12 @@ from surefoot.models.question import Model
 from surefoot.models.representation import Representation
 from surefoot.planners.planner import Planner
 from surefoot.reflection.verifier import Verifier
-from surefoot.storage.records import (
-    Budget,
-    Feedback,
-    JournalRecord,
-    Json,
-    Plan,
-    Role,
-)
+from surefoot.storage.records import Budget, Feedback, JournalRecord, Json, Plan, Role
 
 if TYPE_CHECKING:
     from langgraph.graph.state import CompiledStateGraph
 
-    from surefoot.storage.store import Store
+    from surefoot.storage.run_store import RunStore
 
 
 class Engine:
@@ -53,7 +46,8 @@ class Engine:
     verifiers: put before the task's output; each must pass. checks: verifiers for steps that name them.
     planner: a Planner, a Plan, or the path of a plan; default: the plan model makes the plan. `planners` are
         further ones, for steps that name them.
-    store: a Store, its SQLAlchemy URL or path; default SUREFOOT_STORE, else ./.surefoot/surefoot.db.
+    store: a Store or another `RunStore`, or a path or an SQLAlchemy URL; default SUREFOOT_STORE, else
+        ./.surefoot/surefoot.db.
     target, budget, verify, votes, seed: defaults for every run; see `run`. strict: `agreed` is an abstention.
     forms: ask in two forms, in turn, what votes alone decide.
     prior: probability that a sample is right, to assume where nothing was measured; default: what votes teach.
@@ -79,7 +73,7 @@ class Engine:
         checks: Iterable[Verifier] = (),
         planner: Planner | Plan | str | Path | None = None,
         planners: Iterable[Planner] = (),
-        store: Store | str | Path | None = None,
+        store: RunStore | str | Path | None = None,
         target: float | None = None,
         budget: Budget | None = None,
         verify: bool = True,
@@ -294,7 +288,7 @@ class Engine:
         return tuple(self.runs.under_way)
 
     @property
-    def store(self) -> Store:
+    def store(self) -> RunStore:
         """The store, opened when it is first needed."""
         return self.runs.store
 

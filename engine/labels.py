@@ -12,7 +12,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
 
 from surefoot.engine.core.observations import Observations, summed
 from surefoot.engine.result import receipts
@@ -23,25 +22,22 @@ from surefoot.reflection.schema import check_schema
 from surefoot.reflection.vote_belief import MOST, UNKNOWN, WRONG
 from surefoot.storage.errors import SetupError
 from surefoot.storage.events import Backed
+from surefoot.storage.learned import Agreement, Learned
 from surefoot.storage.records import (
     SETTLED,
-    Agreement,
     Attempt,
     Event,
     Feedback,
     JournalRecord,
     Json,
-    Learned,
     ModelCall,
     PlannedStep,
     Policy,
     Reward,
     Step,
 )
+from surefoot.storage.run_store import RunStore
 from surefoot.trajectories.standing import Standing
-
-if TYPE_CHECKING:
-    from surefoot.storage.store import Store
 
 Asked = tuple[int | None, float | None]
 """Number of the policy of a sample, and its temperature."""
@@ -72,7 +68,7 @@ class Voted:
         return self.samples[0][2] if self.samples else None
 
 
-def label(store: Store, said: Feedback) -> Feedback:
+def label(store: RunStore, said: Feedback) -> Feedback:
     """Keeps what somebody says of a run or a step of it, and learns from it where it says whether that was right.
 
     Raises SetupError for a score that is none, and for a correction that cannot be
@@ -89,7 +85,7 @@ def label(store: Store, said: Feedback) -> Feedback:
     return said
 
 
-def _fits(store: Store, said: Feedback) -> None:
+def _fits(store: RunStore, said: Feedback) -> None:
     if said.right:
         raise SetupError("an answer that is right needs no correction: give a score below .5, or no correction")
     if said.step is None:
@@ -102,7 +98,7 @@ def _fits(store: Store, said: Feedback) -> None:
         raise SetupError(f"the correction {said.correction!r:.100} is what was answered: say what is right instead")
 
 
-def _given(store: Store, run_id: str, step: int) -> tuple[Json, Json]:
+def _given(store: RunStore, run_id: str, step: int) -> tuple[Json, Json]:
     """The schema of what a step gives, and what stands as its output; None where nothing does."""
     records = list(store.records(run_id, kinds=(PlannedStep, Attempt, Event)))
     planned = next(one.step for one in records if isinstance(one, PlannedStep) and one.seq == step)
@@ -110,7 +106,7 @@ def _given(store: Store, run_id: str, step: int) -> tuple[Json, Json]:
 
 
 def backfill_labels(
-    store: Store, run_id: str, right: bool, step: int | None = None, answer: str | None = None
+    store: RunStore, run_id: str, right: bool, step: int | None = None, answer: str | None = None
 ) -> list[Learned]:
     """Adds to the store what a run's result, or the output of one of its steps (by seq), turned out to be worth.
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from surefoot.engine.core.ending import Ending
     from surefoot.engine.core.state import RunState
     from surefoot.storage.run import RunInfo
-    from surefoot.storage.store import Store
+    from surefoot.storage.run_store import RunStore
 
 
 UNKNOWN = Reliability(None, None, None, "none")
@@ -83,7 +83,7 @@ class Result:
     """Steps committed."""
     questions: list[dict[str, Json]] = field(default_factory=list)
     """What a person must answer (`input_required`): pass the answers to `Engine.resume`, by `key`."""
-    store: Store | None = field(default=None, repr=False)
+    store: RunStore | None = field(default=None, repr=False)
 
     def __bool__(self) -> bool:
         return self.outcome.means.true
@@ -96,7 +96,7 @@ class Result:
         return list(receipts(self.store.records(self.run_id)))
 
 
-def stored(info: RunInfo, read: Callable[[Json], Any] = lambda value: value, store: Store | None = None) -> Result:
+def stored(info: RunInfo, read: Callable[[Json], Any] = lambda value: value, store: RunStore | None = None) -> Result:
     """The result of a run that has ended, from its row; `read` makes the output of it."""
     nothing = Reliability(info.target, None, None, "none")
     return Result(

@@ -11,7 +11,6 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from random import Random
-from typing import TYPE_CHECKING
 
 from surefoot.engine.labels import Voted, label, voted
 from surefoot.planners.refs import resolve
@@ -29,10 +28,8 @@ from surefoot.storage.records import (
     Policy,
     Reward,
 )
-
-if TYPE_CHECKING:
-    from surefoot.storage.run import RunInfo
-    from surefoot.storage.store import Store
+from surefoot.storage.run import RunInfo
+from surefoot.storage.run_store import RunStore
 
 RUNS = 500
 """Runs that are looked at, the newest."""
@@ -86,7 +83,7 @@ class _Open:
     value: float = 0.0
 
 
-def queue(store: Store, limit: int = 20, seed: int = 0) -> list[Asked]:
+def queue(store: RunStore, limit: int = 20, seed: int = 0) -> list[Asked]:
     """Steps to label, the one that teaches most first. What was labelled or skipped does not come again."""
     found = list(_open(store))
     if not found:
@@ -126,18 +123,18 @@ def _weigh(found: list[_Open], known: Calibration) -> None:
         seen[place] += 1
 
 
-def asked_of(store: Store, run_id: str) -> list[Asked]:
+def asked_of(store: RunStore, run_id: str) -> list[Asked]:
     """The steps of one run that can be labelled, in plan order. Raises StoreError where there is no such run."""
     return [one.asked for one in _open_in(store, store.run(run_id), store.policies())]
 
 
-def _open(store: Store) -> Iterator[_Open]:
+def _open(store: RunStore) -> Iterator[_Open]:
     policies = store.policies()
     for info in store.runs(RUNS):
         yield from _open_in(store, info, policies)
 
 
-def _open_in(store: Store, info: RunInfo, policies: Mapping[int, Policy]) -> Iterator[_Open]:
+def _open_in(store: RunStore, info: RunInfo, policies: Mapping[int, Policy]) -> Iterator[_Open]:
     if info.outcome is None:
         return
     said = [one for one in store.feedbacks(info.run_id) if one.right is not None or one.key == SKIPPED]
@@ -214,7 +211,7 @@ def _question(
 
 
 def answer(
-    store: Store, asked: Asked, right: bool | None, *, correct: Json = None, by: str = ""
+    store: RunStore, asked: Asked, right: bool | None, *, correct: Json = None, by: str = ""
 ) -> tuple[VoteBelief, VoteBelief]:
     """Keeps what a person says of a step, and learns from it; what was believed of its class before, and after.
 

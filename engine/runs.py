@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from surefoot.engine.core.state import RunState
 from surefoot.engine.history.past import find, reopened
@@ -29,12 +28,10 @@ from surefoot.storage.errors import SetupError
 from surefoot.storage.events import Started
 from surefoot.storage.fork import Forked
 from surefoot.storage.fork import watch as watch_forks
+from surefoot.storage.journal import Journal
 from surefoot.storage.outcome import STOPPED
 from surefoot.storage.records import Budget, Event, JournalRecord, Json, Outcome, PlannedStep, Task
-
-if TYPE_CHECKING:
-    from surefoot.storage.journal import Journal
-    from surefoot.storage.store import Store
+from surefoot.storage.run_store import RunStore
 
 Listener = Callable[[JournalRecord], None]
 
@@ -55,10 +52,10 @@ class Wishes:
 class Runs(Forked):
     """Runs under way, by id. A forked child has none: its parent goes on with them."""
 
-    def __init__(self, parts: Parts, where: Store | str | Path | None) -> None:
+    def __init__(self, parts: Parts, where: RunStore | str | Path | None) -> None:
         self.parts = parts
         self._where = where
-        self._store: Store | None = None
+        self._store: RunStore | None = None
         self._prepared: Prepared | None = None
         self.renew()
         watch_forks(self)
@@ -76,20 +73,23 @@ class Runs(Forked):
     # --- the store ------------------------------------------------------------------------------------------
 
     @property
-    def store(self) -> Store:
+    def store(self) -> RunStore:
         """Opened when it is first needed."""
         with self._opening:
             if self._store is None:
-                from surefoot.storage.store import Store
+                place("store", self._where, RunStore)
+                if isinstance(self._where, RunStore):
+                    self._store = self._where
+                else:
+                    from surefoot.storage.store import Store
 
-                place("store", self._where, Store)
-                self._store = self._where if isinstance(self._where, Store) else Store.open(self._where)
+                    self._store = Store.open(self._where)
             return self._store
 
-    async def ready(self) -> Store:
+    async def ready(self) -> RunStore:
         return self._store if self._store is not None else await asyncio.to_thread(self._opened)
 
-    def _opened(self) -> Store:
+    def _opened(self) -> RunStore:
         """The store, and whatever else takes long the first time: exact revisions are hashes of weights, and what
         votes are worth is worked out by scipy."""
         self.parts.policies()

@@ -19,7 +19,8 @@ from surefoot.reflection.evidence import Belief
 from surefoot.reflection.forms import FORMS, FormCounts, Openings, right_in, split_in
 from surefoot.reflection.rates import Beta, Rates
 from surefoot.reflection.vote_belief import UNKNOWN, Pattern, Truth, VoteBelief, ordered
-from surefoot.storage.records import Agreement, Basis, Checking, Json, Learned, Lesson, Sampling, Step
+from surefoot.storage.learned import Agreement, Checking, Learned, Lesson, Sampling
+from surefoot.storage.records import Basis, Json, Step
 
 DEEP = 3
 """Words of other verifiers, at the most, after which a verifier is measured."""

@@ -1,6 +1,6 @@
-"""The vocabulary: what a run is made of.
+"""The vocabulary: what a run is made of. The words for what is asked of it stand in `plan.py`, and are here too.
 
-Values: nothing in one changes once it is made. `tables.py` gives each journal record its table; every other
+Values: nothing in one changes once it is made. `sql/tables.py` gives each journal record its table; every other
 folder speaks these words. One word, one meaning: a *step* is a node of a plan, an *attempt* one try at it, a
 *verdict* what one verifier says of a candidate, a *commit* the acceptance that lets later steps read it.
 
@@ -10,24 +10,21 @@ Inside a run every record has a `seq`: one counter for all kinds, so that order 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
-from typing import Any, Literal, TypeVar, dataclass_transform
+from typing import Literal
 
 from surefoot.storage.outcome import Outcome as Outcome
-
-Json = Any
-"""A JSON value: None, bool, int, float, str, list, dict with string keys."""
-
-T = TypeVar("T")
-
-
-@dataclass_transform(frozen_default=True, field_specifiers=(field,))
-def record(made: type[T]) -> type[T]:
-    """A dataclass that is frozen to the type checker. Python itself does not enforce it: two dozen are made a step,
-    and making a frozen one takes five times as long, because each field is set by a call."""
-    return dataclass(slots=True, unsafe_hash=True)(made)
+from surefoot.storage.plan import ANYTHING as ANYTHING
+from surefoot.storage.plan import Budget as Budget
+from surefoot.storage.plan import Contract as Contract
+from surefoot.storage.plan import Json as Json
+from surefoot.storage.plan import Plan as Plan
+from surefoot.storage.plan import Step as Step
+from surefoot.storage.plan import Task as Task
+from surefoot.storage.plan import given as given
+from surefoot.storage.plan import record as record
+from surefoot.storage.plan import ref as ref
 
 
 class Effect(StrEnum):
@@ -44,21 +41,6 @@ class Effect(StrEnum):
 Ruling = Literal["pass", "fail", "abstain"]
 Role = Literal["plan", "act", "judge", "propose"]
 Basis = Literal["exact", "measured", "prior", "none"]
-
-
-# --- what a user asks for ---------------------------------------------------------------------------------
-
-
-@record
-class Budget:
-    """Limits of one run; None is no limit. Checked before the spend, so no limit is ever passed."""
-
-    steps: int | None = None
-    """Attempts at steps, rejected ones included."""
-    tokens: int | None = None
-    """Prompt and completion tokens of every model call."""
-    usd: float | None = None
-    seconds: float | None = None
 
 
 @record
@@ -86,87 +68,6 @@ class Usage:
             self.cached_tokens + other.cached_tokens,
             self.usd + other.usd,
         )
-
-
-@record
-class Task:
-    """What the user wants."""
-
-    goal: str
-    inputs: Mapping[str, Json] = field(default_factory=dict)
-    output_schema: Json = None
-    """JSON Schema of the output; None is any text."""
-    tools: tuple[str, ...] | None = None
-    """Names of the allowed tools; None is all that the engine has."""
-    target: float | None = None
-    """Wanted probability that the output is right; None takes the engine's."""
-    budget: Budget = Budget()
-
-
-# --- the plan ---------------------------------------------------------------------------------------------
-
-
-@record
-class Contract:
-    """What a step is given and what it must deliver, as JSON Schemas (`const` states an exact value)."""
-
-    takes: Json = None
-    gives: Json = None
-
-
-ANYTHING = Contract()
-
-
-@record
-class Step:
-    """One node of a plan.
-
-    Values in `args` may hold references, anywhere in their depth: `{"$ref": "s1"}` or `{"$ref": "s1.total"}`
-    is the committed output of a sibling, `{"$input": "rows"}` an argument of the step that was expanded into
-    this plan (of the task, for the outermost plan).
-
-    Which kind of step it is follows from what is set: `planner` makes it expandable; `tool` with `args`
-    calls the tool; `tool` without `args` (None) has the model fill in the arguments; neither has the model
-    answer the goal from `args`, with the run's tools at hand. Where `args` is None, a step sees the arguments
-    of the step that was expanded and the outputs of what it `needs`.
-    """
-
-    id: str
-    """Unique inside its plan."""
-    goal: str = ""
-    tool: str | None = None
-    args: Mapping[str, Json] | None = None
-    planner: str | None = None
-    needs: tuple[str, ...] = ()
-    """Siblings to wait for beyond those that `args` refers to."""
-    contract: Contract = ANYTHING
-    checks: tuple[str, ...] = ()
-    """Names of verifiers; each must pass."""
-    votes: int | None = None
-    """Accept a candidate only when it is this many votes ahead of the runner-up; None leaves it to the engine."""
-    kind: str = ""
-    """The class that statistics are kept by; empty takes the tool's, planner's or role's name."""
-
-
-@record
-class Plan:
-    """A directed acyclic graph of steps. It is data."""
-
-    steps: tuple[Step, ...]
-    output: Json = None
-    """What the expanded step delivers: a JSON value with references to its steps."""
-    more: bool = False
-    """The planner wants to be asked again when these steps are committed."""
-
-
-def ref(step: str, path: str = "") -> Json:
-    """A reference to a sibling's committed output, or to a dotted path inside it."""
-    return {"$ref": f"{step}.{path}" if path else step}
-
-
-def given(name: str) -> Json:
-    """A reference to an argument of the step that this plan expands."""
-    return {"$input": name}
 
 
 # --- what the journal holds, in order of seq ----------------------------------------------------------------
@@ -391,7 +292,6 @@ class Policy:
     weights_sha256: str = ""
     tokenizer_sha256: str = ""
     template_sha256: str = ""
-    parent: int | None = None
 
 
 # --- what a user gets back ----------------------------------------------------------------------------------
@@ -417,78 +317,3 @@ class Reliability:
     by_votes: float | None = None
     """What would be predicted if the model had no misconceptions: questions that it nearly always gets wrong in the
     same way, which votes cannot show. None where truth was measured."""
-
-
-# --- what runs teach -----------------------------------------------------------------------------------------
-
-
-@record
-class Sampling:
-    """How often samples were right: counts of one class of steps, policy and source of samples. Sums with `+`."""
-
-    step_class: str
-    policy: str
-    """Model and revision."""
-    source: str = ""
-    prompts: float = 0.0
-    right: float = 0.0
-    wrong: float = 0.0
-    pairs: float = 0.0
-    """First samples that were wrong and were followed by another one of the same prompt."""
-    again: float = 0.0
-    """Of those, followed by one that was wrong again."""
-    same: float = 0.0
-    """Of those, wrong in the same way."""
-    thrice: float = 0.0
-    """Of those, followed by a third one that was wrong in the same way too."""
-
-
-Origin = Literal["audit", "canary"]
-"""audit: candidates of models whose truth came out; canary: known-good replays and known-bad mutants."""
-
-
-@record
-class Checking:
-    """How often a verifier passed right and wrong candidates: alone, or after what others had said of them."""
-
-    step_class: str
-    verifier: str
-    version: str
-    origin: Origin = "audit"
-    good_passed: float = 0.0
-    good_failed: float = 0.0
-    bad_passed: float = 0.0
-    bad_failed: float = 0.0
-    after: str = ""
-    """Words of other verifiers on the same candidates, as `reflection.calibration.words` writes them."""
-
-
-@record
-class Lesson:
-    """What failed attempts were told went wrong: a text for later attempts at steps of the class.
-
-    What it is worth is kept as for any other way to ask: a `Sampling` whose source is `source_of(text)`.
-    """
-
-    step_class: str
-    text: str
-    seen: float = 0.0
-    """Steps that were told this, and came out right afterwards."""
-
-
-@record
-class Agreement:
-    """How the samples of prompts fell into forms: prompts of one pattern, by class, policy and source of samples."""
-
-    step_class: str
-    policy: str
-    source: str
-    counts: str
-    """How often each answer came, as `reflection.forms.shape_of` writes it: "3+1" is three and one, "2/1+0/1" the
-    same in two forms of the question."""
-    truth: str = ""
-    """What is known of the right form, in the words of `reflection.vote_belief`; empty: nothing."""
-    prompts: float = 0.0
-
-
-Learned = Sampling | Checking | Lesson | Agreement

@@ -16,8 +16,6 @@ class RunInfo:
     """What the store knows of a run without reading its records. What comes with the end is None before it."""
 
     run_id: str
-    number: int
-    """The run's key in this store; its records carry it in their column `run`."""
     task: int
     """Equal for runs of equal tasks."""
     goal: str
@@ -48,7 +46,6 @@ def info(row: Mapping[str, Any]) -> RunInfo:
     """From the columns of `run`, with `goal` and the parent's public name as `parent_id`."""
     same = ("run_id", "task", "goal", "created_at", "purpose", "engine_version", "config", "seed", "target")
     return RunInfo(
-        number=row["id"],
         parent=row["parent_id"],
         workspace=row["workspace"],
         outcome=Outcome(row["outcome"]) if row["outcome"] else None,
@@ -68,7 +65,7 @@ def task_row(task: Task, source: str | None) -> dict[str, Any]:
         "goal": task.goal,
         "inputs": to_json(task.inputs),
         "output_schema": to_json(task.output_schema),
-        "tools": to_json(task.tools),
+        "tools": None,  # no run was ever held to it; it stays a part of the digest, so that equal tasks stay equal
         "target": task.target,
         "budget": asdict(task.budget),
     }
@@ -82,7 +79,6 @@ def task(row: Mapping[str, Any]) -> Task:
         goal=row["goal"],
         inputs=row["inputs"],
         output_schema=row["output_schema"],
-        tools=None if row["tools"] is None else tuple(row["tools"]),
         target=row["target"],
         budget=Budget(**row["budget"]),
     )

@@ -8,40 +8,52 @@ import time
 import weakref
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from functools import cache
 from importlib import metadata
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self, cast
+from typing import Any, Literal, Self, TypeVar, Unpack, cast
 
-from sqlalchemy import Connection, Engine, Select, Table, bindparam, insert, select, text
-from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.sql.dml import ReturningInsert
+from sqlalchemy import Connection, Engine, Select, insert, select
 
 from surefoot.storage.errors import StoreError
 from surefoot.storage.fork import Forked, abandon, watch
 from surefoot.storage.ids import run_id as new_run_id
 from surefoot.storage.journal import Journal
 from surefoot.storage.jsonable import to_json
+from surefoot.storage.learned import Learned, Ruled
 from surefoot.storage.outcome import STOPPED
-from surefoot.storage.records import Feedback, JournalRecord, Json, Learned, Outcome, PlannedStep, Policy, Reward, Task
+from surefoot.storage.records import Feedback, JournalRecord, Outcome, PlannedStep, Policy, Reward, Task
 from surefoot.storage.run import RunInfo, info, task, task_row
+from surefoot.storage.run_store import Beginning
 from surefoot.storage.sql import schema
 from surefoot.storage.sql.database import DEFAULT, Tuning, address, connect, describe, explained
 from surefoot.storage.sql.journal import TableJournal
-from surefoot.storage.sql.learned import Ruled, add, learned, ruled
+from surefoot.storage.sql.learned import add, learned, ruled
+from surefoot.storage.sql.numbers import (
+    ADD_FEEDBACK,
+    ADD_RUN,
+    Columns,
+    found_or_inserted,
+    inserted,
+    policy_number,
+    run_number,
+    unknown,
+)
 from surefoot.storage.sql.reader import UNREADABLE, Reader, last
 from surefoot.storage.sql.tables import FEEDBACK, POLICY, REWARD, RUN, TASK
+from surefoot.storage.sql.values import numeric
 from surefoot.storage.sql.writer import Job, Writer, arrived
 
-Columns = Mapping[str, Any]
+T = TypeVar("T")
 
 
 class Store(Forked):
     """One database of runs. `open` makes one; it is safe to share between threads, and goes on in a forked child.
 
-    Every method raises StoreError where the database fails, or knows nothing of what is asked for.
+    What its methods promise, `RunStore` says. Every method raises StoreError where the database fails, or knows
+    nothing of what is asked for.
     """
 
     def __init__(self, engine: Engine, mode: str, tuning: Tuning) -> None:
@@ -89,7 +101,7 @@ class Store(Forked):
         engine = connect(place, create, tuning)
         try:
             with explained(f"the store {place.render_as_string()} cannot be opened"):
-                _migrate(engine, create)
+                schema.migrate(engine, create)
                 mode = describe(engine)
         except BaseException:
             engine.dispose()
@@ -112,19 +124,18 @@ class Store(Forked):
 
     # --- runs -----------------------------------------------------------------------------------------------
 
-    def begin(self, task: Task, **options: Any) -> Journal:
+    def begin(self, task: Task, **options: Unpack[Beginning]) -> Journal:
         """The same as `abegin`, for callers that have no event loop."""
-        job, made = self._begin(task, **options)
+        job, made = self._begin(task, options)
         return made(job.done.result())
 
-    async def abegin(self, task: Task, **options: Any) -> Journal:
+    async def abegin(self, task: Task, **options: Unpack[Beginning]) -> Journal:
         """A new run, durable before this returns. Runs that begin at once share a transaction.
 
-        Options: `config`, `seed`, `target`, `purpose`, `source`, `workspace`; `parent`, the run that it is forked from;
-        `policies`, those that it may use: they get their numbers in the same transaction, not in one each.
+        The policies of `options` get their numbers in the same transaction, not in one each.
         Where the caller is cancelled, the run is kept as canceled.
         """
-        job, made = self._begin(task, **options)
+        job, made = self._begin(task, options)
 
         def stop(done: Future[Any]) -> None:
             if done.exception() is None:
@@ -136,46 +147,36 @@ class Store(Forked):
             job.done.add_done_callback(stop)
             raise
 
-    def _begin(
-        self,
-        task: Task,
-        *,
-        config: Json = None,
-        seed: int = 0,
-        target: float | None = None,
-        purpose: str = "prod",
-        parent: str | None = None,
-        source: str | None = None,
-        workspace: str | None = None,
-        policies: Iterable[Policy] = (),
-    ) -> tuple[Job, Callable[[tuple[int, dict[Policy, int]]], Journal]]:
+    def _begin(self, task: Task, options: Beginning) -> tuple[Job, Callable[[tuple[int, dict[Policy, int]]], Journal]]:
         """Queues what begins a run; and what makes a journal of its result."""
+        if strange := options.keys() - Beginning.__annotations__.keys():
+            raise TypeError(f"a run does not begin with {', '.join(strange)}")
+        seed, parent = options.get("seed", 0), options.get("parent")
         if not -(2**63) <= seed < 2**63:
             raise StoreError(f"the seed {seed} is too long: give one of 64 bits")
-        asked = task_row(task, source)
+        asked = task_row(task, options.get("source"))
         row = {
             "run_id": new_run_id(),
-            "purpose": purpose,
+            "purpose": options.get("purpose", "prod"),
             "engine_version": _version(),
-            "config": to_json(config),
+            "config": to_json(options.get("config")),
             "seed": seed,
-            "target": target,
+            "target": options.get("target"),
             "budget": asked["budget"],
-            "workspace": workspace,
             "created_at": time.time(),
         }
-        wanted = {_key(policy): policy for policy in policies}
+        wanted = dict.fromkeys(options.get("policies", ()))
 
         def work(connection: Connection) -> tuple[int, dict[Policy, int]]:
-            numbers = {key: _policy_number(connection, wanted[key]) for key in wanted if key not in self._ids}
-            above = None if parent is None else _run_number(connection, parent)
-            task_number = _get_or_insert(connection, TASK, ("digest",), asked)
-            return _insert(connection, ADD_RUN, {"task": task_number, "parent": above, **row}), numbers
+            numbers = {one: policy_number(connection, one) for one in wanted if one not in self._ids}
+            above = None if parent is None else run_number(connection, parent)
+            task_number = found_or_inserted(connection, TASK, ("digest",), asked)
+            return inserted(connection, ADD_RUN, {"task": task_number, "parent": above, **row}), numbers
 
         def made(result: tuple[int, dict[Policy, int]]) -> Journal:
             run, numbers = result
-            for key, number in numbers.items():
-                self._know(wanted[key], number)
+            for policy, number in numbers.items():
+                self._know(policy, number)
             return TableJournal(self._writer, row["run_id"], run, 0, self._known, self)
 
         return self._writer.put(Job(work)), made
@@ -208,7 +209,7 @@ class Store(Forked):
     def run(self, run_id: str) -> RunInfo:
         found = self._select(_infos().where(RUN.c.run_id == run_id))
         if not found:
-            raise _unknown(run_id)
+            raise unknown(run_id)
         return info(found[0])
 
     def runs(
@@ -238,7 +239,7 @@ class Store(Forked):
         either = RUN.c.run_id.startswith(wanted, autoescape=True) | RUN.c.run_id.endswith(wanted, autoescape=True)
         match [row["run_id"] for row in self._select(names.where(either).limit(4))]:
             case []:
-                raise _unknown(name)
+                raise unknown(name)
             case [only]:
                 return str(only)
             case several:
@@ -263,26 +264,25 @@ class Store(Forked):
         """What the run was asked to do."""
         found = self._select(select(TASK).join(RUN, RUN.c.task == TASK.c.id).where(RUN.c.run_id == run_id))
         if not found:
-            raise _unknown(run_id)
+            raise unknown(run_id)
         return task(found[0])
 
     # --- policies -------------------------------------------------------------------------------------------
 
     def policy(self, policy: Policy) -> int:
-        """Its number in this store, given to it at the first call. The parent does not tell policies apart."""
-        key = _key(policy)
-        if key not in self._ids:
-            self._know(policy, self._writer.do(lambda connection: _policy_number(connection, policy)))
-        return self._ids[key]
+        """Its number in this store, given to it at the first call."""
+        if policy not in self._ids:
+            self._know(policy, self._writer.do(lambda connection: policy_number(connection, policy)))
+        return self._ids[policy]
 
     def _know(self, policy: Policy, number: int) -> None:
         self._known.setdefault(number, policy)
-        self._ids[_key(policy)] = number
+        self._ids[policy] = number
 
     def policies(self) -> dict[int, Policy]:
         """Every policy of the store, by number."""
         for row in self._select(select(POLICY).order_by(POLICY.c.id)):
-            number, *columns = row.values()
+            number, *columns, _ = row.values()
             self._known[number] = Policy(*columns)
         return dict(sorted(self._known.items()))
 
@@ -298,8 +298,8 @@ class Store(Forked):
         columns = asdict(feedback)
         columns["run"] = self._number(columns.pop("run_id"))
         columns["correction"] = to_json(columns["correction"])
-        columns["score"] = _number_or_none(feedback.score)
-        return cast(int, self._writer.do(lambda connection: _insert(connection, ADD_FEEDBACK, columns)))
+        columns["score"] = numeric(feedback.score)
+        return cast(int, self._writer.do(lambda connection: inserted(connection, ADD_FEEDBACK, columns)))
 
     def feedbacks(self, run_id: str) -> list[Feedback]:
         """In the order given."""
@@ -309,7 +309,7 @@ class Store(Forked):
 
     def reward(self, run_id: str, reward: Reward) -> int:
         """Add a reward behind the run's records; its `seq` is given here and returned. Not while it is written."""
-        columns = asdict(reward) | {"run": self._number(run_id), "value": _number_or_none(reward.value)}
+        columns = asdict(reward) | {"run": self._number(run_id), "value": numeric(reward.value)}
 
         def work(connection: Connection) -> int:
             seq = last(connection, columns["run"]) + 1
@@ -327,8 +327,7 @@ class Store(Forked):
 
     def learned(self) -> Sequence[Learned]:
         """The counts of all runs, calibrations included."""
-        with explained(UNREADABLE), self._engine.connect() as connection, connection.begin():
-            return learned(connection)
+        return self._read(learned)
 
     async def alearned(self) -> Sequence[Learned]:
         """The counts of all runs that ended before this call.
@@ -348,14 +347,16 @@ class Store(Forked):
 
     def ruled(self) -> list[Ruled]:
         """What verifiers said in all runs, by class of step."""
-        with explained(UNREADABLE), self._engine.connect() as connection, connection.begin():
-            return ruled(connection)
+        return self._read(ruled)
 
     # --- plumbing -------------------------------------------------------------------------------------------
 
     def _number(self, run_id: str) -> int:
+        return self._read(lambda connection: run_number(connection, run_id))
+
+    def _read(self, ask: Callable[[Connection], T]) -> T:
         with explained(UNREADABLE), self._engine.connect() as connection, connection.begin():
-            return _run_number(connection, run_id)
+            return ask(connection)
 
     def _select(self, query: Select[Any]) -> list[Columns]:
         with explained("the store cannot be read"), self._engine.connect() as connection, connection.begin():
@@ -371,76 +372,9 @@ def _infos() -> Select[Any]:
     )
 
 
-# Made once: to build a statement, and the key under which its text is cached, takes longer than to run it.
-ADD_RUN, ADD_FEEDBACK = (insert(table).returning(table.c.id) for table in (RUN, FEEDBACK))
-FIND_RUN = select(RUN.c.id).where(RUN.c.run_id == bindparam("run_id"))
-
-
-def _insert(connection: Connection, statement: ReturningInsert[Any], columns: Columns) -> int:
-    return int(connection.execute(statement, dict(columns)).scalar_one())
-
-
-def _run_number(connection: Connection, run_id: str) -> int:
-    found = connection.scalar(FIND_RUN, {"run_id": run_id})
-    if found is None:
-        raise _unknown(run_id)
-    return int(found)
-
-
-def _key(policy: Policy) -> Policy:
-    """What tells policies apart: all but the parent."""
-    return replace(policy, parent=None)
-
-
-def _policy_number(connection: Connection, policy: Policy) -> int:
-    columns = asdict(policy)
-    return _get_or_insert(connection, POLICY, tuple(name for name in columns if name != "parent"), columns)
-
-
-def _get_or_insert(connection: Connection, table: Table, same: tuple[str, ...], columns: Columns) -> int:
-    """id of the row that is the same. Two processes may come here at once: both get the row of the first."""
-    find, add = _finding(table, same, connection.dialect.name)
-    sought = {name: columns[name] for name in same}
-    found = connection.scalar(find, sought)
-    if found is None:
-        found = connection.scalar(add, dict(columns))
-    return int(connection.execute(find, sought).scalar_one() if found is None else found)
-
-
-@cache
-def _finding(table: Table, same: tuple[str, ...], dialect: str) -> tuple[Select[Any], Any]:
-    add: Any = (sqlite if dialect == "sqlite" else postgresql).insert(table)
-    find = select(table.c.id).where(*(table.c[name] == bindparam(name) for name in same))
-    return find, add.on_conflict_do_nothing().returning(table.c.id)
-
-
-def _unknown(name: str) -> StoreError:
-    return StoreError(f"the store holds no run {name!r}: `surefoot list` shows those that it holds")
-
-
-def _number_or_none(value: float | None) -> float | None:
-    """NaN says nothing, and databases disagree on how to keep it."""
-    return None if value is None or value != value else value
-
-
 def _end(writer: Writer, engine: Engine) -> None:
     writer.stop()
     engine.dispose()
-
-
-def _migrate(engine: Engine, create: bool) -> None:
-    with engine.connect() as connection, connection.begin():
-        found = schema.version(connection)
-    if schema.check(found):
-        return
-    if found is None and not create:
-        raise StoreError("the database is empty: run a task first, or give the address of an existing store")
-    with engine.execution_options(surefoot_write=True).connect() as connection, connection.begin():
-        if connection.dialect.name == "postgresql":
-            connection.execute(text("SELECT pg_advisory_xact_lock(7302563)"))  # any number that is always the same
-        # Asked again: another process may have been at it since.
-        if not schema.check(schema.version(connection)):
-            schema.upgrade(connection)
 
 
 @cache

@@ -11,14 +11,7 @@ from surefoot.models.question import Question
 from surefoot.models.representation import representation
 from surefoot.models.scripted import ScriptedModel
 from surefoot.reflection import verifier
-from surefoot.storage.records import (
-    Contract,
-    Event,
-    Json,
-    Plan,
-    Step,
-    ref,
-)
+from surefoot.storage.records import Contract, Event, Json, Plan, Step, ref
 from surefoot.storage.store import Store
 
 NUMBER = Contract(gives={"type": "integer"})

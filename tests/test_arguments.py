@@ -98,6 +98,8 @@ def test_a_run_that_cannot_be_meant_is_refused_before_it_begins(
 def test_a_store_that_is_no_path_is_refused(use: Callable[[Engine], Any]) -> None:
     with pytest.raises(SetupError, match="store=5 is no path"):
         use(Engine(store=5))  # type: ignore[arg-type]
+    with pytest.raises(SetupError, match=r"store=<class .*Store'> is no path"):
+        use(Engine(store=Store))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("name", [5, None])

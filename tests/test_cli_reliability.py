@@ -16,7 +16,7 @@ from terminal import Shell
 
 from surefoot.service.cli.report import page, summary
 from surefoot.service.display.charts import Judged, figure, png
-from surefoot.storage.records import Agreement, Sampling
+from surefoot.storage.learned import Agreement, Sampling
 from surefoot.storage.store import Store
 
 CHECKS = """

@@ -15,7 +15,8 @@ from surefoot.engine.labels import backfill_labels
 from surefoot.models import ScriptedModel
 from surefoot.models.question import Question
 from surefoot.reflection.forms import split_in
-from surefoot.storage.records import Agreement, Json, Outcome, Plan, Step, ref
+from surefoot.storage.learned import Agreement
+from surefoot.storage.records import Json, Outcome, Plan, Step, ref
 from surefoot.storage.store import Store
 
 

@@ -15,7 +15,8 @@ from surefoot.models import ScriptedModel
 from surefoot.models.chat import messages, reordered
 from surefoot.models.question import Question
 from surefoot.storage.errors import ModelRefused
-from surefoot.storage.records import Agreement, Attempt, Json, Message, ModelCall, Outcome, Plan, Step, ref
+from surefoot.storage.learned import Agreement
+from surefoot.storage.records import Attempt, Json, Message, ModelCall, Outcome, Plan, Step, ref
 from surefoot.storage.store import Store
 
 

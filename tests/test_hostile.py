@@ -17,19 +17,7 @@ from surefoot.planners import ModelPlanner, planner
 from surefoot.planners.planner import Proposal, Request
 from surefoot.reflection import Case, verifier
 from surefoot.storage.errors import SetupError
-from surefoot.storage.records import (
-    Attempt,
-    Contract,
-    Event,
-    Json,
-    Plan,
-    Policy,
-    Step,
-    Usage,
-    Verdict,
-    given,
-    ref,
-)
+from surefoot.storage.records import Attempt, Contract, Event, Json, Plan, Policy, Step, Usage, Verdict, given, ref
 from surefoot.storage.store import Store
 from surefoot.tools import tool
 

@@ -16,15 +16,7 @@ from surefoot.models.scripted import ScriptedModel
 from surefoot.planners import planner
 from surefoot.reflection import verifier
 from surefoot.storage.errors import SetupError, StoreError
-from surefoot.storage.records import (
-    Contract,
-    Json,
-    Plan,
-    Step,
-    Usage,
-    given,
-    ref,
-)
+from surefoot.storage.records import Contract, Json, Plan, Step, Usage, given, ref
 from surefoot.storage.store import Store
 from surefoot.tools import tool
 

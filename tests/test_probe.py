@@ -18,7 +18,8 @@ from surefoot.engine import Engine
 from surefoot.engine.calibrate import Labelled
 from surefoot.engine.probe import EACH, KINDS, questions
 from surefoot.models import ScriptedModel
-from surefoot.storage.records import Agreement, Outcome
+from surefoot.storage.learned import Agreement
+from surefoot.storage.records import Outcome
 from surefoot.storage.store import Store
 
 

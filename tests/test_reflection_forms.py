@@ -19,7 +19,7 @@ from surefoot.reflection.forms import (
     text_of_split,
     truth_of,
 )
-from surefoot.storage.records import Agreement
+from surefoot.storage.learned import Agreement
 
 
 def test_a_split_is_written_and_read_back() -> None:

@@ -18,7 +18,8 @@ from surefoot.reflection.evidence import Belief
 from surefoot.reflection.mutants import mutants
 from surefoot.reflection.rates import Beta, Rates, Retried, canaries_needed, common_cause, rogan_gladen, shared_cause
 from surefoot.reflection.votes import vote_error
-from surefoot.storage.records import Checking, Json, Sampling
+from surefoot.storage.learned import Checking, Sampling
+from surefoot.storage.records import Json
 
 # --- rates ------------------------------------------------------------------------------------------------------
 

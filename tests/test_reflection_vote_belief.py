@@ -28,7 +28,7 @@ from surefoot.reflection.vote_belief import (
     grid,
     ordered,
 )
-from surefoot.storage.records import Agreement
+from surefoot.storage.learned import Agreement
 
 COUNTS = [(1,), (2,), (2, 1), (1, 1, 1), (4, 2, 1), (6, 6), (12,)]
 

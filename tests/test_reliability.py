@@ -15,11 +15,8 @@ from surefoot.engine.calibrate import calibrate
 from surefoot.reflection.calibration import belief_of
 from surefoot.reflection.evidence import Belief
 from surefoot.storage.errors import SetupError
-from surefoot.storage.records import (
-    Attempt,
-    Budget,
-    Sampling,
-)
+from surefoot.storage.learned import Sampling
+from surefoot.storage.records import Attempt, Budget
 from surefoot.storage.store import Store
 
 

@@ -24,16 +24,8 @@ from surefoot.planners import planner
 from surefoot.reflection import verifier
 from surefoot.reflection.calibration import Calibration, source_of
 from surefoot.storage.errors import SetupError
-from surefoot.storage.records import (
-    Attempt,
-    Event,
-    Json,
-    Lesson,
-    Plan,
-    Sampling,
-    Step,
-    ref,
-)
+from surefoot.storage.learned import Lesson, Sampling
+from surefoot.storage.records import Attempt, Event, Json, Plan, Step, ref
 from surefoot.storage.store import Store
 
 

@@ -17,15 +17,8 @@ from surefoot.reflection import Case, verifier
 from surefoot.reflection.base import VerifierBase
 from surefoot.reflection.calibration import Calibration
 from surefoot.storage.errors import SetupError
-from surefoot.storage.records import (
-    Attempt,
-    Checking,
-    Json,
-    Plan,
-    PlannedStep,
-    Sampling,
-    Verdict,
-)
+from surefoot.storage.learned import Checking, Sampling
+from surefoot.storage.records import Attempt, Json, Plan, PlannedStep, Verdict
 from surefoot.storage.store import Store
 
 

@@ -15,7 +15,8 @@ from surefoot.engine.review import answer, changed, queue
 from surefoot.models import ScriptedModel
 from surefoot.reflection.calibration import patterns
 from surefoot.storage.errors import SetupError
-from surefoot.storage.records import Agreement, Feedback, Plan, Step, given, ref
+from surefoot.storage.learned import Agreement
+from surefoot.storage.records import Feedback, Plan, Step, given, ref
 from surefoot.storage.store import Store
 
 

@@ -15,7 +15,8 @@ from surefoot.reflection.calibration import Calibration
 from surefoot.reflection.evidence import Belief
 from surefoot.reflection.vote_belief import WRONG
 from surefoot.storage.errors import SetupError
-from surefoot.storage.records import Agreement, Contract, Learned, Plan, Sampling, Step, ref
+from surefoot.storage.learned import Agreement, Learned, Sampling
+from surefoot.storage.records import Contract, Plan, Step, ref
 from surefoot.storage.store import Store
 
 NUMBER = Contract(gives={"type": "integer"})

@@ -252,14 +252,14 @@ def test_names_of_runs_sort_by_time() -> None:
 
 
 def test_a_run_is_there_once_begun(tmp_path: Path, store: Store) -> None:
-    task = Task("sum", {"rows": [1]}, {"type": "integer"}, ("calc",), 0.99, Budget(steps=5, usd=0.5))
-    first = store.begin(task, config={"a": 1}, seed=3, target=0.9, purpose="train", source="gym", workspace="/tmp/w")
+    task = Task("sum", {"rows": [1]}, {"type": "integer"}, 0.99, Budget(steps=5, usd=0.5))
+    first = store.begin(task, config={"a": 1}, seed=3, target=0.9, purpose="train", source="gym")
     fork = store.begin(task, parent=first.run_id)
     with Store.open(tmp_path / "runs.db", create=False) as other:
         run = other.run(first.run_id)
         assert other.task(first.run_id) == task
         assert other.run(fork.run_id).parent == first.run_id
-    assert (run.config, run.seed, run.target, run.purpose, run.workspace) == ({"a": 1}, 3, 0.9, "train", "/tmp/w")
+    assert (run.config, run.seed, run.target, run.purpose) == ({"a": 1}, 3, 0.9, "train")
     assert (run.parent, run.outcome, run.reason, run.usage, run.reliability) == (None, None, "", None, None)
     assert run.engine_version
 
@@ -333,10 +333,10 @@ def test_a_seed_of_more_than_64_bits_is_refused(store: Store) -> None:
 def test_a_policy_has_one_number_whoever_asks(open_store: Open) -> None:
     with open_store() as store, open_store() as other:
         first = store.policy(Policy("a", "1"))
-        second = other.policy(Policy("b", "1", parent=first))
+        second = other.policy(Policy("b", "1"))
         assert other.policy(Policy("a", "1")) == first
         assert store.policy(Policy("b", "1")) == second
-        assert store.policies() == other.policies() == {first: Policy("a", "1"), second: Policy("b", "1", parent=first)}
+        assert store.policies() == other.policies() == {first: Policy("a", "1"), second: Policy("b", "1")}
 
 
 def test_feedback_is_kept_beside_the_run_in_order(open_store: Open) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from alembic.autogenerate import compare_metadata
@@ -16,7 +17,8 @@ from steps import TASK, Open, add_step
 
 import surefoot.storage.sql.migrations
 from surefoot.storage.errors import SchemaTooNew, StoreError
-from surefoot.storage.records import Checking
+from surefoot.storage.learned import Checking
+from surefoot.storage.records import Contract, Effect, PlannedStep, Step, Usage
 from surefoot.storage.sql import schema
 from surefoot.storage.sql.rows import EDGES, KINDS
 from surefoot.storage.sql.tables import AttemptRow, MessageRow, RunRow, TaskRow
@@ -70,11 +72,22 @@ def test_what_was_learned_before_verifiers_were_measured_together_is_kept(open_s
         assert store.learned() == [alone, after]
 
 
-def test_rows_are_in_the_order_of_the_tables_columns() -> None:
-    tables = SQLModel.metadata.tables
-    for kind in KINDS.values():
-        assert kind.columns == tuple(tables[kind.table].columns.keys())
-    assert EDGES[1] == tuple(tables[EDGES[0]].columns.keys())
+def test_each_value_of_a_record_stands_in_the_column_of_its_name() -> None:
+    parts: dict[str, Any] = {
+        "usage": Usage(*(one.name for one in fields(Usage))),  # type: ignore[arg-type]
+        "effect": Effect.ONCE,
+        "step": "step",
+    }
+    names = {one.name: one.name for one in fields(Step)} | {"id": "name", "needs": ("needs",), "checks": ("checks",)}
+    step = Step(**names | {"contract": Contract("takes", "gives")})  # type: ignore[arg-type]
+    for made, kind in KINDS.items():
+        values = {one.name: parts.get(one.name, one.name) for one in fields(made)}
+        row = kind.encode(7, made(**values | ({"step": step} if made is PlannedStep else {})))
+        said = dict(zip(kind.columns, row, strict=True))
+        assert (said.pop("run"), said.pop("effect", "once")) == (7, "once")
+        for name, value in said.items():
+            assert value is True or str(value).strip('[]"') == name, f"{kind.table}.{name} holds {value!r}"
+    assert EDGES[1] == ("run", "dst", "ordinal", "src")
 
 
 def test_a_newer_schema_is_refused(open_store: Open) -> None:

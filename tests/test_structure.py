@@ -138,7 +138,7 @@ def test_what_decides_is_pure() -> None:
         f"surefoot.{one}."
         for one in (
             *("engine.core", "reflection", "planners.refs", "planners.canonical"),
-            *("storage.records", "storage.events", "storage.errors"),
+            *("storage.records", "storage.learned", "storage.events", "storage.errors"),
         )
     )
     wrong = []

@@ -21,7 +21,8 @@ from surefoot.engine.running.turns import entering, turn
 from surefoot.models import ScriptedModel
 from surefoot.reflection import verifier
 from surefoot.reflection.judge import Judge
-from surefoot.storage.records import Agreement, Contract, Plan, Step, ref
+from surefoot.storage.learned import Agreement
+from surefoot.storage.records import Contract, Plan, Step, ref
 from surefoot.storage.sql.database import Tuning
 from surefoot.storage.store import Store
 from surefoot.tools import tool

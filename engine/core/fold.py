@@ -10,16 +10,7 @@ from surefoot.engine.core.observations import Observations
 from surefoot.engine.core.rules import PERSON
 from surefoot.engine.core.state import QUESTION, UNKNOWN, Candidate, RunState, StepState
 from surefoot.storage.events import Answered, Asked, Escalated, Intent, Paused, Started
-from surefoot.storage.records import (
-    Attempt,
-    Event,
-    JournalRecord,
-    Json,
-    ModelCall,
-    PlannedStep,
-    ToolCall,
-    Verdict,
-)
+from surefoot.storage.records import Attempt, Event, JournalRecord, Json, ModelCall, PlannedStep, ToolCall, Verdict
 
 
 def fold(state: RunState, record: JournalRecord) -> None:

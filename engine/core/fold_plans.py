@@ -9,9 +9,7 @@ from typing import Any
 from surefoot.engine.core.state import RunState, StepState
 from surefoot.reflection.trust import EXACT, Support, Trust
 from surefoot.storage.events import Backed, Failed, Planned, RolledBack
-from surefoot.storage.records import (
-    Event,
-)
+from surefoot.storage.records import Event
 
 
 def clear(state: RunState, step: StepState) -> None:

@@ -14,7 +14,8 @@ from surefoot.reflection.calibration import FORMAL, Shape, patterns, step_class,
 from surefoot.reflection.forms import shape_of, split_of, truth_of
 from surefoot.reflection.vote_belief import MOST, UNKNOWN, WRONG, Pattern, Truth
 from surefoot.storage.events import Canary
-from surefoot.storage.records import Agreement, Checking, Learned, Lesson, Origin, Role, Sampling, Step, Verdict
+from surefoot.storage.learned import Agreement, Checking, Learned, Lesson, Origin, Sampling
+from surefoot.storage.records import Role, Step, Verdict
 
 LESSONS, LONGEST = 20, 400
 """Critiques kept of a run for each class of steps, and their characters."""

@@ -15,11 +15,7 @@ from surefoot.engine.core.observations import Observations
 from surefoot.engine.core.spending import Tally
 from surefoot.reflection.trust import Support, Trust
 from surefoot.reflection.votes import ahead
-from surefoot.storage.records import (
-    Json,
-    Step,
-    Verdict,
-)
+from surefoot.storage.records import Json, Step, Verdict
 
 UNKNOWN = "\0unknown"
 """Key of the candidate "I do not know tasks of this kind"."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 from surefoot.engine.core.refold import FOLDED, before_step, refold
 from surefoot.engine.core.state import RunState
@@ -12,12 +11,10 @@ from surefoot.engine.history.replay import Replay, replay
 from surefoot.engine.setup.context import RunContext
 from surefoot.engine.setup.settings import Settings
 from surefoot.reflection.calibration import Calibration
+from surefoot.storage.journal import Journal
 from surefoot.storage.records import Budget, Json, Policy, Task
-
-if TYPE_CHECKING:
-    from surefoot.storage.journal import Journal
-    from surefoot.storage.run import RunInfo
-    from surefoot.storage.store import Store
+from surefoot.storage.run import RunInfo
+from surefoot.storage.run_store import RunStore
 
 Make = Callable[[Settings, Calibration], RunContext]
 
@@ -32,7 +29,7 @@ class Past:
     state: RunState
 
 
-def find(store: Store, name: str) -> RunInfo:
+def find(store: RunStore, name: str) -> RunInfo:
     """The run that a person means. Raises StoreError where there is none."""
     return store.run(store.resolve(name))
 
@@ -48,7 +45,7 @@ def calibration_of(info: RunInfo) -> Calibration:
 
 
 def reopened(
-    store: Store, run_id: str, usual: Settings, make: Make, policies: Iterable[Policy], budget: Budget | None = None
+    store: RunStore, run_id: str, usual: Settings, make: Make, policies: Iterable[Policy], budget: Budget | None = None
 ) -> Past:
     """A run to go on with. policies: those that it may use; they have their numbers afterwards."""
     info, task = store.run(run_id), store.task(run_id)
@@ -61,7 +58,9 @@ def reopened(
     return Past(context, task, store.reopen(run_id), state)
 
 
-def replayed(store: Store, name: str, target: float | None, votes: int | None, usual: Settings, make: Make) -> Replay:
+def replayed(
+    store: RunStore, name: str, target: float | None, votes: int | None, usual: Settings, make: Make
+) -> Replay:
     """A run's record, decided again: under its own rules, or under another target or number of votes."""
     info = find(store, name)
     settings = settings_of(info, usual)
@@ -75,7 +74,7 @@ def replayed(store: Store, name: str, target: float | None, votes: int | None, u
 
 
 def forked(
-    store: Store,
+    store: RunStore,
     name: str,
     step: str,
     seed: int | None,

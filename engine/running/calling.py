@@ -16,12 +16,7 @@ from surefoot.planners.refs import copied
 from surefoot.reflection.schema import check_schema
 from surefoot.storage.errors import Retry, ToolError
 from surefoot.storage.events import Intent
-from surefoot.storage.records import (
-    Effect,
-    Event,
-    Json,
-    ToolCall,
-)
+from surefoot.storage.records import Effect, Event, Json, ToolCall
 from surefoot.tools.tool import Tool, ToolContext
 
 

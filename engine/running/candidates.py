@@ -8,14 +8,7 @@ from surefoot.engine.core.state import Candidate, StepState
 from surefoot.engine.running.runtime import StepRuntime
 from surefoot.reflection.calibration import step_class
 from surefoot.reflection.verifier import Case, Verifier
-from surefoot.storage.records import (
-    Attempt,
-    AttemptRole,
-    AttemptStatus,
-    Json,
-    Step,
-    Verdict,
-)
+from surefoot.storage.records import Attempt, AttemptRole, AttemptStatus, Json, Step, Verdict
 
 
 async def check(

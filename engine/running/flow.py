@@ -61,15 +61,7 @@ from surefoot.storage.errors import (
     ToolError,
 )
 from surefoot.storage.events import Escalated, Failed, RolledBack
-from surefoot.storage.records import (
-    Event,
-    JournalRecord,
-    Json,
-    ModelCall,
-    Policy,
-    Task,
-    Usage,
-)
+from surefoot.storage.records import Event, JournalRecord, Json, ModelCall, Policy, Task, Usage
 from surefoot.tools.tool import ToolContext
 
 if TYPE_CHECKING:  # the journal's module brings the database along, which importing the engine must not

@@ -18,12 +18,7 @@ from surefoot.models.answer import answer
 from surefoot.models.failures import charged
 from surefoot.models.question import ChatMessage, Model, Question, Reply, ToolRequest
 from surefoot.storage.errors import Retry, ToolError
-from surefoot.storage.records import (
-    Effect,
-    Json,
-    Policy,
-    Usage,
-)
+from surefoot.storage.records import Effect, Json, Policy, Usage
 from surefoot.tools.tool import Tool
 
 ERROR = "error: "

@@ -60,7 +60,7 @@ def listener(given: Callable[..., None] | None) -> None:
 
 def place(name: str, given: Any, *others: type) -> None:
     """Whether this says where something is: a path, or one of the other types; None may."""
-    if given is not None and not isinstance(given, (str, PathLike, *others)):
+    if given is not None and (isinstance(given, type) or not isinstance(given, (str, PathLike, *others))):
         raise SetupError(f"{name}={given!r} is no path")
 
 

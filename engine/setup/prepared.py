@@ -10,7 +10,8 @@ from surefoot.engine.setup.context import RunContext
 from surefoot.engine.setup.settings import Settings
 from surefoot.planners.planner import Planner
 from surefoot.reflection.calibration import Calibration
-from surefoot.storage.records import Json, Learned
+from surefoot.storage.learned import Learned
+from surefoot.storage.records import Json
 
 
 @dataclass(frozen=True, slots=True)

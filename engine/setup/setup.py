@@ -29,7 +29,8 @@ from surefoot.reflection.schema import SchemaCheck
 from surefoot.reflection.typical import Typical
 from surefoot.reflection.verifier import Case, Verifier
 from surefoot.storage.errors import PlanError, SetupError
-from surefoot.storage.records import ANYTHING, Budget, Contract, Json, Plan, Role, Sampling, Step, Task, Verdict
+from surefoot.storage.learned import Sampling
+from surefoot.storage.records import ANYTHING, Budget, Contract, Json, Plan, Role, Step, Task, Verdict
 from surefoot.tools.registry import Registry
 
 OWN_CHECKS = (SchemaCheck().name, StructureCheck.name)
@@ -276,7 +277,7 @@ def task_for(
     probability("target", target)
     if inputs is not None and not isinstance(inputs, Mapping):
         raise SetupError(f"inputs are values by name, as in inputs={{'rows': [1, 2]}}, not {type(inputs).__name__}")
-    return Task(goal.strip(), plain("inputs", inputs or {}), output.schema, None, target, limits(budget))
+    return Task(goal.strip(), plain("inputs", inputs or {}), output.schema, target, limits(budget))
 
 
 def root_step(task: Task, planner: Planner, final: Iterable[Verifier]) -> Step:

@@ -20,7 +20,7 @@ from surefoot.service.display.terminal import emit, stdout, tell
 if TYPE_CHECKING:
     from surefoot.engine import Engine
     from surefoot.engine.calibrate import Labelled
-    from surefoot.storage.records import Checking, Learned
+    from surefoot.storage.learned import Checking, Learned
 
 File = Annotated[
     Path | None,
@@ -90,7 +90,7 @@ def calibrate(
     from surefoot.reflection.calibration import MEASURED
     from surefoot.service.display.receipt import spent
     from surefoot.storage.errors import SetupError
-    from surefoot.storage.records import Agreement, Sampling
+    from surefoot.storage.learned import Agreement, Sampling
 
     if (file is None) != probe:
         return usage("give labelled steps with --file, or --probe for questions that come with surefoot")
@@ -223,7 +223,7 @@ def said(one: Learned) -> dict[str, Any]:
 
     from surefoot.reflection.calibration import MEASURED, belief_of, source_of
     from surefoot.reflection.evidence import Belief
-    from surefoot.storage.records import Checking, Lesson, Sampling
+    from surefoot.storage.learned import Checking, Lesson, Sampling
 
     found = {"what": type(one).__name__.lower(), **asdict(one)}
     if isinstance(one, Sampling):
@@ -268,7 +268,7 @@ def tables(found: list[Learned]) -> Any:
     from rich.console import Group
     from rich.table import Column, Table
 
-    from surefoot.storage.records import Checking, Lesson, Sampling
+    from surefoot.storage.learned import Checking, Lesson, Sampling
 
     lessons = Table("class", "lesson", "told to steps", "asked as", title="Lessons")
     samples = Table(

@@ -18,9 +18,8 @@ from surefoot.service.display.terminal import emit, put, tell
 
 if TYPE_CHECKING:
     from surefoot.service.display.charts import Instrument, Judged
-    from surefoot.storage.records import Learned
-    from surefoot.storage.sql.learned import Ruled
-    from surefoot.storage.store import Store
+    from surefoot.storage.learned import Learned, Ruled
+    from surefoot.storage.run_store import RunStore
 
 Out = Annotated[Path, typer.Option("--out", "-o", help="The page to write; the picture goes beside it, as .png.")]
 Limit = Annotated[int, typer.Option("--limit", help="Look at the newest runs only, so many.", min=1)]
@@ -33,7 +32,7 @@ def report(
     """Draw predicted against observed, reliability against cost, and each verifier's rates (PNG and one HTML page)."""
     from surefoot.service.display import charts
     from surefoot.storage.errors import SetupError
-    from surefoot.storage.records import Agreement
+    from surefoot.storage.learned import Agreement
 
     with o.open_store(store) as opened:
         runs, accepted = judged(opened, limit)
@@ -59,7 +58,7 @@ def report(
     return OK
 
 
-def judged(store: Store, limit: int) -> tuple[list[Judged], int]:
+def judged(store: RunStore, limit: int) -> tuple[list[Judged], int]:
     """Accepted runs whose truth is known, by a known answer or a person, and how many were accepted in all."""
     from surefoot.service.display.charts import Judged
 
@@ -85,7 +84,7 @@ def judged(store: Store, limit: int) -> tuple[list[Judged], int]:
     return found, accepted
 
 
-def _runs(store: Store, limit: int) -> Iterator[Any]:
+def _runs(store: RunStore, limit: int) -> Iterator[Any]:
     before = None
     while limit > 0:
         part = store.runs(min(limit, 500), before)
@@ -96,7 +95,7 @@ def _runs(store: Store, limit: int) -> Iterator[Any]:
         before = part[-1].run_id
 
 
-def truth(store: Store, run_id: str) -> bool | None:
+def truth(store: RunStore, run_id: str) -> bool | None:
     """Whether a run's result was right: a person's last word, else a known answer; None where nobody knows."""
     from surefoot.storage.records import Reward
 
@@ -111,7 +110,7 @@ def instruments(learned: Sequence[Learned]) -> list[Instrument]:
     """Verifiers that were measured, with how often they pass right and wrong answers."""
     from surefoot.reflection.rates import Beta, Rates
     from surefoot.service.display.charts import Instrument
-    from surefoot.storage.records import Checking
+    from surefoot.storage.learned import Checking
 
     found = []
     for one in learned:
@@ -219,7 +218,7 @@ def page(
     shares: Sequence[dict[str, Any]],
 ) -> str:
     """One HTML file that needs nothing beside it."""
-    from surefoot.storage.records import Checking, Lesson, Sampling
+    from surefoot.storage.learned import Checking, Lesson, Sampling
 
     figures = summary(runs, accepted)
     rows = [said(one) for one in learned]

@@ -18,7 +18,7 @@ from surefoot.service.display.terminal import emit, put, shown, stderr, tell
 if TYPE_CHECKING:
     from surefoot.engine.review import Asked
     from surefoot.storage.records import Json
-    from surefoot.storage.store import Store
+    from surefoot.storage.run_store import RunStore
 
 Limit = Annotated[int, typer.Option("--limit", "-n", help="At most so many steps.", min=1)]
 Seed = Annotated[int, typer.Option("--seed", help="Of the steps that are chosen at random.")]
@@ -54,7 +54,7 @@ def review(limit: Limit = 20, seed: Seed = 0, by: By = "", store: o.StoreUrl = N
             return _ask(opened, steps, by, o.where(store))
 
 
-def _ask(store: Store, steps: list[Asked], by: str, where: str) -> int:
+def _ask(store: RunStore, steps: list[Asked], by: str, where: str) -> int:
     from surefoot.engine.review import answer, changed
 
     labels = 0

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from surefoot.engine.review import Asked
     from surefoot.service.demo.sums import Chain
     from surefoot.storage.records import Json
-    from surefoot.storage.store import Store
+    from surefoot.storage.run_store import RunStore
 
 POCKET = "pocket"
 FILE = "problems.jsonl"
@@ -139,7 +139,7 @@ def _answered(result: Result, right: bool | None) -> str:
 # --- 2 and 3: sums in a row -----------------------------------------------------------------------------------
 
 
-def _sums(store: Store, count: int, seed: int, json: bool) -> Json:
+def _sums(store: RunStore, count: int, seed: int, json: bool) -> Json:
     scene(
         2,
         f"{STEPS} sums in a row, {count} times, each sum needing the one before it, by a network that makes "
@@ -169,7 +169,7 @@ def _sums(store: Store, count: int, seed: int, json: bool) -> Json:
     return said | {"without": without.as_json(), "with": verified.as_json()}
 
 
-def _weak(store: Store, count: int, seed: int, json: bool) -> tuple[Json, list[Result]]:
+def _weak(store: RunStore, count: int, seed: int, json: bool) -> tuple[Json, list[Result]]:
     """The scene, and its verified runs, the abstained ones first."""
     scene(
         3,
@@ -191,7 +191,7 @@ def _weak(store: Store, count: int, seed: int, json: bool) -> tuple[Json, list[R
     return said | {"without": without.as_json(), "with": verified.as_json()}, runs
 
 
-def _engine(policy: Policy, store: Store, seed: int) -> Engine:
+def _engine(policy: Policy, store: RunStore, seed: int) -> Engine:
     from surefoot.engine import Engine
     from surefoot.service.demo.sums import SPLIT, ChainPlanner, model
 
@@ -211,7 +211,7 @@ def _measured(engine: Engine, seed: int) -> float:
     """Share of right answers among single samples, the prior of one right and one wrong left out."""
     from surefoot.engine.calibrate import acalibrate
     from surefoot.service.demo.sums import labelled
-    from surefoot.storage.records import Sampling
+    from surefoot.storage.learned import Sampling
 
     with busy(f"measuring the network on {LABELLED} sums"):
         found = drive(acalibrate(engine, labelled(f"{seed} demo", LABELLED, [STEPS]), samples=EACH, seed=seed))
@@ -258,7 +258,7 @@ def _show(without: Tally, verified: Tally, json: bool) -> None:
 # --- 4: the record, and a label -------------------------------------------------------------------------------
 
 
-def _label(store: Store, runs: Sequence[Result], given: str | None) -> Json:
+def _label(store: RunStore, runs: Sequence[Result], given: str | None) -> Json:
     scene(4, "Everything is kept: one of these runs as a row of training data. Then one label, and what it changes.")
     run, asked = _to_label(store, runs)
     place = address(given)
@@ -274,7 +274,7 @@ def _label(store: Store, runs: Sequence[Result], given: str | None) -> Json:
     return _taught(store, run, asked, given)
 
 
-def _to_label(store: Store, runs: Sequence[Result]) -> tuple[Result, Asked | None]:
+def _to_label(store: RunStore, runs: Sequence[Result]) -> tuple[Result, Asked | None]:
     """The last step of a run that can be labelled; one whose leading answer is wrong, where there is one."""
     from surefoot.engine.review import asked_of
 
@@ -288,7 +288,7 @@ def _sum(asked: Asked) -> int:
     return total + add
 
 
-def _row(store: Store, run: Result) -> dict[str, Json]:
+def _row(store: RunStore, run: Result) -> dict[str, Json]:
     """The run as `surefoot export` writes it."""
     from surefoot.trajectories.exports.formats import export
 
@@ -305,7 +305,7 @@ def _part(name: str, value: Json) -> str:
     return head + one_line(dumps(first), WIDTH - len(head) - len(more) - 2) + more
 
 
-def _taught(store: Store, run: Result, asked: Asked, given: str | None) -> Json:
+def _taught(store: RunStore, run: Result, asked: Asked, given: str | None) -> Json:
     """Labels the step, as a person would who knows the sum."""
     from surefoot.engine.review import answer
 

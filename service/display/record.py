@@ -6,7 +6,7 @@ import sys
 from array import array
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from surefoot.service.display.terminal import dumps
 from surefoot.storage.records import (
@@ -21,11 +21,9 @@ from surefoot.storage.records import (
     ToolCall,
     Verdict,
 )
+from surefoot.storage.run import RunInfo
+from surefoot.storage.run_store import RunStore
 from surefoot.trajectories.standing import Standing
-
-if TYPE_CHECKING:
-    from surefoot.storage.run import RunInfo
-    from surefoot.storage.store import Store
 
 SECTIONS: dict[str, type] = {
     "attempts": Attempt,
@@ -41,11 +39,11 @@ SECTIONS: dict[str, type] = {
 def row(info: RunInfo) -> dict[str, Json]:
     """A run's row; `outcome` is null while it has none."""
     found = asdict(info)
-    del found["number"], found["task"]  # keys of the tables
+    del found["task"]  # a key of the tables
     return found
 
 
-def write_json(store: Store, run_id: str, step: int | None = None) -> None:
+def write_json(store: RunStore, run_id: str, step: int | None = None) -> None:
     """The run on stdout; with `step` only what belongs to that step, and the feedback on it."""
     write = sys.stdout.write
     write('{"run": ' + dumps(row(store.run(run_id))))
@@ -67,7 +65,7 @@ def _items(write: Callable[[str], object], items: Iterable[Json]) -> None:
         write((",\n" if index else "\n") + dumps(item))
 
 
-def _plan(store: Store, run_id: str, wanted: set[int] | None) -> Iterator[dict[str, Json]]:
+def _plan(store: RunStore, run_id: str, wanted: set[int] | None) -> Iterator[dict[str, Json]]:
     """Steps with how they stand at last; that of one may hang on those above it."""
     standing = Standing(store.records(run_id, kinds=[PlannedStep, Event]))
     for record in store.records(run_id, kinds=[PlannedStep]):

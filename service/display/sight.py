@@ -31,12 +31,12 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from surefoot.storage.run import RunInfo
-    from surefoot.storage.store import Store
+    from surefoot.storage.run_store import RunStore
 
 RULINGS = {"pass": "green", "fail": "red", "abstain": "yellow"}
 
 
-def show_run(store: Store, run_id: str, limit: int, where: str) -> None:
+def show_run(store: RunStore, run_id: str, limit: int, where: str) -> None:
     info = store.run(run_id)
     tree = RunTree()
     verdicts: dict[str, dict[str, int]] = {}
@@ -101,7 +101,7 @@ def _next(info: RunInfo, tree: RunTree, where: str) -> str:
     return f"surefoot show {run} --step {step.seq}" if step is not None else f"surefoot show {run} --json"
 
 
-def show_step(store: Store, run_id: str, seq: int, where: str) -> None:
+def show_step(store: RunStore, run_id: str, seq: int, where: str) -> None:
     """Goal, arguments, attempts with their verdicts, tool calls and conversations of one step."""
     records = list(store.records(run_id, steps={seq}))
     console = stdout()

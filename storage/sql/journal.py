@@ -12,17 +12,8 @@ from sqlalchemy import Connection, bindparam, update
 
 from surefoot.storage.errors import StoreError
 from surefoot.storage.jsonable import to_json
-from surefoot.storage.records import (
-    JournalRecord,
-    Json,
-    Learned,
-    ModelCall,
-    Outcome,
-    PlannedStep,
-    Policy,
-    Reliability,
-    Usage,
-)
+from surefoot.storage.learned import Learned
+from surefoot.storage.records import JournalRecord, Json, ModelCall, Outcome, PlannedStep, Policy, Reliability, Usage
 from surefoot.storage.sql.database import explain
 from surefoot.storage.sql.learned import add
 from surefoot.storage.sql.rows import KINDS, Row, edges, known_model

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Float, Table, bindparam, case, delete, func, 
 from sqlalchemy.dialects import postgresql, sqlite
 
 from surefoot.storage.jsonable import from_text, to_text
-from surefoot.storage.records import Agreement, Checking, Learned, Lesson, Sampling, record
+from surefoot.storage.learned import Agreement, Checking, Learned, Lesson, Ruled, Sampling
 from surefoot.storage.sql.tables import AGREEMENT, ATTEMPTS, CHECKING, LESSON, SAMPLING, STEPS, VERDICTS
 
 DISCOUNT = 0.9999
@@ -73,17 +73,6 @@ def learned(connection: Connection) -> list[Learned]:
             values |= {name: from_text(values[name]) for name in key}
             found.append(kind(**values))
     return found
-
-
-@record
-class Ruled:
-    """How many candidates of a class of steps a verifier passed in runs, and how many it failed: truth is not in it."""
-
-    step_class: str
-    verifier: str
-    version: str
-    passed: int
-    failed: int
 
 
 def ruled(connection: Connection) -> list[Ruled]:

@@ -1,24 +1,24 @@
 """Records to rows and back: plain tuples in the order of the columns, because this is the hot path.
 
-A field at its default becomes NULL. A test holds the columns here against `tables.py` and every kind of
-record against its round trip.
+A field at its default becomes NULL. A test holds the values here against the columns of `tables.py`, by name, and
+every kind of record against its round trip.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
-from surefoot.storage.jsonable import ESCAPE, dumps, from_text, loads, to_text
+from sqlmodel import SQLModel
+
+from surefoot.storage.jsonable import dumps, from_text, loads, to_text
 from surefoot.storage.records import (
     ANYTHING,
     Attempt,
     Contract,
     Effect,
     Event,
-    Json,
     Message,
     ModelCall,
     PlannedStep,
@@ -26,18 +26,12 @@ from surefoot.storage.records import (
     Reward,
     Step,
     ToolCall,
-    Usage,
     Verdict,
 )
+from surefoot.storage.sql import tables
+from surefoot.storage.sql.values import json_text, json_value, listed, numeric, said, spent, twin, untwin, usage, word
 
 Row = tuple[Any, ...]
-
-TWIN = ESCAPE + "="
-"""Stored in place of a text that another column of the row holds already."""
-
-_USAGE = "attempts, samples, prompt_tokens, completion_tokens, cached_tokens, usd"
-_NOTHING = Usage()
-_ABSENT: Row = (None,) * 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,73 +45,9 @@ class Kind:
     """Takes the row from `seq` on: the run is known."""
 
 
-def _kind(table: str, columns: str, encode: Callable[[int, Any], Row], decode: Callable[[Row], Any]) -> Kind:
-    return Kind(table, tuple(columns.split(", ")), encode, decode)
-
-
-# --- single values ------------------------------------------------------------------------------------------
-
-
-def _json(value: Json) -> str | None:
-    return None if value is None else dumps(value)
-
-
-def _value(text: str | None) -> Json:
-    return None if text is None else loads(text)
-
-
-def _word(text: str | None) -> str | None:
-    return to_text(text) if text is not None else None
-
-
-_listed = lru_cache(maxsize=1024)(dumps)
-"""Of a tuple of words that many steps share."""
-
-
-def _said(text: str | None) -> str | None:
-    return from_text(text) if text is not None else None
-
-
-def _number(value: float | None) -> float | None:
-    """NaN is no number, and SQLite would make it NULL anyhow; PostgreSQL would not."""
-    return value if value is not None and value == value else None
-
-
-def _spent(usage: Usage) -> Row:
-    if usage is _NOTHING:
-        return _ABSENT
-    return (
-        usage.attempts or None,
-        usage.samples or None,
-        usage.prompt_tokens or None,
-        usage.completion_tokens or None,
-        usage.cached_tokens or None,
-        _number(usage.usd) or None,
-    )
-
-
-def _usage(row: Row) -> Usage:
-    if row == _ABSENT:
-        return _NOTHING
-    attempts, samples, prompt, completion, cached, usd = row
-    return Usage(attempts or 0, samples or 0, prompt or 0, completion or 0, cached or 0, usd or 0.0)
-
-
-def twin(text: str | None, other: str | None) -> str | None:
-    """`text` for storing beside the stored text `other`: a mark where the two are the same."""
-    if text is None:
-        return None
-    return TWIN if text == other else to_text(text)
-
-
-def untwin(stored: str | None, other: str | None) -> str | None:
-    """The text that `twin` was given."""
-    if stored is None:
-        return None
-    return other if stored == TWIN else from_text(stored)
-
-
-# --- kinds of records ---------------------------------------------------------------------------------------
+def _kind(model: type[SQLModel], encode: Callable[[int, Any], Row], decode: Callable[[Row], Any]) -> Kind:
+    table = tables.table_of(model)
+    return Kind(table.name, tuple(table.c.keys()), encode, decode)
 
 
 def _from_plan(run: int, r: PlannedStep) -> Row:
@@ -130,16 +60,16 @@ def _from_plan(run: int, r: PlannedStep) -> Row:
         r.ordinal,
         r.version,
         to_text(s.id),
-        _word(s.goal or None),
-        _word(s.tool),
-        _json(s.args),
-        _word(s.planner),
+        word(s.goal or None),
+        word(s.tool),
+        json_text(s.args),
+        word(s.planner),
         dumps(s.needs) if s.needs else None,
-        _json(contract.takes),
-        _json(contract.gives),
-        _listed(s.checks) if s.checks else None,
+        json_text(contract.takes),
+        json_text(contract.gives),
+        listed(s.checks) if s.checks else None,
         s.votes,
-        _word(s.kind or None),
+        word(s.kind or None),
     )
 
 
@@ -148,21 +78,21 @@ def _to_plan(row: Row) -> PlannedStep:
     seq, parent, ordinal, version, name, goal, tool, args, planner, needs, takes, gives, checks, votes, kind, src = row
     step = Step(
         from_text(name),
-        from_text(goal) if goal else "",
-        _said(tool),
-        _value(args),
-        _said(planner),
+        said(goal) or "",
+        said(tool),
+        json_value(args),
+        said(planner),
         tuple(loads(needs)) if needs else (),
-        ANYTHING if takes is None and gives is None else Contract(_value(takes), _value(gives)),
+        ANYTHING if takes is None and gives is None else Contract(json_value(takes), json_value(gives)),
         tuple(loads(checks)) if checks else (),
         votes,
-        from_text(kind) if kind else "",
+        said(kind) or "",
     )
     return PlannedStep(seq, parent, ordinal, version, step, src)
 
 
 def _from_attempt(run: int, r: Attempt) -> Row:
-    output = _json(r.output)
+    output = json_text(r.output)
     return (
         run,
         r.seq,
@@ -171,29 +101,18 @@ def _from_attempt(run: int, r: Attempt) -> Row:
         r.role,
         r.status,
         output,
-        _word(r.error),
+        word(r.error),
         twin(r.key or None, output),
         r.call,
-        _word(r.source or None),
+        word(r.source or None),
         r.form or None,
     )
 
 
 def _to_attempt(row: Row) -> Attempt:
     seq, step, ordinal, role, status, output, error, key, call, source, form = row
-    return Attempt(
-        seq,
-        step,
-        ordinal,
-        role,
-        status,
-        _value(output),
-        _said(error),
-        untwin(key, output) or "",
-        call,
-        from_text(source) if source else "",
-        form or 0,
-    )
+    key, source = untwin(key, output) or "", said(source) or ""
+    return Attempt(seq, step, ordinal, role, status, json_value(output), said(error), key, call, source, form or 0)
 
 
 def _from_verdict(run: int, r: Verdict) -> Row:
@@ -206,12 +125,12 @@ def _from_verdict(run: int, r: Verdict) -> Row:
         None if r.version == "1" else to_text(r.version),
         None if r.kind == "rule" else to_text(r.kind),
         True if r.exact else None,
-        _word(r.critique or None),
-        _number(r.score),
-        _word(r.blame),
-        _json(r.evidence),
-        *_spent(r.usage),
-        _number(r.nats),
+        word(r.critique or None),
+        numeric(r.score),
+        word(r.blame),
+        json_text(r.evidence),
+        *spent(r.usage),
+        numeric(r.nats),
     )
 
 
@@ -223,13 +142,13 @@ def _to_verdict(row: Row) -> Verdict:
         "1" if version is None else from_text(version),
         "rule" if kind is None else from_text(kind),
         bool(exact),
-        from_text(critique) if critique else "",
+        said(critique) or "",
         score,
-        _said(blame),
-        _value(evidence),
+        said(blame),
+        json_value(evidence),
         seq,
         attempt,
-        _usage(row[11:17]),
+        usage(row[11:17]),
         row[17],
     )
 
@@ -241,15 +160,15 @@ def _from_message(run: int, r: Message) -> Row:
         r.parent,
         r.role,
         to_text(r.content),
-        _json(r.tool_calls),
-        _word(r.tool_call_id),
+        json_text(r.tool_calls),
+        word(r.tool_call_id),
         True if r.sampled else None,
         r.call,
         r.token_ids,
         r.mask,
         r.logprobs,
         None if r.token_source == "none" else r.token_source,
-        _json(r.extra),
+        json_text(r.extra),
     )
 
 
@@ -260,15 +179,15 @@ def _to_message(row: Row) -> Message:
         parent,
         role,
         from_text(content),
-        _value(tool_calls),
-        _said(tool_call_id),
+        json_value(tool_calls),
+        said(tool_call_id),
         bool(sampled),
         call,
         token_ids,
         mask,
         logprobs,
         source or "none",
-        _value(extra),
+        json_value(extra),
     )
 
 
@@ -284,14 +203,14 @@ def _from_model_call(run: int, r: ModelCall) -> Row:
         r.prompt,
         r.completion,
         r.attempt,
-        _json(r.sampling),
-        _word(r.finish_reason),
-        *_spent(r.usage),
+        json_text(r.sampling),
+        word(r.finish_reason),
+        *spent(r.usage),
         None if r.usage_source == "none" else r.usage_source,
-        _number(r.latency_ms) or None,
+        numeric(r.latency_ms) or None,
         r.retries or None,
         True if r.repaired else None,
-        _word(r.error),
+        word(r.error),
         True if r.trainable else None,
     )
 
@@ -309,20 +228,20 @@ def _to_model_call(row: Row) -> ModelCall:
         prompt,
         completion,
         attempt,
-        _value(sampling),
-        _said(finish),
-        _usage(row[11:17]),
+        json_value(sampling),
+        said(finish),
+        usage(row[11:17]),
         source or "none",
         latency or 0.0,
         retries or 0,
         bool(repaired),
-        _said(error),
+        said(error),
         bool(trainable),
     )
 
 
 def _from_tool_call(run: int, r: ToolCall) -> Row:
-    arguments = _json(r.arguments)
+    arguments = json_text(r.arguments)
     return (
         run,
         r.seq,
@@ -331,13 +250,13 @@ def _from_tool_call(run: int, r: ToolCall) -> Row:
         arguments,
         twin(r.arguments_raw, arguments),
         r.call,
-        _word(r.call_id),
-        _json(r.result),
-        _word(r.error),
+        word(r.call_id),
+        json_text(r.result),
+        word(r.error),
         True if r.retry else None,
         None if r.effect is Effect.PURE else str(r.effect.value),
-        _word(r.idempotency_key),
-        _number(r.latency_ms) or None,
+        word(r.idempotency_key),
+        numeric(r.latency_ms) or None,
     )
 
 
@@ -347,84 +266,51 @@ def _to_tool_call(row: Row) -> ToolCall:
         seq,
         step,
         from_text(name),
-        _value(arguments),
+        json_value(arguments),
         call,
-        _said(call_id),
+        said(call_id),
         untwin(raw, arguments),
-        _value(result),
-        _said(error),
+        json_value(result),
+        said(error),
         bool(retry),
         Effect.PURE if effect is None else Effect(effect),
-        _said(key),
+        said(key),
         latency or 0.0,
     )
 
 
 def _from_event(run: int, r: Event) -> Row:
-    return run, r.seq, r.kind, r.step, r.attempt, _json(r.data)
+    return run, r.seq, r.kind, r.step, r.attempt, json_text(r.data)
 
 
 def _to_event(row: Row) -> Event:
     seq, kind, step, attempt, data = row
-    return Event(seq, kind, step, attempt, _value(data))
+    return Event(seq, kind, step, attempt, json_value(data))
 
 
 def _from_reward(run: int, r: Reward) -> Row:
-    return run, r.seq, r.target, r.target_seq, to_text(r.name), _number(r.value), _word(r.source or None)
+    return run, r.seq, r.target, r.target_seq, to_text(r.name), numeric(r.value), word(r.source or None)
 
 
 def _to_reward(row: Row) -> Reward:
     seq, target, target_seq, name, value, source = row
     number = float("nan") if value is None else value
-    return Reward(seq, target, target_seq, from_text(name), number, from_text(source) if source else "")
+    return Reward(seq, target, target_seq, from_text(name), number, said(source) or "")
 
 
 KINDS: Mapping[type, Kind] = {
-    PlannedStep: _kind(
-        "plan_step",
-        "run, seq, parent, ordinal, version, name, goal, tool, args, planner, needs, takes, gives, checks, votes, kind",
-        _from_plan,
-        _to_plan,
-    ),
-    Attempt: _kind(
-        "attempt",
-        "run, seq, step, ordinal, role, status, output, error, key, call, source, form",
-        _from_attempt,
-        _to_attempt,
-    ),
-    Verdict: _kind(
-        "verdict",
-        f"run, seq, attempt, verifier, ruling, version, kind, exact, critique, score, blame, evidence, {_USAGE}, nats",
-        _from_verdict,
-        _to_verdict,
-    ),
-    Message: _kind(
-        "message",
-        "run, seq, parent, role, content, tool_calls, tool_call_id, sampled, call, token_ids, mask, logprobs, "
-        "token_source, extra",
-        _from_message,
-        _to_message,
-    ),
-    ModelCall: _kind(
-        "model_call",
-        "run, seq, step, role, policy, model, revision, prompt, completion, attempt, sampling, finish_reason, "
-        f"{_USAGE}, usage_source, latency_ms, retries, repaired, error, trainable",
-        _from_model_call,
-        _to_model_call,
-    ),
-    ToolCall: _kind(
-        "tool_call",
-        "run, seq, step, name, arguments, arguments_raw, call, call_id, result, error, retry, effect, "
-        "idempotency_key, latency_ms",
-        _from_tool_call,
-        _to_tool_call,
-    ),
-    Event: _kind("event", "run, seq, kind, step, attempt, data", _from_event, _to_event),
-    Reward: _kind("reward", "run, seq, target, target_seq, name, value, source", _from_reward, _to_reward),
+    PlannedStep: _kind(tables.PlanStepRow, _from_plan, _to_plan),
+    Attempt: _kind(tables.AttemptRow, _from_attempt, _to_attempt),
+    Verdict: _kind(tables.VerdictRow, _from_verdict, _to_verdict),
+    Message: _kind(tables.MessageRow, _from_message, _to_message),
+    ModelCall: _kind(tables.ModelCallRow, _from_model_call, _to_model_call),
+    ToolCall: _kind(tables.ToolCallRow, _from_tool_call, _to_tool_call),
+    Event: _kind(tables.EventRow, _from_event, _to_event),
+    Reward: _kind(tables.RewardRow, _from_reward, _to_reward),
 }
 """Every kind of record that a journal takes."""
 
-EDGES = ("plan_edge", ("run", "dst", "ordinal", "src"))
+EDGES = (tables.EDGES.name, tuple(tables.EDGES.c.keys()))
 """Table and columns of `PlannedStep.needs`, one row a needed step."""
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sqlalchemy import Connection, inspect, text
+from sqlalchemy import Connection, Engine, inspect, text
 
 from surefoot.storage.errors import SchemaTooNew, StoreError
 
@@ -31,6 +31,22 @@ def check(found: str | None) -> bool:
             "upgrade surefoot (pip install -U surefoot), or give another store"
         )
     return found == HEAD
+
+
+def migrate(engine: Engine, create: bool) -> None:
+    """See to it that the database has the schema `HEAD`. Raises StoreError where it is empty and `create` is off."""
+    with engine.connect() as connection, connection.begin():
+        found = version(connection)
+    if check(found):
+        return
+    if found is None and not create:
+        raise StoreError("the database is empty: run a task first, or give the address of an existing store")
+    with engine.execution_options(surefoot_write=True).connect() as connection, connection.begin():
+        if connection.dialect.name == "postgresql":
+            connection.execute(text("SELECT pg_advisory_xact_lock(7302563)"))  # any number that is always the same
+        # Asked again: another process may have been at it since.
+        if not check(version(connection)):
+            upgrade(connection)
 
 
 def upgrade(connection: Connection) -> None:

@@ -9,69 +9,10 @@ from __future__ import annotations
 
 from typing import Any, cast
 
-from sqlalchemy import BigInteger, Dialect, Double, ForeignKey, Index, LargeBinary, Table, Text, UniqueConstraint
-from sqlalchemy.types import TypeDecorator
+from sqlalchemy import BigInteger, Double, ForeignKey, Index, LargeBinary, Table, Text, UniqueConstraint
 from sqlmodel import Field, SQLModel
 
-from surefoot.storage.jsonable import dumps, from_text, loads, to_text
-from surefoot.storage.records import Json
-
-KEYED = {"sqlite_with_rowid": False}
-
-
-class JsonText(TypeDecorator[Json]):
-    """A JSON value as compact text. Not the database's own JSON type: those round numbers and drop characters."""
-
-    impl = Text
-    cache_ok = True
-
-    def process_bind_param(self, value: Json, dialect: Dialect) -> str | None:
-        return None if value is None else dumps(value)
-
-    def process_result_value(self, value: str | None, dialect: Dialect) -> Json:
-        return None if value is None else loads(value)
-
-
-class Words(TypeDecorator[str]):
-    """Text that may hold anything, `surefoot.storage.jsonable.to_text` applied."""
-
-    impl = Text
-    cache_ok = True
-
-    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
-        return None if value is None else to_text(value)
-
-    def process_result_value(self, value: str | None, dialect: Dialect) -> str | None:
-        return None if value is None else from_text(value)
-
-
-def _json() -> Any:
-    return Field(default=None, sa_type=JsonText, nullable=True)
-
-
-def _words() -> Any:
-    return Field(default=None, sa_type=Words)
-
-
-def _text() -> Any:
-    return Field(default=None, sa_type=Text)
-
-
-def _real() -> Any:
-    return Field(default=None, sa_type=Double)
-
-
-def _count() -> Any:
-    return Field(default=None, sa_type=BigInteger)
-
-
-def _blob() -> Any:
-    return Field(default=None, sa_type=LargeBinary)
-
-
-def _key() -> Any:
-    """Part of the key. `run` has no foreign key: a check per row would cost more than the row."""
-    return Field(primary_key=True, sa_column_kwargs={"autoincrement": False})
+from surefoot.storage.sql.columns import KEYED, JsonText, Words, maybe, part_of_key
 
 
 class TaskRow(SQLModel, table=True):
@@ -82,13 +23,14 @@ class TaskRow(SQLModel, table=True):
     id: int | None = Field(default=None, primary_key=True)
     digest: str = Field(sa_type=Text, unique=True)
     """blake2b of the task's JSON and its source, 32 hexadecimal digits."""
-    source: str | None = _words()
+    source: str | None = maybe(Words)
     goal: str = Field(sa_type=Words)
-    inputs: Any = _json()
-    output_schema: Any = _json()
-    tools: Any = _json()
-    target: float | None = _real()
-    budget: Any = _json()
+    inputs: Any = maybe(JsonText)
+    output_schema: Any = maybe(JsonText)
+    tools: Any = maybe(JsonText)
+    """Not in use."""
+    target: float | None = maybe(Double)
+    budget: Any = maybe(JsonText)
 
 
 class PolicyRow(SQLModel, table=True):
@@ -104,6 +46,7 @@ class PolicyRow(SQLModel, table=True):
     tokenizer_sha256: str = Field(sa_type=Text)
     template_sha256: str = Field(sa_type=Text)
     parent: int | None = Field(default=None, sa_column_args=[ForeignKey("policy.id")])
+    """Not in use."""
 
 
 class RunRow(SQLModel, table=True):
@@ -118,19 +61,20 @@ class RunRow(SQLModel, table=True):
     """The run that this one was forked from."""
     purpose: str = Field(sa_type=Text)
     engine_version: str = Field(sa_type=Text)
-    config: Any = _json()
+    config: Any = maybe(JsonText)
     seed: int = Field(sa_type=BigInteger)
-    target: float | None = _real()
-    budget: Any = _json()
-    workspace: str | None = _words()
+    target: float | None = maybe(Double)
+    budget: Any = maybe(JsonText)
+    workspace: str | None = maybe(Words)
+    """Not in use."""
     created_at: float = Field(sa_type=Double)
     """Seconds since the epoch."""
-    outcome: str | None = _text()
-    reason: str | None = _words()
-    output: Any = _json()
-    reliability: Any = _json()
-    usage: Any = _json()
-    ended_at: float | None = _real()
+    outcome: str | None = maybe(Text)
+    reason: str | None = maybe(Words)
+    output: Any = maybe(JsonText)
+    reliability: Any = maybe(JsonText)
+    usage: Any = maybe(JsonText)
+    ended_at: float | None = maybe(Double)
 
 
 class PlanStepRow(SQLModel, table=True):
@@ -139,24 +83,24 @@ class PlanStepRow(SQLModel, table=True):
     __tablename__ = "plan_step"
     __table_args__ = (KEYED,)
 
-    run: int = _key()
-    seq: int = _key()
+    run: int = part_of_key()
+    seq: int = part_of_key()
     parent: int | None = None
     ordinal: int
     version: int
     name: str = Field(sa_type=Words)
     """`Step.id`."""
-    goal: str | None = _words()
-    tool: str | None = _words()
-    args: Any = _json()
-    planner: str | None = _words()
-    needs: Any = _json()
+    goal: str | None = maybe(Words)
+    tool: str | None = maybe(Words)
+    args: Any = maybe(JsonText)
+    planner: str | None = maybe(Words)
+    needs: Any = maybe(JsonText)
     """`Step.needs`: names, as the plan states them."""
-    takes: Any = _json()
-    gives: Any = _json()
-    checks: Any = _json()
+    takes: Any = maybe(JsonText)
+    gives: Any = maybe(JsonText)
+    checks: Any = maybe(JsonText)
     votes: int | None = None
-    kind: str | None = _words()
+    kind: str | None = maybe(Words)
 
 
 class PlanEdgeRow(SQLModel, table=True):
@@ -165,9 +109,9 @@ class PlanEdgeRow(SQLModel, table=True):
     __tablename__ = "plan_edge"
     __table_args__ = (KEYED,)
 
-    run: int = _key()
-    dst: int = _key()
-    ordinal: int = _key()
+    run: int = part_of_key()
+    dst: int = part_of_key()
+    ordinal: int = part_of_key()
     src: int
 
 
@@ -176,18 +120,18 @@ class AttemptRow(SQLModel, table=True):
 
     __tablename__ = "attempt"
 
-    run: int = _key()
-    seq: int = _key()
+    run: int = part_of_key()
+    seq: int = part_of_key()
     step: int
     ordinal: int
     role: str = Field(sa_type=Text)
     status: str = Field(sa_type=Text)
-    output: Any = _json()
-    error: str | None = _words()
-    key: str | None = _text()
-    """As `rows.twin` has it: U+001A and `=` where it is the text of `output`."""
+    output: Any = maybe(JsonText)
+    error: str | None = maybe(Words)
+    key: str | None = maybe(Text)
+    """As `values.twin` has it: U+001A and `=` where it is the text of `output`."""
     call: int | None = None
-    source: str | None = _words()
+    source: str | None = maybe(Words)
     form: int | None = None
     """None is the usual form."""
 
@@ -198,25 +142,25 @@ class VerdictRow(SQLModel, table=True):
     __tablename__ = "verdict"
     __table_args__ = (KEYED,)
 
-    run: int = _key()
-    seq: int = _key()
+    run: int = part_of_key()
+    seq: int = part_of_key()
     attempt: int
     verifier: str = Field(sa_type=Words)
     ruling: str = Field(sa_type=Text)
-    version: str | None = _words()
-    kind: str | None = _words()
+    version: str | None = maybe(Words)
+    kind: str | None = maybe(Words)
     exact: bool | None = None
-    critique: str | None = _words()
-    score: float | None = _real()
-    blame: str | None = _words()
-    evidence: Any = _json()
-    attempts: int | None = _count()
-    samples: int | None = _count()
-    prompt_tokens: int | None = _count()
-    completion_tokens: int | None = _count()
-    cached_tokens: int | None = _count()
-    usd: float | None = _real()
-    nats: float | None = _real()
+    critique: str | None = maybe(Words)
+    score: float | None = maybe(Double)
+    blame: str | None = maybe(Words)
+    evidence: Any = maybe(JsonText)
+    attempts: int | None = maybe(BigInteger)
+    samples: int | None = maybe(BigInteger)
+    prompt_tokens: int | None = maybe(BigInteger)
+    completion_tokens: int | None = maybe(BigInteger)
+    cached_tokens: int | None = maybe(BigInteger)
+    usd: float | None = maybe(Double)
+    nats: float | None = maybe(Double)
 
 
 class MessageRow(SQLModel, table=True):
@@ -224,23 +168,23 @@ class MessageRow(SQLModel, table=True):
 
     __tablename__ = "message"
 
-    run: int = _key()
-    seq: int = _key()
+    run: int = part_of_key()
+    seq: int = part_of_key()
     parent: int | None = None
     role: str = Field(sa_type=Text)
     content: str = Field(sa_type=Words)
-    tool_calls: Any = _json()
-    tool_call_id: str | None = _words()
+    tool_calls: Any = maybe(JsonText)
+    tool_call_id: str | None = maybe(Words)
     sampled: bool | None = None
     call: int | None = None
-    token_ids: bytes | None = _blob()
+    token_ids: bytes | None = maybe(LargeBinary)
     """int32, little endian."""
-    mask: bytes | None = _blob()
+    mask: bytes | None = maybe(LargeBinary)
     """uint8, one a token."""
-    logprobs: bytes | None = _blob()
+    logprobs: bytes | None = maybe(LargeBinary)
     """float32, little endian, one a sampled token."""
-    token_source: str | None = _text()
-    extra: Any = _json()
+    token_source: str | None = maybe(Text)
+    extra: Any = maybe(JsonText)
 
 
 class ModelCallRow(SQLModel, table=True):
@@ -249,29 +193,29 @@ class ModelCallRow(SQLModel, table=True):
     __tablename__ = "model_call"
     __table_args__ = (KEYED,)
 
-    run: int = _key()
-    seq: int = _key()
+    run: int = part_of_key()
+    seq: int = part_of_key()
     step: int
     role: str = Field(sa_type=Text)
     policy: int | None = None
-    model: str | None = _words()
-    revision: str | None = _words()
+    model: str | None = maybe(Words)
+    revision: str | None = maybe(Words)
     prompt: int | None = None
     completion: int | None = None
     attempt: int | None = None
-    sampling: Any = _json()
-    finish_reason: str | None = _words()
-    attempts: int | None = _count()
-    samples: int | None = _count()
-    prompt_tokens: int | None = _count()
-    completion_tokens: int | None = _count()
-    cached_tokens: int | None = _count()
-    usd: float | None = _real()
-    usage_source: str | None = _text()
-    latency_ms: float | None = _real()
+    sampling: Any = maybe(JsonText)
+    finish_reason: str | None = maybe(Words)
+    attempts: int | None = maybe(BigInteger)
+    samples: int | None = maybe(BigInteger)
+    prompt_tokens: int | None = maybe(BigInteger)
+    completion_tokens: int | None = maybe(BigInteger)
+    cached_tokens: int | None = maybe(BigInteger)
+    usd: float | None = maybe(Double)
+    usage_source: str | None = maybe(Text)
+    latency_ms: float | None = maybe(Double)
     retries: int | None = None
     repaired: bool | None = None
-    error: str | None = _words()
+    error: str | None = maybe(Words)
     trainable: bool | None = None
 
 
@@ -280,21 +224,21 @@ class ToolCallRow(SQLModel, table=True):
 
     __tablename__ = "tool_call"
 
-    run: int = _key()
-    seq: int = _key()
+    run: int = part_of_key()
+    seq: int = part_of_key()
     step: int
     name: str = Field(sa_type=Words)
-    arguments: Any = _json()
-    arguments_raw: str | None = _text()
-    """As `rows.twin` has it: U+001A and `=` where it is the text of `arguments`."""
+    arguments: Any = maybe(JsonText)
+    arguments_raw: str | None = maybe(Text)
+    """As `values.twin` has it: U+001A and `=` where it is the text of `arguments`."""
     call: int | None = None
-    call_id: str | None = _words()
-    result: Any = _json()
-    error: str | None = _words()
+    call_id: str | None = maybe(Words)
+    result: Any = maybe(JsonText)
+    error: str | None = maybe(Words)
     retry: bool | None = None
-    effect: str | None = _text()
-    idempotency_key: str | None = _words()
-    latency_ms: float | None = _real()
+    effect: str | None = maybe(Text)
+    idempotency_key: str | None = maybe(Words)
+    latency_ms: float | None = maybe(Double)
 
 
 class EventRow(SQLModel, table=True):
@@ -303,12 +247,12 @@ class EventRow(SQLModel, table=True):
     __tablename__ = "event"
     __table_args__ = (KEYED,)
 
-    run: int = _key()
-    seq: int = _key()
+    run: int = part_of_key()
+    seq: int = part_of_key()
     kind: str = Field(sa_type=Text)
     step: int | None = None
     attempt: int | None = None
-    data: Any = _json()
+    data: Any = maybe(JsonText)
 
 
 class RewardRow(SQLModel, table=True):
@@ -317,14 +261,14 @@ class RewardRow(SQLModel, table=True):
     __tablename__ = "reward"
     __table_args__ = (KEYED,)
 
-    run: int = _key()
-    seq: int = _key()
+    run: int = part_of_key()
+    seq: int = part_of_key()
     target: str = Field(sa_type=Text)
     target_seq: int | None = None
     name: str = Field(sa_type=Words)
-    value: float | None = _real()
+    value: float | None = maybe(Double)
     """NULL is a reward that is not a number."""
-    source: str | None = _words()
+    source: str | None = maybe(Words)
 
 
 class FeedbackRow(SQLModel, table=True):
@@ -337,11 +281,11 @@ class FeedbackRow(SQLModel, table=True):
     run: int = Field(sa_column_args=[ForeignKey("run.id")])
     step: int | None = None
     key: str = Field(sa_type=Words)
-    score: float | None = _real()
-    comment: str | None = _words()
-    correction: Any = _json()
+    score: float | None = maybe(Double)
+    comment: str | None = maybe(Words)
+    correction: Any = maybe(JsonText)
     source: str = Field(sa_type=Text)
-    annotator: str | None = _words()
+    annotator: str | None = maybe(Words)
     created_at: float = Field(sa_type=Double)
 
 
@@ -409,12 +353,10 @@ class AgreementRow(_Counts, table=True):
     prompts: float = Field(sa_type=Double)
 
 
-def _table(model: type[SQLModel]) -> Table:
+def table_of(model: type) -> Table:
     return cast(Table, vars(model)["__table__"])
 
 
-TASK, POLICY, RUN = _table(TaskRow), _table(PolicyRow), _table(RunRow)
-REWARD, FEEDBACK = _table(RewardRow), _table(FeedbackRow)
-SAMPLING, CHECKING, LESSON = _table(SamplingRow), _table(CheckingRow), _table(LessonRow)
-AGREEMENT = _table(AgreementRow)
-STEPS, ATTEMPTS, VERDICTS = _table(PlanStepRow), _table(AttemptRow), _table(VerdictRow)
+TASK, POLICY, RUN, REWARD, FEEDBACK = map(table_of, (TaskRow, PolicyRow, RunRow, RewardRow, FeedbackRow))
+SAMPLING, CHECKING, LESSON, AGREEMENT = map(table_of, (SamplingRow, CheckingRow, LessonRow, AgreementRow))
+STEPS, EDGES, ATTEMPTS, VERDICTS = map(table_of, (PlanStepRow, PlanEdgeRow, AttemptRow, VerdictRow))

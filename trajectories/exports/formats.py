@@ -8,11 +8,11 @@ from typing import TextIO
 from surefoot.storage.errors import SetupError
 from surefoot.storage.records import Outcome
 from surefoot.storage.run import RunInfo
-from surefoot.storage.store import Store
+from surefoot.storage.run_store import RunStore
 from surefoot.trajectories.exports import jsonl as export_trajectory
 from surefoot.trajectories.exports import sft as export_sft
 
-FORMATS: Mapping[str, Callable[[Store, RunInfo, TextIO], int]] = {
+FORMATS: Mapping[str, Callable[[RunStore, RunInfo, TextIO], int]] = {
     "jsonl": export_trajectory.write,
     "trl-sft": export_sft.write,
 }
@@ -23,7 +23,7 @@ ACCEPTED: Mapping[str, Outcome] = {"trl-sft": Outcome.VERIFIED}
 
 
 def export(
-    store: Store,
+    store: RunStore,
     format: str,
     out: TextIO,
     *,
@@ -35,7 +35,7 @@ def export(
     format: `jsonl`, a whole trajectory a line (`export_trajectory`); or `trl-sft`, a conversation that led to an
         accepted output a line (`export_sft`).
     outcome: runs that ended so. None is every run for `jsonl`, and verified ones for `trl-sft`.
-    runs: names of runs as `Store.resolve` takes them, written in this order; None is all of the store, oldest first.
+    runs: names of runs as `RunStore.resolve` takes them, written in this order; None is all of the store, oldest first.
 
     Raises SetupError for a format that does not exist, and StoreError where the store cannot be read or does not
     know a run; lines written before that stay written.
@@ -51,7 +51,7 @@ def export(
     return written
 
 
-def _all(store: Store, outcome: Outcome | None) -> Iterator[str]:
+def _all(store: RunStore, outcome: Outcome | None) -> Iterator[str]:
     """Oldest first. The store lists the newest first, so the names (and nothing else) are held meanwhile."""
     names: list[str] = []
     while page := store.runs(1000, before=names[-1] if names else None, outcome=outcome):

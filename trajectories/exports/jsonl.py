@@ -41,7 +41,7 @@ from surefoot.storage.records import (
     Verdict,
 )
 from surefoot.storage.run import RunInfo
-from surefoot.storage.store import Store
+from surefoot.storage.run_store import RunStore
 from surefoot.trajectories.exports.tokens import tokens
 from surefoot.trajectories.standing import Standing
 
@@ -60,11 +60,11 @@ PARTS: tuple[tuple[str, type], ...] = (
 )
 
 _NOTHING = (None, (), Usage(), ANYTHING)
-_OF_THE_STORE = ("number", "task", "goal", "workspace")
+_OF_THE_STORE = ("task", "goal", "workspace")
 """Fields of a run's row that mean something in its store alone, or stand in the task."""
 
 
-def write(store: Store, run: RunInfo, out: TextIO) -> int:
+def write(store: RunStore, run: RunInfo, out: TextIO) -> int:
     """Write one run. Its records are read part by part and written one by one, so a run may be of any length."""
     out.write(f'{{"schema_version":{SCHEMA_VERSION},"run":{dumps(_present(run, _OF_THE_STORE))}')
     out.write(f',"task":{dumps({"id": run.task} | _present(store.task(run.run_id)))}')
@@ -80,7 +80,7 @@ def write(store: Store, run: RunInfo, out: TextIO) -> int:
     return 1
 
 
-def _part(store: Store, run_id: str, kind: type, policies: set[int]) -> Iterator[Json]:
+def _part(store: RunStore, run_id: str, kind: type, policies: set[int]) -> Iterator[Json]:
     for record in store.records(run_id, kinds=(kind,)):
         if isinstance(record, Reward) and record.name == SETTLED:
             continue
@@ -89,7 +89,7 @@ def _part(store: Store, run_id: str, kind: type, policies: set[int]) -> Iterator
         yield plain(record)
 
 
-def _accepted(store: Store, run_id: str) -> Iterator[int]:
+def _accepted(store: RunStore, run_id: str) -> Iterator[int]:
     """seqs of the attempts that stood at the end, in the order of their acceptance."""
     standing = Standing(store.records(run_id, kinds=(PlannedStep, Event)))
     for record in store.records(run_id, kinds=(PlannedStep, Event)):

@@ -24,14 +24,14 @@ from typing import TextIO
 from surefoot.storage.jsonable import dumps
 from surefoot.storage.records import Attempt, Event, JournalRecord, Json, Message, ModelCall, PlannedStep
 from surefoot.storage.run import RunInfo
-from surefoot.storage.store import Store
+from surefoot.storage.run_store import RunStore
 from surefoot.trajectories.exports.tokens import path
 from surefoot.trajectories.standing import Standing
 
 KINDS = (PlannedStep, Attempt, Message, ModelCall, Event)
 
 
-def write(store: Store, run: RunInfo, out: TextIO) -> int:
+def write(store: RunStore, run: RunInfo, out: TextIO) -> int:
     """Write the rows of one run. What is held of it is what its open steps have said so far."""
     wrong = _called_wrong(store, run.run_id)
     if None in wrong:
@@ -43,7 +43,7 @@ def write(store: Store, run: RunInfo, out: TextIO) -> int:
     return rows
 
 
-def _called_wrong(store: Store, run_id: str) -> set[int | None]:
+def _called_wrong(store: RunStore, run_id: str) -> set[int | None]:
     """Steps whose output a person called wrong with their last word on it; None is the run's."""
     said = {one.step: one.right for one in store.feedbacks(run_id) if one.right is not None}
     return {step for step, right in said.items() if not right}
@@ -59,7 +59,7 @@ class _Talk:
     """Model call by attempt."""
 
 
-def _rows(store: Store, run: RunInfo, wrong: set[int | None]) -> Iterator[Json]:
+def _rows(store: RunStore, run: RunInfo, wrong: set[int | None]) -> Iterator[Json]:
     standing = Standing(store.records(run.run_id, kinds=(PlannedStep, Event)))
     book = _Book()
     for record in store.records(run.run_id, kinds=KINDS):
