@@ -254,8 +254,8 @@ def code_lines(text: str) -> int:
     return len(lines)
 
 
-LOOP = ("core/state.py", "core/decide.py", "running/flow.py")
-"""The loop itself: what is known, what to do next, and who does it."""
+LOOP = ("core/state.py", "core/actions.py", "core/decide.py", "core/weighing.py", "running/flow.py")
+"""The loop itself: what is known, what may be done, what to do next, what is enough, and who does it."""
 
 
 def test_the_core_can_be_read_in_one_sitting() -> None:
