@@ -52,11 +52,22 @@ class RunHandle:
     def __init__(self, runs: Runs, run_id: str, loop: asyncio.AbstractEventLoop, kind: Output) -> None:
         self.id = run_id
         self._runs = runs
-        self._loop = loop
         self._kind = kind
+        self._home = loop
         self._task: asyncio.Task[Result] | None = None
         self._done: Future[Result] | None = None
         """The result of what was started here last."""
+        self._process = runs.process
+
+    @property
+    def _loop(self) -> asyncio.AbstractEventLoop:
+        """Where it runs, or goes on: the process's own event loop, once the one that it began on is gone."""
+        if self._process is not self._runs.process:  # a forked child: the run is the parent's, its end is in the store
+            self._process, self._task, self._done = self._runs.process, None, None
+            self._home = shared_loop()
+        if self._home.is_closed():
+            self._home = shared_loop()
+        return self._home
 
     def __repr__(self) -> str:
         return f"RunHandle({self.id!r})"
@@ -97,7 +108,7 @@ class RunHandle:
 
     async def aresult(self) -> Result:
         """The same, in async code; `await handle` is short for it."""
-        if self._done is not None:
+        if self._loop and self._done is not None:
             try:
                 return await asyncio.shield(asyncio.wrap_future(self._done))
             except (CancelledError, asyncio.CancelledError):

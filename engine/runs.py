@@ -61,6 +61,8 @@ class Runs(Forked):
         watch_forks(self)
 
     def renew(self) -> None:
+        self.process = object()
+        """Another one in a forked child."""
         self.under_way: dict[str, Flow] = {}
         self._claimed: set[str] = set()
         """ids of runs that are about to be taken up."""

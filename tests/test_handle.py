@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import subprocess
 import sys
 import threading
@@ -310,6 +311,49 @@ async def test_waiting_on_the_loop_that_it_runs_on_is_refused(store: Store, gate
             wrong()
     gate.open.set()
     assert (await run).output == "slow 0"
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+def test_a_forked_child_waits_for_what_its_parent_does(tmp_path: Path) -> None:
+    code = """
+import os, sys, threading
+from surefoot.engine import Engine
+from surefoot.models import ScriptedModel
+from surefoot.storage import Plan, Step, ref
+from surefoot.tools import tool
+gate, reached = threading.Event(), threading.Event()
+@tool(effect="pure", timeout=None)
+def slow() -> str:
+    'Waits.'
+    reached.set()
+    gate.wait(30)
+    return "done"
+plan = Plan((Step("s", tool="slow", args={}),), ref("s"))
+engine = Engine(ScriptedModel([]), tools=[slow], planner=plan, store="runs.db")
+run = engine.start("go")
+assert reached.wait(30)
+if os.fork() == 0:
+    print("child", run.running, flush=True)
+    print("child", run.result(60).output, flush=True)
+    os._exit(0)
+gate.set()
+print("parent", run.result(60).output, flush=True)
+os.wait()
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=100)
+    lines = sorted(done.stdout.splitlines())
+    assert lines == ["child False", "child done", "parent done"], done.stderr
+
+
+def test_a_run_whose_event_loop_is_gone_goes_on_elsewhere(store: Store, gate: Gate) -> None:
+    async def begin() -> RunHandle:
+        run = await engine(store, gate, "send").astart("go")
+        await run
+        return run
+
+    run = asyncio.run(begin())
+    run.answer(True)
+    assert run.result(30).output == "sent 0"
 
 
 # --- everywhere the same ----------------------------------------------------------------------------------------
