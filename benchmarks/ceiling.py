@@ -24,6 +24,7 @@ from typing import Any
 from scipy.special import roots_jacobi
 
 from benchmarks import sums
+from benchmarks.formulas import Retried, again, ceiling, common_cause, shared_cause, vote_reliability
 from benchmarks.harness import Row, finish, fresh, machine, note, show
 from benchmarks.reliability import ended, words
 from benchmarks.sums import Chain, chain, remainder_fits
@@ -34,10 +35,9 @@ from surefoot.engine.result import Result
 from surefoot.models.local.model import LocalModel
 from surefoot.models.question import Question
 from surefoot.reflection.calibration import belief_of, tally
-from surefoot.reflection.correlation import again, ceiling
 from surefoot.reflection.evidence import Belief
-from surefoot.reflection.rates import Beta, Retried, common_cause, shared_cause
-from surefoot.reflection.votes import ahead, vote_reliability
+from surefoot.reflection.rates import Beta
+from surefoot.reflection.votes import ahead
 from surefoot.storage.records import Sampling
 
 PARTS = ("checks", "votes", "copies")

@@ -155,8 +155,8 @@ def predictions(model: str, lead: int) -> list[Row]:
     model gets wrong more often than right is lost, however many votes there are. Rates are those of the model's card:
     of states drawn as in training, half of them by which disk is next, so harder ones than a tower has on average.
     """
+    from benchmarks.formulas import vote_error
     from surefoot.models.packaged import PocketModel
-    from surefoot.reflection.votes import vote_error
 
     card = PocketModel(f"hanoi-moves/{model}").card
     p, hard = card["sample"]["p"], card["hard"]

@@ -22,6 +22,7 @@ from random import Random
 from typing import Any
 
 from benchmarks import sums
+from benchmarks.formulas import step_error, votes_needed
 from benchmarks.harness import Row, finish, fresh, machine, note, show
 from benchmarks.sums import Chain, chain
 from surefoot.engine.calibrate import calibrate
@@ -30,7 +31,7 @@ from surefoot.models.question import Question
 from surefoot.reflection.calibration import belief_of
 from surefoot.reflection.evidence import Belief, wald
 from surefoot.reflection.rates import Beta
-from surefoot.reflection.votes import ahead, step_error, votes_needed
+from surefoot.reflection.votes import ahead
 from surefoot.storage.records import Sampling
 from surefoot.storage.store import Store
 

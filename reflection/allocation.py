@@ -14,17 +14,6 @@ from dataclasses import dataclass
 from math import exp, inf, log, log1p
 
 
-def share(budget: float, prices: Sequence[float]) -> list[float]:
-    """eps_i for each step: `budget` is E in nats, `prices` are costs per nat.
-
-    Raises ValueError for a budget of 0 or less, and for prices below 0 or all 0.
-    """
-    total = sum(prices)
-    if budget <= 0 or total <= 0 or min(prices) < 0:
-        raise ValueError("a budget is positive, and prices are 0 or more, not all 0")
-    return [budget * price / total for price in prices]
-
-
 @dataclass(frozen=True, slots=True)
 class Menu:
     """What the evidence for one step can be: its error after 1, 2, 3, ... purchases, each at `cost`.
