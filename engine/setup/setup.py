@@ -29,7 +29,7 @@ from surefoot.reflection.typical import Typical
 from surefoot.reflection.verifier import Case, Verifier
 from surefoot.storage.errors import PlanError, SetupError
 from surefoot.storage.records import ANYTHING, Budget, Contract, Json, Plan, Role, Sampling, Step, Task, Verdict
-from surefoot.tools.registry import Registry
+from surefoot.tools.registry import registered
 
 OWN_CHECKS = (SchemaCheck().name, StructureCheck.name)
 """A verdict is known by its verifier's name: two checks of one name would pass for each other."""
@@ -225,10 +225,9 @@ def context_for(
     for form in forms:
         if not isinstance(form, Representation):
             raise SetupError(f"{form!r} is no representation: decorate the function with @representation(kind=...)")
-    registry = Registry(tools)
     return RunContext(
         models,
-        {tool.name: tool for tool in registry},
+        registered(tools),
         named,
         known,
         settings,

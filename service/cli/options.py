@@ -209,10 +209,10 @@ class Setup:
 
     def _tools(self) -> list[Tool]:
         from surefoot.storage.records import Effect
-        from surefoot.tools.registry import Registry
+        from surefoot.tools.registry import registered
 
         found = []
-        for tool in Registry(self.tools):
+        for tool in registered(self.tools).values():
             if self.approve and tool.effect is not Effect.PURE:
                 tool = copy(tool)
                 tool.approval = True

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from random import Random
-from typing import Any
 
 import torch
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
@@ -19,7 +18,6 @@ from surefoot.training.pocket.traces import Trace
 PAD, END = "<pad>", "<end>"
 SPECIAL = (PAD, END, compact.PROMPT_OPEN, compact.PROMPT_CLOSE)
 SYMBOLS = ("answer", "none", "+", "-", "*", "/", "//", "%", "**", "(", ")", "=", ";")
-IGNORED = -100
 
 
 @dataclass(frozen=True)
@@ -177,8 +175,3 @@ def export(model: LlamaForCausalLM, tokenizer: Tokenizer, shape: Shape, folder: 
     folder.mkdir(parents=True, exist_ok=True)
     model.save_pretrained(folder)
     wrapped(tokenizer, shape.positions).save_pretrained(folder)
-
-
-def settings(shape: Shape, weights: Weights) -> dict[str, Any]:
-    """The recipe as plain data, for the checkpoint and the log."""
-    return {"shape": asdict(shape), "weights": asdict(weights)}
