@@ -19,14 +19,16 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from surefoot.storage.jsonable import dumps
 from surefoot.storage.records import Attempt, Event, JournalRecord, Json, Message, ModelCall, PlannedStep
-from surefoot.storage.run import RunInfo
-from surefoot.storage.store import Store
-from surefoot.trajectories.exports.tokens import path
 from surefoot.trajectories.standing import Standing
+from surefoot.trajectories.tokens import path
+
+if TYPE_CHECKING:
+    from surefoot.storage.run import RunInfo
+    from surefoot.storage.store import Store
 
 KINDS = (PlannedStep, Attempt, Message, ModelCall, Event)
 
