@@ -14,8 +14,8 @@ from pydantic.errors import PydanticSchemaGenerationError
 from surefoot.engine.setup.arguments import limits, plain, probability, several
 from surefoot.engine.setup.context import ROOT, RunContext, Settings
 from surefoot.models.options import ROLES, Asked, Layer, environment, layer, merge
-from surefoot.models.question import Model
-from surefoot.models.registry import POCKET, load, options_of, taken
+from surefoot.models.question import Model, card_of
+from surefoot.models.registry import POCKET, load, options_of, packaged, taken
 from surefoot.models.representation import Representation
 from surefoot.models.schema import check
 from surefoot.planners.fixed import FixedPlanner
@@ -161,7 +161,7 @@ def tools_for(given: Iterable[Any], planning: Model) -> tuple[Any, ...]:
     """The tools, and the calculator where the planning model is a packaged one, whose plans need it."""
     tools = several("tools", given)
     names = {one if isinstance(one, str) else getattr(one, "name", "") for one in tools}
-    return (*tools, "calculator") if planning.name.startswith("pocket/") and "calculator" not in names else tools
+    return (*tools, "calculator") if packaged(planning.name) and "calculator" not in names else tools
 
 
 def planner_for(given: Planner | Plan | str | Path | None, model: Model) -> Planner:
@@ -177,7 +177,7 @@ def planner_for(given: Planner | Plan | str | Path | None, model: Model) -> Plan
 
 def own_checks(model: Model) -> tuple[Verifier, ...]:
     """Checks that a model's card asks for: whether a text is of a kind that it was taught."""
-    limits = getattr(model, "card", {}).get("typical")
+    limits = card_of(model).get("typical")
     return (Typical(**limits),) if limits else ()
 
 
@@ -187,7 +187,7 @@ def stated(model: Model) -> Belief | None:
     A card's rate counts as measured only where it also says how alike errors are: by the rate at which a wrong sample
     is followed by another one, or by that at which answers accepted by votes are right.
     """
-    card = getattr(model, "card", {})
+    card = card_of(model)
     if "sampling" in card:
         return belief_of(Sampling("", model.name, **card["sampling"]), Belief())
     one, accepted = card.get("sample"), card.get("accepted")

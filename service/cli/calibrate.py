@@ -6,7 +6,6 @@ import json
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from surefoot.service.cli import options as o
 from surefoot.service.cli.command import OK, OUT_OF_BUDGET, command, usage
+from surefoot.service.cli.rows import lines
 from surefoot.service.display.terminal import emit, stdout, tell
 
 if TYPE_CHECKING:
@@ -156,24 +156,16 @@ def read(path: Path) -> Iterator[Labelled]:
     from surefoot.engine.calibrate import Labelled
     from surefoot.storage.errors import SetupError
 
-    try:
-        with nullcontext(sys.stdin.buffer) if str(path) == "-" else path.open("rb") as stream:
-            for number, line in enumerate(stream, start=1):
-                if not line.strip(b"\xef\xbb\xbf \t\r\n"):
-                    continue
-                try:
-                    row = Row.model_validate(json.loads(line.decode("utf-8-sig")))
-                except ValidationError as error:
-                    wrong = "; ".join(map(_wrong, error.errors()))
-                    raise SetupError(f"{path}, line {number}: {wrong}") from None
-                except (ValueError, RecursionError) as error:
-                    raise SetupError(f"{path}, line {number}: it is no JSON: {error}") from None
-                gives = row.gives if row.gives is not None else schema_of(row.answer)
-                yield Labelled(row.answer, row.inputs, row.goal, row.kind, gives)
-    except OSError as error:
-        raise SetupError(
-            f"cannot read {path}: {error.strerror}; --file takes a file with a JSON object a line"
-        ) from None
+    for number, line in lines(path):
+        try:
+            row = Row.model_validate(json.loads(line.decode("utf-8-sig")))
+        except ValidationError as error:
+            wrong = "; ".join(map(_wrong, error.errors()))
+            raise SetupError(f"{path}, line {number}: {wrong}") from None
+        except (ValueError, RecursionError) as error:
+            raise SetupError(f"{path}, line {number}: it is no JSON: {error}") from None
+        gives = row.gives if row.gives is not None else schema_of(row.answer)
+        yield Labelled(row.answer, row.inputs, row.goal, row.kind, gives)
 
 
 def _wrong(error: Any) -> str:
