@@ -19,6 +19,7 @@ from pathlib import Path
 from random import Random
 
 from benchmarks.harness import ROOT, Row, files_size, finish, machine, note, peak_mb, show
+from benchmarks.harness import parser as command
 from surefoot.storage.store import Store
 
 MODES = ("contract", "votes")
@@ -177,10 +178,8 @@ def predictions(model: str, lead: int) -> list[Row]:
 
 
 def parser() -> argparse.ArgumentParser:
-    said = argparse.ArgumentParser(prog="python -m benchmarks.million", description=(__doc__ or "").splitlines()[0])
-    said.add_argument("--quick", action="store_true", help="a small tower, under two minutes")
-    said.add_argument("--json", action="store_true", help="nothing but the JSON line on stdout")
-    said.add_argument("--seed", type=int, default=0, help="of samples, and of the moments of the kills")
+    seed = "of samples, and of the moments of the kills"
+    said = command("million", __doc__, seed, "a small tower, under two minutes")
     said.add_argument("--disks", type=int, help="default: 20; in the mode votes 12")
     said.add_argument("--mode", choices=MODES, default=MODES[0])
     said.add_argument("--lead", type=int, help=f"votes ahead in place of the rules' check; {LEAD} in the mode votes")

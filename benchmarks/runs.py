@@ -15,10 +15,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.harness import Row, expect, finish, fresh, machine, medians, note, peak_mb, show
+from benchmarks.harness import Row, expect, finish, fresh, machine, medians, note, numbers, peak_mb, show
+from benchmarks.harness import parser as command
 from surefoot.engine import Engine, Outcome
 from surefoot.models.chat import messages
 from surefoot.models.question import Question, Reply
@@ -163,24 +164,11 @@ def collect(options: argparse.Namespace) -> tuple[list[Row], bool]:
     return rows, sound
 
 
-def numbers(least: int) -> Callable[[str], list[int]]:
-    def read(text: str) -> list[int]:
-        found = [int(word.replace("_", "")) for word in text.split(",")]
-        if min(found) < least:
-            raise argparse.ArgumentTypeError(f"{min(found)} is too small; the least is {least}")
-        return found
-
-    return read
-
-
 def parser() -> argparse.ArgumentParser:
-    said = argparse.ArgumentParser(prog="python -m benchmarks.runs", description=(__doc__ or "").splitlines()[0])
+    said = command("runs", __doc__, "of the runs", "once each, the smallest number of runs")
     said.add_argument("--runs", type=numbers(1), default=list(RUNS), help="runs at once, parted by commas")
     said.add_argument("--latency", type=numbers(0), default=list(LATENCIES), help="of the model, in milliseconds")
-    said.add_argument("--quick", action="store_true", help="once each, the smallest number of runs")
-    said.add_argument("--json", action="store_true", help="nothing but the JSON line on stdout")
     said.add_argument("--repeat", type=int, default=3, help="measurements of each kind; rows hold the median")
-    said.add_argument("--seed", type=int, default=0, help="of the runs")
     return said
 
 

@@ -17,7 +17,8 @@ from surefoot.training.pocket.traces import Trace
 
 PAD, END = "<pad>", "<end>"
 SPECIAL = (PAD, END, compact.PROMPT_OPEN, compact.PROMPT_CLOSE)
-SYMBOLS = ("answer", "none", "+", "-", "*", "/", "//", "%", "**", "(", ")", "=", ";")
+NAMES = (*(f"n{i}" for i in range(16)), *(f"s{i}" for i in range(1, 11)))
+SYMBOLS = (*NAMES, "answer", "none", "+", "-", "*", "/", "//", "%", "**", "(", ")", "=", ";")
 
 
 @dataclass(frozen=True)
@@ -70,8 +71,7 @@ def train_tokenizer(corpus: Iterable[str], size: int) -> Tokenizer:
         show_progress=False,
     )
     tokenizer.train_from_iterator(corpus, trainer)
-    names = [f"n{i}" for i in range(16)] + [f"s{i}" for i in range(1, 11)]
-    for symbol in [*names, *SYMBOLS]:
+    for symbol in SYMBOLS:
         if len(tokenizer.encode(f" {symbol}", add_special_tokens=False).ids) != 1:
             raise ValueError(f"{symbol!r} is not a single token")
     return tokenizer
@@ -83,9 +83,8 @@ def corpus(taught: Sequence[Trace]) -> Iterator[str]:
         prompt = compact.render(trace.text, traces.names())
         yield prompt.removeprefix(compact.PROMPT_OPEN).removesuffix(compact.PROMPT_CLOSE)
         yield f" {trace.reply} "
-    names = [f"n{i}" for i in range(16)] + [f"s{i}" for i in range(1, 11)]
     for _ in range(2000):
-        yield " " + " ".join([*names, *SYMBOLS])
+        yield " " + " ".join(SYMBOLS)
 
 
 def wrapped(tokenizer: Tokenizer, positions: int) -> PreTrainedTokenizerFast:

@@ -23,8 +23,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from scipy.stats import beta
-
+from surefoot.reflection.rates import Beta
 from surefoot.reflection.typical import Surprise, limits, surprise
 from surefoot.training.pocket import traces
 
@@ -242,9 +241,9 @@ def accepted(results: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """The posterior mean and 5 % quantile, after Jeffreys' prior, of the rate at which accepted answers are right."""
     marks = [bool(row["correct"]) for row in results if row.get("outcome") == "verified"]
     right, wrong = sum(marks), len(marks) - sum(marks)
-    rate = beta(right + 0.5, wrong + 0.5)
+    rate = Beta(right, wrong)
     basis = f"{right} right of {len(marks)} accepted, of {sum('outcome' in row for row in results)} problems"
-    return {"p": round(float(rate.mean()), 5), "low": round(float(rate.ppf(0.05)), 5), "basis": basis}
+    return {"p": round(rate.mean, 5), "low": round(rate.lower(), 5), "basis": basis}
 
 
 def main() -> None:
