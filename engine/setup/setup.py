@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from math import inf
 from pathlib import Path
 from typing import Any
@@ -12,24 +12,22 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic.errors import PydanticSchemaGenerationError
 
 from surefoot.engine.setup.arguments import limits, plain, probability, several
-from surefoot.engine.setup.context import ROOT, RunContext, Settings
+from surefoot.engine.setup.context import ROOT, RunContext
 from surefoot.models.options import ROLES, Asked, Layer, environment, layer, merge
 from surefoot.models.question import Model, card_of
 from surefoot.models.registry import POCKET, load, options_of, packaged, taken
-from surefoot.models.representation import Representation
 from surefoot.models.schema import check
 from surefoot.planners.fixed import FixedPlanner
 from surefoot.planners.model import ModelPlanner
 from surefoot.planners.planner import Planner
 from surefoot.planners.structure import StructureCheck
-from surefoot.reflection.calibration import Calibration, belief_of
+from surefoot.reflection.calibration import belief_of
 from surefoot.reflection.evidence import Belief
 from surefoot.reflection.schema import SchemaCheck
 from surefoot.reflection.typical import Typical
 from surefoot.reflection.verifier import Case, Verifier
 from surefoot.storage.errors import PlanError, SetupError
 from surefoot.storage.records import ANYTHING, Budget, Contract, Json, Plan, Role, Sampling, Step, Task, Verdict
-from surefoot.tools.registry import registered
 
 OWN_CHECKS = (SchemaCheck().name, StructureCheck.name)
 """A verdict is known by its verifier's name: two checks of one name would pass for each other."""
@@ -198,63 +196,7 @@ def stated(model: Model) -> Belief | None:
     return Belief(one["p"], "measured", inf, low=one.get("low"), ceiling=accepted["p"], ceiling_low=accepted["low"])
 
 
-def context_for(
-    models: Mapping[Role, Model],
-    root: Planner,
-    tools: Iterable[Any],
-    planners: Iterable[Planner],
-    verifiers: Iterable[Verifier],
-    settings: Settings,
-    final: tuple[Verifier, ...] = (),
-    calibration: Calibration | None = None,
-    representations: Iterable[Representation] = (),
-    alternates: Mapping[str, Model] | None = None,
-) -> RunContext:
-    named = {root.name: root}
-    for planner in planners:
-        if named.setdefault(planner.name, planner) is not planner:
-            raise SetupError(f"two planners are called {planner.name!r}; rename one")
-    known = _by_name(verifiers)
-    for planner in named.values():
-        if (guide := getattr(planner, "guide", None)) in known:
-            raise SetupError(
-                f"the planner {planner.name!r} is guided by {guide!r}, which would accept its result too: what is "
-                "searched for is found, right or not; give another verifier"
-            )
-    forms = tuple(representations)
-    for form in forms:
-        if not isinstance(form, Representation):
-            raise SetupError(f"{form!r} is no representation: decorate the function with @representation(kind=...)")
-    return RunContext(
-        models,
-        registered(tools),
-        named,
-        known,
-        settings,
-        {role: said for role in ("plan", "act") if (said := stated(models[role])) is not None},
-        calibration or Calibration(),
-        forms,
-        alternates or {},
-        final=final,
-    )
-
-
-def config_of(context: RunContext, options: Layer, planner: Planner, calibration: Calibration, notes: Json) -> Json:
-    """What a run was made with, for the record and for taking it up again."""
-    made: dict[str, Json] = {
-        "models": {role: model.name for role, model in context.models.items()},
-        "options": options.document,
-        "planner": planner.name,
-        "settings": asdict(context.settings),
-        # Providers take tools beside the messages, so the messages alone are not all that a model saw.
-        "tools": [asdict(spec) for spec in context.specs.values()],
-    }
-    if known := calibration.to_json({context.policy("", "plan"), *map(context.policy, ("", *context.alternates))}):
-        made["calibration"] = known
-    return made if notes is None else made | {"notes": notes}
-
-
-def _by_name(verifiers: Iterable[Verifier]) -> dict[str, Verifier]:
+def by_name(verifiers: Iterable[Verifier]) -> dict[str, Verifier]:
     named: dict[str, Verifier] = {}
     for one in verifiers:
         if not isinstance(one, Verifier):

@@ -231,6 +231,10 @@ def said(one: Learned) -> dict[str, Any]:
     return found
 
 
+TRIED = {"audit": "models' answers", "canary": "mutants"}
+"""What a verifier was tried on."""
+
+
 def telling(one: Checking) -> bool:
     """Whether people are shown it: a verifier alone, and after another one passed the same right and wrong answers."""
     alone, pair = not one.after, one.after.endswith("=pass") and one.after.count("=") == 1
@@ -239,14 +243,14 @@ def telling(one: Checking) -> bool:
 
 def rates_of(one: Checking) -> dict[str, float | None]:
     """Rates of true and false acceptance, and the evidence of one check in nats; None where nothing was tried."""
-    from surefoot.reflection.rates import Beta, Rates
+    from surefoot.reflection.calibration import rates_in
 
-    accept, false_accept = Beta(one.good_passed, one.good_failed), Beta(one.bad_passed, one.bad_failed)
+    rates = rates_in(one)
     good, bad = one.good_passed + one.good_failed, one.bad_passed + one.bad_failed
     return {
-        "accept": accept.mean if good else None,
-        "false_accept": false_accept.mean if bad else None,
-        "nats": Rates(accept, false_accept).drift() if good and bad else None,
+        "accept": rates.accept.mean if good else None,
+        "false_accept": rates.false_accept.mean if bad else None,
+        "nats": rates.drift() if good and bad else None,
     }
 
 
@@ -283,9 +287,8 @@ def tables(found: list[Learned]) -> Any:
             known = right, figure_of(row["p_low"]), figure_of(row["concentration"], "c = {:.3g}")
             samples.add_row(one.step_class, one.policy, one.source or "as it is", f"{one.prompts:.0f}", *known)
         elif isinstance(one, Checking) and telling(one):
-            tried = "models' answers" if one.origin == "audit" else "mutants"
             rates = figure_of(row["accept"]), figure_of(row["false_accept"]), figure_of(row["nats"], "{:.2f}")
-            checks.add_row(one.step_class, one.verifier, one.after, tried, *rates)
+            checks.add_row(one.step_class, one.verifier, one.after, TRIED[one.origin], *rates)
         elif isinstance(one, Lesson):
             lessons.add_row(one.step_class, one.text, figure_of(one.seen, "{:.0f}"), row["source"])
     return Group(*(table for table in (samples, checks, lessons) if table.row_count))
