@@ -20,11 +20,12 @@ from pathlib import Path
 
 from benchmarks.harness import Row, expect, finish, fresh, machine, medians, note, numbers, peak_mb, show
 from benchmarks.harness import parser as command
+from benchmarks.systems import ZeroLatency
 from surefoot.engine import Engine, Outcome
 from surefoot.models.chat import messages
 from surefoot.models.question import Question, Reply
 from surefoot.reflection import verifier
-from surefoot.storage.records import Contract, Plan, Policy, Step, Usage, given, ref
+from surefoot.storage.records import Contract, Plan, Policy, Step, given, ref
 
 RUNS = (1000, 10_000)
 LATENCIES = (0, 50)
@@ -36,19 +37,15 @@ TICK = 0.002
 """Seconds that the timer sleeps; what it sleeps beyond them, the loop was held."""
 
 
-class Late:
+class Late(ZeroLatency):
     """A model that answers after a while and keeps nothing: one more than the number that it is asked about."""
 
     name = "late"
     policy = Policy("late", "1")
-    cost = Usage(samples=1, prompt_tokens=20, completion_tokens=8)
 
     def __init__(self, latency: float) -> None:
         """latency: of each request, in seconds."""
         self.latency = latency
-
-    def estimate(self, question: Question, n: int = 1) -> Usage:
-        return self.cost
 
     async def ask(self, question: Question, n: int = 1) -> Sequence[Reply]:
         if self.latency:

@@ -14,7 +14,7 @@ import typer
 
 from surefoot.service.cli import options as o
 from surefoot.service.cli.command import OK, command
-from surefoot.service.cli.runs import Ending
+from surefoot.service.cli.runs import Which
 from surefoot.service.display.terminal import tell
 from surefoot.trajectories.exports.formats import FORMATS
 from surefoot.trajectories.exports.formats import export as write
@@ -29,7 +29,6 @@ Format = Annotated[
     typer.Option("--format", help="; ".join(f"{name}: {one.told}" for name, one in FORMATS.items()) + "."),
 ]
 Out = Annotated[Path, typer.Option("--out", "-o", help="File to write; - is stdout.")]
-Which = Annotated[Ending | None, typer.Option("--outcome", help="Only runs that ended so.", show_default=False)]
 Runs = Annotated[list[str] | None, typer.Option("--run", help="Only this run. Repeatable.", show_default=False)]
 
 

@@ -62,6 +62,7 @@ def report(
 def judged(store: Store, limit: int) -> tuple[list[Judged], int]:
     """Accepted runs whose truth is known, by a known answer or a person, and how many were accepted in all."""
     from surefoot.service.display.charts import Judged
+    from surefoot.storage.records import Usage
 
     found, accepted = [], 0
     for info in _runs(store, limit):
@@ -70,18 +71,8 @@ def judged(store: Store, limit: int) -> tuple[list[Judged], int]:
         accepted += 1
         right = truth(store, info.run_id)
         if right is not None:
-            usage, trust = info.usage, info.reliability
-            found.append(
-                Judged(
-                    trust.predicted if trust else None,
-                    right,
-                    info.target,
-                    usage.samples if usage else 0,
-                    usage.tokens if usage else 0,
-                    usage.usd if usage else 0.0,
-                    info.outcome.value,
-                )
-            )
+            usage, predicted = info.usage or Usage(), info.reliability.predicted if info.reliability else None
+            found.append(Judged(predicted, right, info.target, usage.samples, usage.usd, info.outcome.value))
     return found, accepted
 
 
