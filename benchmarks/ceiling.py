@@ -23,8 +23,7 @@ from scipy.special import roots_jacobi
 
 from benchmarks import sums
 from benchmarks.formulas import Retried, again, ceiling, common_cause, shared_cause, vote_reliability
-from benchmarks.harness import Row, every, finish, machine, note, observed, show, words
-from benchmarks.harness import parser as command
+from benchmarks.harness import Row, command, every, finish, machine, note, observed, show, words
 from benchmarks.sums import Chain, Decided, chain, remainder_fits
 from surefoot.engine.calibrate import calibrate
 from surefoot.engine.core.observations import add as summed

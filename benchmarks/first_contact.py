@@ -19,7 +19,7 @@ from pathlib import Path
 from random import Random
 
 from benchmarks import sums
-from benchmarks.harness import Row, every, finish, machine, note, numbers, parser, show
+from benchmarks.harness import Row, command, every, finish, machine, note, numbers, show
 from benchmarks.peers import trustgate
 from benchmarks.questions import questions, right
 from benchmarks.strangers import KINDS, Prompt, drawn, prompts, recorded
@@ -350,7 +350,7 @@ def votes(path: str, targets: list[float], labels: list[int], orders: int) -> li
 
 
 def main() -> int:
-    said = parser("first_contact", __doc__, "of policies, tasks and samples", QUICK)
+    said = command("first_contact", __doc__, "of policies, tasks and samples", QUICK)
     said.add_argument("--policies", type=int, default=102)
     said.add_argument("--tasks", type=int, default=40, help="counted tasks of each policy in each cell")
     said.add_argument("--before", type=int, default=0, help="runs without a label before they are counted")

@@ -90,7 +90,7 @@ def files_size(folder: Path) -> int:
 # --- what is asked for --------------------------------------------------------------------------------------
 
 
-def parser(name: str, doc: str | None, seed: str, quick: str | None = None) -> argparse.ArgumentParser:
+def command(name: str, doc: str | None, seed: str, quick: str | None = None) -> argparse.ArgumentParser:
     """What benchmarks take. seed, quick: what these mean; without `quick` there is no such option."""
     said = argparse.ArgumentParser(prog=f"python -m benchmarks.{name}", description=(doc or "").splitlines()[0])
     if quick is not None:

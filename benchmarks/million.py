@@ -18,8 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from random import Random
 
-from benchmarks.harness import ROOT, Row, files_size, finish, machine, note, peak_mb, show
-from benchmarks.harness import parser as command
+from benchmarks.harness import ROOT, Row, command, files_size, finish, machine, note, peak_mb, show
 from surefoot.storage.store import Store
 
 MODES = ("contract", "votes")

@@ -22,6 +22,7 @@ from typing import Protocol, cast
 
 from benchmarks.harness import (
     Row,
+    command,
     expect,
     files_size,
     finish,
@@ -35,7 +36,6 @@ from benchmarks.harness import (
     show,
     words,
 )
-from benchmarks.harness import parser as command
 
 STEPS = (100, 1000, 10_000, 100_000)
 SHAPES = ("chain", "fan")

@@ -16,7 +16,7 @@ from functools import cache
 from pathlib import Path
 from random import Random
 
-from benchmarks.harness import Row, every, finish, machine, note, parser, show
+from benchmarks.harness import Row, command, every, finish, machine, note, show
 from surefoot.engine import Engine, Outcome
 from surefoot.engine.calibrate import Labelled, acalibrate
 from surefoot.models import ScriptedModel
@@ -141,7 +141,7 @@ def told(rows: list[Row]) -> str:
 
 
 def main() -> int:
-    said = parser("policies", __doc__, "of policies, tasks and samples", "few policies, under two minutes")
+    said = command("policies", __doc__, "of policies, tasks and samples", "few policies, under two minutes")
     said.add_argument("--policies", type=int, default=50)
     said.add_argument("--runs", type=int, default=100, help="fresh tasks for each policy")
     said.add_argument("--jobs", type=int, default=2, help="policies measured at once")

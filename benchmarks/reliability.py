@@ -21,8 +21,7 @@ from typing import Any
 
 from benchmarks import sums
 from benchmarks.formulas import step_error, votes_needed
-from benchmarks.harness import Row, every, finish, machine, note, observed, show, words
-from benchmarks.harness import parser as command
+from benchmarks.harness import Row, command, every, finish, machine, note, observed, show, words
 from benchmarks.sums import Chain, chain
 from surefoot.engine.calibrate import calibrate
 from surefoot.models.question import Question

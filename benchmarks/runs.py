@@ -18,8 +18,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.harness import Row, expect, finish, fresh, machine, medians, note, numbers, peak_mb, show
-from benchmarks.harness import parser as command
+from benchmarks.harness import Row, command, expect, finish, fresh, machine, medians, note, numbers, peak_mb, show
 from benchmarks.systems import ZeroLatency
 from surefoot.engine import Engine, Outcome
 from surefoot.models.chat import messages

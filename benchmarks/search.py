@@ -18,8 +18,7 @@ from functools import lru_cache
 from random import Random
 from typing import Any
 
-from benchmarks.harness import Row, WrongResult, finish, fresh, machine, note, numbers, show
-from benchmarks.harness import parser as command
+from benchmarks.harness import Row, WrongResult, command, finish, fresh, machine, note, numbers, show
 from examples.countdown_search import Countdown, Nearness, State, actions
 from surefoot.planners.search import Offer, Router, Value, measure
 from surefoot.planners.search.drive import Problem, drive

@@ -57,13 +57,13 @@ class Recompute(FunctionBase):
         super().__init__(
             function,
             "inputs",
+            dict(sys._getframe(1).f_locals),
             name=name,
             version=version or digest(fingerprint(function), tolerance),
             kind="recompute",
             exact=exact,
             inline=inline,
             timeout=timeout,
-            names=dict(sys._getframe(1).f_locals),
         )
         self.tolerance = tolerance
         self.reveal = reveal
