@@ -9,13 +9,11 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import shutil
 import sys
 import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from random import Random
@@ -24,20 +22,17 @@ from typing import Any
 from scipy.special import roots_jacobi
 
 from benchmarks import sums
-from benchmarks.harness import Row, finish, fresh, machine, note, show
-from benchmarks.reliability import ended, words
-from benchmarks.sums import Chain, chain, remainder_fits
-from surefoot.engine import Engine
+from benchmarks.formulas import Retried, again, ceiling, common_cause, shared_cause, vote_reliability
+from benchmarks.harness import Row, command, every, finish, machine, note, observed, show, words
+from benchmarks.sums import Chain, Decided, chain, remainder_fits
 from surefoot.engine.calibrate import calibrate
 from surefoot.engine.core.observations import add as summed
-from surefoot.engine.result import Result
 from surefoot.models.local.model import LocalModel
 from surefoot.models.question import Question
 from surefoot.reflection.calibration import belief_of, tally
-from surefoot.reflection.correlation import again, ceiling
 from surefoot.reflection.evidence import Belief
-from surefoot.reflection.rates import Beta, Retried, common_cause, shared_cause
-from surefoot.reflection.votes import ahead, vote_reliability
+from surefoot.reflection.rates import Beta
+from surefoot.reflection.votes import ahead
 from surefoot.storage.learned import Sampling
 
 PARTS = ("checks", "votes", "copies")
@@ -115,7 +110,7 @@ def checks(policy: str, modulus: int, chains: Lengths, seed: int, prompts: int) 
             "false_accept_high": round(high, 5), "ceiling": round(theory.right**steps, 5),
             "uneven": round(uneven**steps, 5),
         }  # fmt: skip
-        retried = asyncio.run(_lockstep(sums.model(policy), tasks, partial(_retry, modulus), seed))
+        retried = asyncio.run(sums.lockstep(tasks, partial(_retry, sums.model(policy), modulus, seed)))
         rows.append({**told, "method": "retry", "target": None, **scored(retried)})
         rows.append({**told, "method": "surefoot", "target": TARGET, **scored(ours)})
     return rows
@@ -134,7 +129,7 @@ def votes(policy: str, temperature: float, chains: Lengths, seed: int, prompts: 
             "promise": round(vote_reliability(belief.p, LEAD) ** steps, 5),
             "ceiling": round(ceiling(belief.p, belief.concentration, steps), 5),
         }  # fmt: skip
-        voted = asyncio.run(_lockstep(sums.model(policy), tasks, partial(_plurality, temperature), seed))
+        voted = asyncio.run(sums.lockstep(tasks, partial(_plurality, sums.model(policy), temperature, seed)))
         rows.append({**told, "method": "votes", "target": None, **scored(voted)})
         rows.append({**told, "method": "surefoot", "target": TARGET, **scored(ours)})
     return rows
@@ -182,13 +177,6 @@ def _engine(
     names = [f"cast{modulus}" + "-again" * (modulus in moduli[:place]) for place, modulus in enumerate(moduli)]
     verifiers = [sums.casting_out(modulus, name) for modulus, name in zip(moduli, names, strict=True)]
 
-    async def every(engine: Engine, tasks: Sequence[Chain]) -> list[Result]:
-        asked = (
-            engine.arun("add", inputs={"first": one.first, "added": list(one.added)}, seed=seed * 100_003 + place)
-            for place, one in enumerate(tasks)
-        )
-        return await asyncio.gather(*asked)
-
     with tempfile.TemporaryDirectory() as folder:
         measured = Path(folder) / "measured.db"
         with sums.engine(policy, measured, checks=verifiers, **options) as engine:
@@ -197,23 +185,19 @@ def _engine(
             tasks = [chain(f"{seed} ceiling {place}", int(steps)) for place in range(count)]
             store = Path(shutil.copy(measured, Path(folder) / f"{steps}.db"))
             with sums.engine(policy, store, checks=verifiers, target=TARGET, **options) as engine:
-                found = asyncio.run(every(engine, tasks))
-            yield int(steps), tasks, [ended(result, task) for result, task in zip(found, tasks, strict=True)]
+                yield int(steps), tasks, asyncio.run(sums.runs(engine, tasks, seed))
 
 
 def scored(ends: Sequence[Row]) -> Row:
     """What came out, against the truth."""
     accepted = [one for one in ends if one["accepted"]]
     right = sum(one["right"] for one in accepted)
-    low, high = Beta(right, len(accepted) - right).interval()
     predicted = [one["predicted"] for one in accepted if one["predicted"] is not None]
     return {
         "runs": len(ends),
         "accepted": len(accepted),
         "predicted": round(sum(predicted) / len(predicted), 5) if predicted else None,
-        "observed": round(right / len(accepted), 5) if accepted else None,
-        "observed_low": round(low, 5) if accepted else None,
-        "observed_high": round(high, 5) if accepted else None,
+        **observed(right, len(accepted)),
         "samples_per_step": round(sum(one["samples"] for one in ends) / sum(one["steps"] for one in ends), 3),
         "basis": " ".join(sorted({one["basis"] for one in accepted})) or None,
     }
@@ -222,31 +206,15 @@ def scored(ends: Sequence[Row]) -> Row:
 # --- other rules on the same network ----------------------------------------------------------------------------------
 
 
-async def _lockstep(model: LocalModel, tasks: Sequence[Chain], rule: Any, seed: int) -> list[Row]:
-    """All chains side by side, each step decided by `rule`; a chain that took a wrong sum is not carried on."""
-    rows: list[Row] = [
-        {"accepted": True, "right": True, "predicted": None, "samples": 0, "steps": 0, "basis": "none"} for _ in tasks
-    ]
-    totals = [one.first for one in tasks]
-    for place in range(len(tasks[0].added)):
-        open_ = [run for run, row in enumerate(rows) if row["accepted"] and row["right"]]
-        asked = [(totals[run], tasks[run].added[place]) for run in open_]
-        seeds = [Random(f"{seed} {run} {place}").randrange(2**31) for run in open_]
-        for run, (said, samples) in zip(open_, await rule(model, asked, seeds), strict=True):
-            rows[run]["steps"] += 1
-            rows[run]["samples"] += samples
-            rows[run]["accepted"] = said is not None
-            rows[run]["right"] = said == totals[run] + tasks[run].added[place]
-            totals[run] = said or 0
-    return rows
+def _seeds(seed: int, places: Sequence[str]) -> list[int]:
+    return [Random(f"{seed} {place}").randrange(2**31) for place in places]
 
 
-Decided = list[tuple[int | None, int]]
-"""For each step the sum that was taken, None where none was, and the samples that it took."""
-
-
-async def _retry(modulus: int, model: LocalModel, asked: Sequence[tuple[int, int]], seeds: Sequence[int]) -> Decided:
+async def _retry(
+    model: LocalModel, modulus: int, seed: int, asked: Sequence[tuple[int, int]], places: Sequence[str]
+) -> Decided:
     """The first sample that the check accepts."""
+    seeds = _seeds(seed, places)
     found: Decided = [(None, 0)] * len(asked)
     open_ = list(range(len(asked)))
     for attempt in range(PATIENCE):
@@ -258,8 +226,11 @@ async def _retry(modulus: int, model: LocalModel, asked: Sequence[tuple[int, int
     return found
 
 
-async def _plurality(heat: float, model: LocalModel, asked: Sequence[tuple[int, int]], seeds: Sequence[int]) -> Decided:
+async def _plurality(
+    model: LocalModel, heat: float, seed: int, asked: Sequence[tuple[int, int]], places: Sequence[str]
+) -> Decided:
     """The first form that is so many votes ahead, else the plurality."""
+    seeds = _seeds(seed, places)
     ballots: list[Counter[str]] = [Counter() for _ in asked]
     taken = [0] * len(asked)
     open_ = list(range(len(asked)))
@@ -278,10 +249,7 @@ async def _plurality(heat: float, model: LocalModel, asked: Sequence[tuple[int, 
 
 
 def parser() -> argparse.ArgumentParser:
-    said = argparse.ArgumentParser(prog="python -m benchmarks.ceiling", description=(__doc__ or "").splitlines()[0])
-    said.add_argument("--quick", action="store_true", help="few short chains, under two minutes")
-    said.add_argument("--json", action="store_true", help="nothing but the JSON line on stdout")
-    said.add_argument("--seed", type=int, default=0, help="of tasks and samples")
+    said = command("ceiling", __doc__, "of tasks and samples", "few short chains, under two minutes")
     said.add_argument("--jobs", type=int, default=2, help="cells measured at once")
     said.add_argument("--parts", type=words, default=list(PARTS), help="parted by commas")
     said.add_argument("--policies", type=words, default=list(POLICIES))
@@ -310,15 +278,9 @@ def main() -> int:
     note(machine())
     prompts = options.prompts or (500 if options.quick else 3_000)
 
-    def one(wanted: tuple[str, Row]) -> list[Row]:
-        part, arguments = wanted
-        rows: list[Row] = fresh(f"benchmarks.ceiling:{part}", seed=options.seed, prompts=prompts, **arguments)
-        for row in rows:
-            note(json.dumps(row))
-        return rows
-
-    with ThreadPoolExecutor(options.jobs) as pool:
-        rows = [row for found in pool.map(one, cells(options)) for row in found]
+    common = {"seed": options.seed, "prompts": prompts}
+    asked = ((f"benchmarks.ceiling:{part}", common | arguments) for part, arguments in cells(options))
+    rows = [row for found in every(options.jobs, asked) for row in found]
     if not options.json:
         for part in options.parts:
             show([row for row in rows if row["part"] == part], part)

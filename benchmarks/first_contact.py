@@ -8,20 +8,18 @@
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import json
 import sys
 import tempfile
 from collections import Counter
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
 from random import Random
 
 from benchmarks import sums
-from benchmarks.harness import Row, finish, fresh, machine, note, show
+from benchmarks.harness import Row, command, every, finish, machine, note, numbers, show
 from benchmarks.peers import trustgate
 from benchmarks.questions import questions, right
 from benchmarks.strangers import KINDS, Prompt, drawn, prompts, recorded
@@ -44,6 +42,7 @@ from surefoot.storage.records import Json
 
 TARGETS = (0.9, 0.95, 0.99)
 LABELS = (0, 10, 30, 100)
+QUICK = "few policies and tasks, under two minutes"
 CAP = 12
 """Samples of a prompt that a rival draws at the most."""
 
@@ -80,11 +79,7 @@ class Tallied:
     def row(self) -> Row:
         count = self.counts
         return {
-            "tasks": count["tasks"],
-            "verified": count["verified"],
-            "verified_right": count["verified_right"],
-            "agreed": count["agreed"],
-            "agreed_right": count["agreed_right"],
+            **{name: count[name] for name in SUMS[:5]},
             "predicted_wrong": round(self.predicted, 4),
             "by_votes_wrong": round(self.by_votes, 4),
             "verified_predicted_wrong": round(count["verified_wrong_predicted_e6"] / 1e6, 4),
@@ -257,14 +252,8 @@ def _asked(engine: Engine, asked: list[Labelled], target: float, labels: int, pr
         note(f"{result.outcome.value}: {one.goal} {result.output!r} {result.reason}")
         for kind in (one.kind, "all"):
             found[kind].add(result, right(result.output, one.answer))
-            said = (
-                attempt
-                for step in result.steps
-                if step.parent
-                for attempt in step.attempts
-                if attempt.status == "proposed"
-            )
-            sampled[kind].update(right(attempt.output, one.answer) for attempt in said)
+            said = (attempt for step in result.steps if step.parent for attempt in step.attempts)
+            sampled[kind].update(right(each.output, one.answer) for each in said if each.status == "proposed")
 
     async def every() -> None:
         turn = asyncio.Semaphore(AT_ONCE)
@@ -296,18 +285,18 @@ WHO: dict[str, Callable[[Row], bool]] = {
 
 def summed(rows: list[Row]) -> list[Row]:
     """One row for each target, number of labels, group of policies and system."""
-    places = sorted({(row.get("system", "surefoot"), row["target"], row["labels"]) for row in rows}, key=str)
+    places = sorted(set(map(_cell, rows)), key=str)
     found = []
     for system, target, labels in places:
-        here = [
-            row
-            for row in rows
-            if (row.get("system", "surefoot"), row["target"], row["labels"]) == (system, target, labels)
-        ]
+        here = [row for row in rows if _cell(row) == (system, target, labels)]
         for who, meant in WHO.items():
             if some := [row for row in here if meant(row)]:
                 found.append({"system": system, "target": target, "labels": labels, "who": who} | _sum(some))
     return found
+
+
+def _cell(row: Row) -> tuple[str, float, int]:
+    return row.get("system", "surefoot"), row["target"], row["labels"]
 
 
 def _sum(rows: list[Row]) -> Row:
@@ -331,15 +320,9 @@ def _sum(rows: list[Row]) -> Row:
 
 
 SUMS = (
-    "tasks",
-    "verified",
-    "verified_right",
-    "agreed",
-    "agreed_right",
-    "predicted_wrong",
-    "by_votes_wrong",
-    "verified_predicted_wrong",
-)
+    "tasks", "verified", "verified_right", "agreed", "agreed_right",
+    "predicted_wrong", "by_votes_wrong", "verified_predicted_wrong",
+)  # fmt: skip
 
 
 def votes(path: str, targets: list[float], labels: list[int], orders: int) -> list[Row]:
@@ -361,28 +344,17 @@ def votes(path: str, targets: list[float], labels: list[int], orders: int) -> li
                         if known < len(asked) // 2 + 1:
                             parts.append(asyncio.run(play(asked, target, 0, known, str(order))))
                     if parts:
-                        head = {
-                            "file": Path(path).stem,
-                            "forms": forms,
-                            "target": target,
-                            "labels": known,
-                            "kind": kind,
-                        }
-                        rows.append(head | _sum(parts))
+                        head = {"file": Path(path).stem, "forms": forms, "target": target}
+                        rows.append(head | {"labels": known, "kind": kind} | _sum(parts))
     return rows
 
 
 def main() -> int:
-    said = argparse.ArgumentParser(
-        prog="python -m benchmarks.first_contact", description=(__doc__ or "").splitlines()[0]
-    )
-    said.add_argument("--quick", action="store_true", help="few policies and tasks, under two minutes")
-    said.add_argument("--json", action="store_true", help="nothing but the JSON line on stdout")
-    said.add_argument("--seed", type=int, default=0, help="of policies, tasks and samples")
+    said = command("first_contact", __doc__, "of policies, tasks and samples", QUICK)
     said.add_argument("--policies", type=int, default=102)
     said.add_argument("--tasks", type=int, default=40, help="counted tasks of each policy in each cell")
     said.add_argument("--before", type=int, default=0, help="runs without a label before they are counted")
-    said.add_argument("--labels", type=lambda text: [int(one) for one in text.split(",")], default=list(LABELS))
+    said.add_argument("--labels", type=numbers(0), default=list(LABELS))
     said.add_argument("--targets", type=lambda text: [float(one) for one in text.split(",")], default=list(TARGETS))
     said.add_argument("--jobs", type=int, default=2, help="policies measured at once")
     said.add_argument("--votes", action="append", default=[], help="a file of recorded votes instead of policies")
@@ -395,35 +367,18 @@ def main() -> int:
         options.policies, options.tasks = min(options.policies, 12), min(options.tasks, 20)
         options.labels, options.targets, options.orders = options.labels[:2], options.targets[1:2], 1
     note(machine())
-    with ThreadPoolExecutor(options.jobs) as pool:
-        if options.model:
-            shown = rows = [
-                row
-                for target in options.targets
-                for row in real(options.model, target, options.questions, options.review, options.seed)
-            ]
-        elif options.votes:
-            rows = [
-                row for path in options.votes for row in votes(path, options.targets, options.labels, options.orders)
-            ]
-            shown = rows
-        else:
-
-            def cells(which: int | str) -> list[Row]:
-                found: list[Row] = fresh(
-                    f"benchmarks.first_contact:{'policy' if isinstance(which, int) else 'packaged'}",
-                    seed=options.seed,
-                    **{"number" if isinstance(which, int) else "name": which},
-                    tasks=options.tasks,
-                    before=options.before,
-                    labels=options.labels,
-                    targets=options.targets,
-                )
-                note(json.dumps(found[0]))
-                return found
-
-            rows = [row for found in pool.map(cells, [*range(options.policies), *sums.POLICIES]) for row in found]
-            shown = summed(rows)
+    targets, labels = options.targets, options.labels
+    if options.model:
+        asked = (options.questions, options.review, options.seed)
+        shown = rows = [row for target in targets for row in real(options.model, target, *asked)]
+    elif options.votes:
+        shown = rows = [row for path in options.votes for row in votes(path, targets, labels, options.orders)]
+    else:
+        common = {name: getattr(options, name) for name in ("seed", "tasks", "before", "labels", "targets")}
+        cells = [("benchmarks.first_contact:policy", common | {"number": one}) for one in range(options.policies)]
+        cells += [("benchmarks.first_contact:packaged", common | {"name": one}) for one in sums.POLICIES]
+        rows = [row for found in every(options.jobs, cells) for row in found]
+        shown = summed(rows)
     if not options.json:
         show(shown, "Models that nobody measured")
     finish(rows)

@@ -6,6 +6,7 @@ goes to stderr.
 
 from __future__ import annotations
 
+import argparse
 import importlib
 import json
 import os
@@ -17,12 +18,14 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
+from surefoot.reflection.rates import Beta
 from surefoot.storage.store import Store
 
 ROOT = Path(__file__).parent.parent
@@ -55,6 +58,19 @@ def fresh(function: str, **arguments: Any) -> Any:
     return json.loads(done.stdout.splitlines()[-1])
 
 
+def every(jobs: int, cells: Iterable[tuple[str, Row]]) -> list[Any]:
+    """What functions return, each `fresh` with its arguments, so many at once. Rows are noted as they come."""
+
+    def one(cell: tuple[str, Row]) -> Any:
+        found = fresh(cell[0], **cell[1])
+        for row in found if isinstance(found, list) else [found]:
+            note(json.dumps(row))
+        return found
+
+    with ThreadPoolExecutor(jobs) as pool:
+        return list(pool.map(one, cells))
+
+
 def peak_mb() -> float:
     """The most memory that this process had resident so far, in MiB."""
     try:
@@ -69,6 +85,33 @@ def peak_mb() -> float:
 def files_size(folder: Path) -> int:
     """Bytes of all files in a folder, such as a database with its logs."""
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+# --- what is asked for --------------------------------------------------------------------------------------
+
+
+def command(name: str, doc: str | None, seed: str, quick: str | None = None) -> argparse.ArgumentParser:
+    """What benchmarks take. seed, quick: what these mean; without `quick` there is no such option."""
+    said = argparse.ArgumentParser(prog=f"python -m benchmarks.{name}", description=(doc or "").splitlines()[0])
+    if quick is not None:
+        said.add_argument("--quick", action="store_true", help=quick)
+    said.add_argument("--json", action="store_true", help="nothing but the JSON line on stdout")
+    said.add_argument("--seed", type=int, default=0, help=seed)
+    return said
+
+
+def words(text: str) -> list[str]:
+    return text.split(",")
+
+
+def numbers(least: int) -> Callable[[str], list[int]]:
+    def read(text: str) -> list[int]:
+        found = [int(word.replace("_", "")) for word in text.split(",")]
+        if min(found) < least:
+            raise argparse.ArgumentTypeError(f"{min(found)} is too small: it is counted from {least}")
+        return found
+
+    return read
 
 
 # --- what is said -------------------------------------------------------------------------------------------
@@ -121,6 +164,13 @@ def cell(value: Any) -> str:
 def finish(rows: Sequence[Row]) -> None:
     """The last line of a benchmark's output."""
     print(json.dumps({"rows": list(rows)}), flush=True)
+
+
+def observed(right: int, of: int) -> Row:
+    """The share that was right, with its 95 % interval; None where there was nothing."""
+    low, high = Beta(right, of - right).interval()
+    figures = {"observed": right / max(of, 1), "observed_low": low, "observed_high": high}
+    return {name: round(figure, 5) if of else None for name, figure in figures.items()}
 
 
 def medians(samples: Iterable[Mapping[str, Any]], digits: int = 1) -> Row:

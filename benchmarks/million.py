@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from random import Random
 
-from benchmarks.harness import ROOT, Row, files_size, finish, machine, note, peak_mb, show
+from benchmarks.harness import ROOT, Row, command, files_size, finish, machine, note, peak_mb, show
 from surefoot.storage.store import Store
 
 MODES = ("contract", "votes")
@@ -155,8 +155,8 @@ def predictions(model: str, lead: int) -> list[Row]:
     model gets wrong more often than right is lost, however many votes there are. Rates are those of the model's card:
     of states drawn as in training, half of them by which disk is next, so harder ones than a tower has on average.
     """
+    from benchmarks.formulas import vote_error
     from surefoot.models.packaged import PocketModel
-    from surefoot.reflection.votes import vote_error
 
     card = PocketModel(f"hanoi-moves/{model}").card
     p, hard = card["sample"]["p"], card["hard"]
@@ -177,10 +177,8 @@ def predictions(model: str, lead: int) -> list[Row]:
 
 
 def parser() -> argparse.ArgumentParser:
-    said = argparse.ArgumentParser(prog="python -m benchmarks.million", description=(__doc__ or "").splitlines()[0])
-    said.add_argument("--quick", action="store_true", help="a small tower, under two minutes")
-    said.add_argument("--json", action="store_true", help="nothing but the JSON line on stdout")
-    said.add_argument("--seed", type=int, default=0, help="of samples, and of the moments of the kills")
+    seed = "of samples, and of the moments of the kills"
+    said = command("million", __doc__, seed, "a small tower, under two minutes")
     said.add_argument("--disks", type=int, help="default: 20; in the mode votes 12")
     said.add_argument("--mode", choices=MODES, default=MODES[0])
     said.add_argument("--lead", type=int, help=f"votes ahead in place of the rules' check; {LEAD} in the mode votes")

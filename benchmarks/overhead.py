@@ -20,7 +20,22 @@ from importlib import metadata
 from pathlib import Path
 from typing import Protocol, cast
 
-from benchmarks.harness import Row, expect, files_size, finish, fresh, load, machine, medians, note, peak_mb, show
+from benchmarks.harness import (
+    Row,
+    command,
+    expect,
+    files_size,
+    finish,
+    fresh,
+    load,
+    machine,
+    medians,
+    note,
+    numbers,
+    peak_mb,
+    show,
+    words,
+)
 
 STEPS = (100, 1000, 10_000, 100_000)
 SHAPES = ("chain", "fan")
@@ -163,29 +178,20 @@ def _order(key: tuple[str, str, int]) -> tuple[int, int, int]:
     return SHAPES.index(shape), steps, [entry.name for entry in (OWN, *PEERS)].index(system)
 
 
-def numbers(text: str) -> list[int]:
-    found = [int(word.replace("_", "")) for word in text.split(",")]
-    if min(found) < 1:
-        raise argparse.ArgumentTypeError("steps are counted from 1")
-    return found
-
-
 def shapes(text: str) -> list[str]:
-    found = text.split(",")
+    found = words(text)
     if unknown := set(found) - set(SHAPES):
         raise argparse.ArgumentTypeError(f"there is no shape {', '.join(unknown)}; there are: {', '.join(SHAPES)}")
     return found
 
 
 def parser() -> argparse.ArgumentParser:
-    said = argparse.ArgumentParser(prog="python -m benchmarks.overhead", description=(__doc__ or "").splitlines()[0])
-    said.add_argument("--steps", type=numbers, default=list(STEPS), help="sizes, parted by commas")
+    said = command("overhead", __doc__, "of the engine, and of the order of measurements")
+    said.add_argument("--steps", type=numbers(1), default=list(STEPS), help="sizes, parted by commas")
     said.add_argument("--shapes", type=shapes, default=list(SHAPES), help="chain, fan or both")
     said.add_argument("--peers", action="store_true", help="measure what is installed of the peers beside it")
     said.add_argument("--no-limit", action="store_true", help="measure peers at every size, however long it takes")
-    said.add_argument("--json", action="store_true", help="nothing but the JSON line on stdout")
     said.add_argument("--repeat", type=int, default=3, help="measurements of each kind; rows hold the median")
-    said.add_argument("--seed", type=int, default=0, help="of the engine, and of the order of measurements")
     return said
 
 

@@ -7,19 +7,16 @@
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import hashlib
-import json
 import sys
 import tempfile
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
 from random import Random
 
-from benchmarks.harness import Row, finish, fresh, machine, note, show
+from benchmarks.harness import Row, command, every, finish, machine, note, show
 from surefoot.engine import Engine, Outcome
 from surefoot.engine.calibrate import Labelled, acalibrate
 from surefoot.models import ScriptedModel
@@ -144,10 +141,7 @@ def told(rows: list[Row]) -> str:
 
 
 def main() -> int:
-    said = argparse.ArgumentParser(prog="python -m benchmarks.policies", description=(__doc__ or "").splitlines()[0])
-    said.add_argument("--quick", action="store_true", help="few policies, under two minutes")
-    said.add_argument("--json", action="store_true", help="nothing but the JSON line on stdout")
-    said.add_argument("--seed", type=int, default=0, help="of policies, tasks and samples")
+    said = command("policies", __doc__, "of policies, tasks and samples", "few policies, under two minutes")
     said.add_argument("--policies", type=int, default=50)
     said.add_argument("--runs", type=int, default=100, help="fresh tasks for each policy")
     said.add_argument("--jobs", type=int, default=2, help="policies measured at once")
@@ -156,13 +150,8 @@ def main() -> int:
         options.policies, options.runs = min(options.policies, 8), min(options.runs, 40)
     note(machine())
 
-    def one(number: int) -> Row:
-        row: Row = fresh("benchmarks.policies:cell", seed=options.seed, number=number, runs=options.runs)
-        note(json.dumps(row))
-        return row
-
-    with ThreadPoolExecutor(options.jobs) as pool:
-        rows = list(pool.map(one, range(options.policies)))
+    asked = ({"seed": options.seed, "number": number, "runs": options.runs} for number in range(options.policies))
+    rows: list[Row] = every(options.jobs, (("benchmarks.policies:cell", one) for one in asked))
     if not options.json:
         show(rows, "Policies drawn at random")
     note(told(rows))

@@ -9,28 +9,25 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import shutil
 import sys
 import tempfile
 from collections import Counter
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from itertools import product
 from pathlib import Path
 from random import Random
 from typing import Any
 
 from benchmarks import sums
-from benchmarks.harness import Row, finish, fresh, machine, note, show
+from benchmarks.formulas import step_error, votes_needed
+from benchmarks.harness import Row, command, every, finish, machine, note, observed, show, words
 from benchmarks.sums import Chain, chain
 from surefoot.engine.calibrate import calibrate
-from surefoot.engine.result import Result
 from surefoot.models.question import Question
 from surefoot.reflection.calibration import belief_of
 from surefoot.reflection.evidence import Belief, wald
-from surefoot.reflection.rates import Beta
-from surefoot.reflection.votes import ahead, step_error, votes_needed
+from surefoot.reflection.votes import ahead
 from surefoot.storage.learned import Sampling
 from surefoot.storage.store import Store
 
@@ -72,10 +69,10 @@ def cell(folder: str, method: str, policy: str, steps: int, target: float, count
     if method == "surefoot":
         ended = asyncio.run(_engine_runs(Path(folder), policy, tasks, target, seed))
     else:
-        ended = asyncio.run(Baseline(method, policy, plain.p, target, steps, seed).runs(tasks))
+        rule = Baseline(method, policy, plain.p, target, steps, seed).decide
+        ended = asyncio.run(sums.lockstep(tasks, rule))
     right = sum(one["right"] for one in ended if one["accepted"])
     accepted = sum(one["accepted"] for one in ended)
-    low, high = Beta(right, accepted - right).interval()
     predicted = [one["predicted"] for one in ended if one["accepted"] and one["predicted"] is not None]
     bounds = [one["bound"] for one in ended if one["accepted"] and one["bound"] is not None]
     return {
@@ -92,9 +89,7 @@ def cell(folder: str, method: str, policy: str, steps: int, target: float, count
         "silent_bound": round(sum(bounds) / len(bounds), 5) if bounds else None,
         "unverified": round(plain.p**steps, 5),
         "predicted": round(sum(predicted) / len(predicted), 5) if predicted else None,
-        "observed": round(right / accepted, 5) if accepted else None,
-        "observed_low": round(low, 5) if accepted else None,
-        "observed_high": round(high, 5) if accepted else None,
+        **observed(right, accepted),
         "samples_per_step": round(sum(one["samples"] for one in ended) / sum(one["steps"] for one in ended), 3),
         "bound_samples_per_step": round(wald(spread.p, step_error(target, steps)), 3),
         "basis": dict(Counter(one["basis"] for one in ended if one["accepted"])),
@@ -107,37 +102,15 @@ def _counts(store: Path) -> dict[str, Sampling]:
 
 
 async def _engine_runs(folder: Path, policy: str, tasks: Sequence[Chain], target: float, seed: int) -> list[Row]:
-    """Every chain is a run of the engine, with a store of its own kind; all at once, so that samples share batches."""
+    """Every chain is a run of the engine, with a store of its own kind."""
     with tempfile.TemporaryDirectory() as place:
-        store = Path(place) / "runs.db"
-        shutil.copy(folder / f"{policy}.db", store)
+        store = Path(shutil.copy(folder / f"{policy}.db", Path(place) / "runs.db"))
         with sums.engine(policy, store, target=target) as engine:
-            asked = (
-                engine.arun("add", inputs={"first": one.first, "added": list(one.added)}, seed=seed * 100_003 + place)
-                for place, one in enumerate(tasks)
-            )
-            found = await asyncio.gather(*asked)
-    return [ended(result, task) for result, task in zip(found, tasks, strict=True)]
-
-
-def ended(result: Result, task: Chain) -> Row:
-    return {
-        "accepted": bool(result),
-        "right": result.output == task.answer,
-        "predicted": result.reliability.predicted,
-        "bound": result.reliability.silent_error_bound,
-        "samples": result.usage.samples,
-        # The root is a step too; a run that abstained was on its way in one more.
-        "steps": max(result.committed - 1, 0) if result else result.committed + 1,
-        "basis": result.reliability.basis,
-    }
+            return await sums.runs(engine, tasks, seed)
 
 
 class Baseline:
-    """Another way to decide a step, on the same network asked as it is. All chains go on in lockstep.
-
-    A chain that has taken a wrong sum is not carried on: its result is wrong, and its samples so far count.
-    """
+    """Another way to decide a step, on the same network asked as it is. All chains go on in lockstep."""
 
     def __init__(self, method: str, policy: str, p: float, target: float, steps: int, seed: int) -> None:
         self.method = method
@@ -147,65 +120,37 @@ class Baseline:
         self.lead = votes_needed(p, step_error(target, steps)) or PATIENCE
         self.seed = seed
 
-    async def runs(self, tasks: Sequence[Chain]) -> list[Row]:
-        rows: list[Row] = [
-            {
-                "accepted": True,
-                "right": True,
-                "predicted": None,
-                "bound": None,
-                "samples": 0,
-                "steps": 0,
-                "basis": "none",
-            }
-            for _ in tasks
-        ]
-        totals = [one.first for one in tasks]
-        for place in range(len(tasks[0].added)):
-            open_ = [run for run, row in enumerate(rows) if row["accepted"] and row["right"]]
-            if not open_:
-                break
-            found = await asyncio.gather(
-                *(self.decide(totals[run], tasks[run].added[place], rows[run], f"{run} {place}") for run in open_)
-            )
-            for run, said in zip(open_, found, strict=True):
-                rows[run]["steps"] += 1
-                rows[run]["accepted"] = said is not None
-                rows[run]["right"] = said == totals[run] + tasks[run].added[place]
-                totals[run] = said if said is not None else 0
-        return rows
+    async def decide(self, asked: Sequence[tuple[int, int]], places: Sequence[str]) -> sums.Decided:
+        return await asyncio.gather(*(self._one(*pair, place) for pair, place in zip(asked, places, strict=True)))
 
-    async def decide(self, total: int, add: int, row: Row, place: str) -> int | None:
-        """The sum that the method takes; None where it takes none."""
+    async def _one(self, total: int, add: int, place: str) -> tuple[int | None, int]:
+        """The sum that the method takes, None where it takes none, and the samples drawn."""
         if self.method == "unverified":
-            return (await self.sample(total, add, 1, row, place, 0))[0]
+            return (await self.sample(total, add, 1, place, 0))[0], 1
         if self.method == "critique":
-            return await self._criticised(total, add, row, place)
+            return await self._criticised(total, add, place)
         lead, most = (MARGIN, MOST) if self.method == "plurality" else (self.lead, PATIENCE)
         ballot: Counter[str] = Counter()
         drawn = 0
         while drawn < most:
             wanted = min(max(lead - ahead(ballot)[1], 1), most - drawn)
-            ballot.update(
-                str(one) for one in await self.sample(total, add, wanted, row, place, drawn) if one is not None
-            )
+            ballot.update(str(one) for one in await self.sample(total, add, wanted, place, drawn) if one is not None)
             drawn += wanted
             leader, by = ahead(ballot)
             if leader is not None and by >= lead:
-                return int(leader)
-        return int(ballot.most_common(1)[0][0]) if self.method == "plurality" and ballot else None
+                return int(leader), drawn
+        return int(ballot.most_common(1)[0][0]) if self.method == "plurality" and ballot else None, drawn
 
-    async def _criticised(self, total: int, add: int, row: Row, place: str) -> int | None:
+    async def _criticised(self, total: int, add: int, place: str) -> tuple[int | None, int]:
         """Retry until the model accepts its own answer, at most five times; then the last one is taken."""
         said = None
         for attempt in range(5):
-            said = (await self.sample(total, add, 1, row, place, attempt))[0]
+            said = (await self.sample(total, add, 1, place, attempt))[0]
             if said is not None and self.rng.random() < CRITIQUE[said != total + add]:
                 break
-        return said
+        return said, attempt + 1
 
-    async def sample(self, total: int, add: int, n: int, row: Row, place: str, drawn: int) -> list[int | None]:
-        row["samples"] += n
+    async def sample(self, total: int, add: int, n: int, place: str, drawn: int) -> list[int | None]:
         seed = Random(f"{self.seed} {self.method} {place} {drawn}").randrange(2**31)
         asked = Question("act", sums.GOAL, inputs={"total": total, "add": add}, seed=seed)
         return [one.parsed for one in await self.model.ask(asked, n)]
@@ -214,15 +159,9 @@ class Baseline:
 # --- the whole --------------------------------------------------------------------------------------------------
 
 
-def words(text: str) -> list[str]:
-    return text.split(",")
-
-
 def parser() -> argparse.ArgumentParser:
-    said = argparse.ArgumentParser(prog="python -m benchmarks.reliability", description=(__doc__ or "").splitlines()[0])
-    said.add_argument("--quick", action="store_true", help="few runs of the short chains, under two minutes")
-    said.add_argument("--json", action="store_true", help="nothing but the JSON line on stdout")
-    said.add_argument("--seed", type=int, default=0, help="of tasks and samples")
+    quick = "few runs of the short chains, under two minutes"
+    said = command("reliability", __doc__, "of tasks and samples", quick)
     said.add_argument("--jobs", type=int, default=2, help="cells measured at once")
     said.add_argument("--policies", type=words, default=list(sums.POLICIES), help="parted by commas")
     said.add_argument("--steps", type=words, default=[str(one) for one in STEPS])
@@ -251,21 +190,12 @@ def main() -> int:
         options.policies, options.steps, options.targets = ["p80", "p95"], ["10"], ["0.9", "0.99"]
     note(machine())
     prompts = options.prompts or (600 if options.quick else 12_000)
-    rows: list[Row] = []
-    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(options.jobs) as pool:
-
-        def measured(policy: str) -> None:
-            arguments = {"folder": folder, "policy": policy, "seed": options.seed, "prompts": prompts}
-            for found in fresh("benchmarks.reliability:measure", **arguments):
-                note(f"{policy} {found['source'] or 'as it is'}: {found}")
-
-        def one(wanted: dict[str, Any]) -> None:
-            row: Row = fresh("benchmarks.reliability:cell", folder=folder, seed=options.seed, **wanted)
-            rows.append(row)
-            note(json.dumps(row))
-
-        list(pool.map(measured, options.policies))
-        list(pool.map(one, cells(options)))
+    with tempfile.TemporaryDirectory() as folder:
+        common = {"folder": folder, "seed": options.seed}
+        measured = ({"policy": policy, "prompts": prompts} | common for policy in options.policies)
+        every(options.jobs, (("benchmarks.reliability:measure", one) for one in measured))
+        asked = (("benchmarks.reliability:cell", one | common) for one in cells(options))
+        rows: list[Row] = every(options.jobs, asked)
     rows.sort(key=lambda row: (METHODS.index(row["method"]), row["policy"], row["steps"], row["target"]))
     if not options.json:
         show([{name: value for name, value in row.items() if name != "basis"} for row in rows], "Reliability")

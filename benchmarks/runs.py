@@ -15,15 +15,16 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.harness import Row, expect, finish, fresh, machine, medians, note, peak_mb, show
+from benchmarks.harness import Row, command, expect, finish, fresh, machine, medians, note, numbers, peak_mb, show
+from benchmarks.systems import ZeroLatency
 from surefoot.engine import Engine, Outcome
 from surefoot.models.chat import messages
 from surefoot.models.question import Question, Reply
 from surefoot.reflection import verifier
-from surefoot.storage.records import Contract, Plan, Policy, Step, Usage, given, ref
+from surefoot.storage.records import Contract, Plan, Policy, Step, given, ref
 
 RUNS = (1000, 10_000)
 LATENCIES = (0, 50)
@@ -35,19 +36,15 @@ TICK = 0.002
 """Seconds that the timer sleeps; what it sleeps beyond them, the loop was held."""
 
 
-class Late:
+class Late(ZeroLatency):
     """A model that answers after a while and keeps nothing: one more than the number that it is asked about."""
 
     name = "late"
     policy = Policy("late", "1")
-    cost = Usage(samples=1, prompt_tokens=20, completion_tokens=8)
 
     def __init__(self, latency: float) -> None:
         """latency: of each request, in seconds."""
         self.latency = latency
-
-    def estimate(self, question: Question, n: int = 1) -> Usage:
-        return self.cost
 
     async def ask(self, question: Question, n: int = 1) -> Sequence[Reply]:
         if self.latency:
@@ -163,24 +160,11 @@ def collect(options: argparse.Namespace) -> tuple[list[Row], bool]:
     return rows, sound
 
 
-def numbers(least: int) -> Callable[[str], list[int]]:
-    def read(text: str) -> list[int]:
-        found = [int(word.replace("_", "")) for word in text.split(",")]
-        if min(found) < least:
-            raise argparse.ArgumentTypeError(f"{min(found)} is too small; the least is {least}")
-        return found
-
-    return read
-
-
 def parser() -> argparse.ArgumentParser:
-    said = argparse.ArgumentParser(prog="python -m benchmarks.runs", description=(__doc__ or "").splitlines()[0])
+    said = command("runs", __doc__, "of the runs", "once each, the smallest number of runs")
     said.add_argument("--runs", type=numbers(1), default=list(RUNS), help="runs at once, parted by commas")
     said.add_argument("--latency", type=numbers(0), default=list(LATENCIES), help="of the model, in milliseconds")
-    said.add_argument("--quick", action="store_true", help="once each, the smallest number of runs")
-    said.add_argument("--json", action="store_true", help="nothing but the JSON line on stdout")
     said.add_argument("--repeat", type=int, default=3, help="measurements of each kind; rows hold the median")
-    said.add_argument("--seed", type=int, default=0, help="of the runs")
     return said
 
 

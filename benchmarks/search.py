@@ -18,7 +18,7 @@ from functools import lru_cache
 from random import Random
 from typing import Any
 
-from benchmarks.harness import Row, WrongResult, finish, fresh, machine, note, show
+from benchmarks.harness import Row, WrongResult, command, finish, fresh, machine, note, numbers, show
 from examples.countdown_search import Countdown, Nearness, State, actions
 from surefoot.planners.search import Offer, Router, Value, measure
 from surefoot.planners.search.drive import Problem, drive
@@ -314,16 +314,10 @@ def table(rows: Sequence[Row]) -> Rows:
     return list(lines.values())
 
 
-def numbers(text: str) -> list[int]:
-    return [int(word) for word in text.split(",")]
-
-
 def parser() -> argparse.ArgumentParser:
-    said = argparse.ArgumentParser(prog="python -m benchmarks.search", description=(__doc__ or "").splitlines()[0])
-    said.add_argument("--quick", action="store_true", help="few problems and one budget, under two minutes")
-    said.add_argument("--json", action="store_true", help="nothing but the JSON line on stdout")
-    said.add_argument("--seed", type=int, default=0, help="of problems, judges and searches")
-    said.add_argument("--tokens", type=numbers, help="budgets of a search, parted by commas")
+    quick = "few problems and one budget, under two minutes"
+    said = command("search", __doc__, "of problems, judges and searches", quick)
+    said.add_argument("--tokens", type=numbers(1), help="budgets of a search, parted by commas")
     said.add_argument("--problems", type=int, help="for each cell")
     said.add_argument("--peer-python", help="a Python that has treequest installed, to measure it beside ours")
     return said

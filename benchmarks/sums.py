@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from surefoot.engine import Engine
+from benchmarks.harness import Row
+from surefoot.engine import Engine, Result
 from surefoot.reflection import verifier
 from surefoot.reflection.verifier import Verifier
 from surefoot.service.demo.sums import GOAL, SPLIT, Chain, ChainPlanner, chain, labelled, model
@@ -35,3 +37,52 @@ def engine(policy: str, store: Path, *, spread: bool = True, checks: Sequence[Ve
     planner = ChainPlanner([one.name for one in checks])
     forms = [SPLIT] if spread else []
     return Engine(model(policy), planner=planner, store=store, representations=forms, checks=checks, **options)
+
+
+async def runs(engine: Engine, tasks: Sequence[Chain], seed: int) -> list[Row]:
+    """How chains end that are runs of the engine, all at once, so that samples share batches."""
+    asked = (
+        engine.arun("add", inputs={"first": one.first, "added": list(one.added)}, seed=seed * 100_003 + place)
+        for place, one in enumerate(tasks)
+    )
+    return [_ended(result, task) for result, task in zip(await asyncio.gather(*asked), tasks, strict=True)]
+
+
+def _ended(result: Result, task: Chain) -> Row:
+    return {
+        "accepted": bool(result),
+        "right": result.output == task.answer,
+        "predicted": result.reliability.predicted,
+        "bound": result.reliability.silent_error_bound,
+        "samples": result.usage.samples,
+        # The root is a step too; a run that abstained was on its way in one more.
+        "steps": max(result.committed - 1, 0) if result else result.committed + 1,
+        "basis": result.reliability.basis,
+    }
+
+
+Decided = list[tuple[int | None, int]]
+"""For each step the sum that was taken, None where none was, and the samples that it took."""
+
+
+async def lockstep(
+    tasks: Sequence[Chain], rule: Callable[[Sequence[tuple[int, int]], Sequence[str]], Awaitable[Decided]]
+) -> list[Row]:
+    """How chains end that go on side by side, each step decided by `rule`, from the numbers to add and a name of each
+    step that no other has.
+
+    A chain that has taken a wrong sum is not carried on: its result is wrong, and its samples so far count.
+    """
+    fresh: Row = {"accepted": True, "right": True, "predicted": None, "bound": None, "basis": "none"}
+    rows = [{**fresh, "samples": 0, "steps": 0} for _ in tasks]
+    totals = [one.first for one in tasks]
+    for place in range(len(tasks[0].added)):
+        open_ = [run for run, row in enumerate(rows) if row["accepted"] and row["right"]]
+        asked = [(totals[run], tasks[run].added[place]) for run in open_]
+        for run, (said, samples) in zip(open_, await rule(asked, [f"{run} {place}" for run in open_]), strict=True):
+            rows[run]["steps"] += 1
+            rows[run]["samples"] += samples
+            rows[run]["accepted"] = said is not None
+            rows[run]["right"] = said == totals[run] + tasks[run].added[place]
+            totals[run] = said or 0
+    return rows

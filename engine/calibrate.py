@@ -10,13 +10,14 @@ import asyncio
 from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import dataclass, field
 from random import Random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from surefoot.engine.core.observations import Observations, summed
 from surefoot.engine.core.rules import SampleSource
 from surefoot.engine.core.spending import Tally
 from surefoot.engine.running.account import Account
 from surefoot.engine.running.asking import changed, model_of, output_of, put, question
+from surefoot.engine.running.canaries import MUTANTS
 from surefoot.engine.running.loop import run_sync
 from surefoot.engine.running.sampling import Metered
 from surefoot.engine.setup.context import RunContext
@@ -40,8 +41,6 @@ SAMPLES = 8
 
 TOGETHER = 256
 """Labelled steps that are asked at once."""
-
-MUTANTS = 2
 
 
 @dataclass(frozen=True)
@@ -78,14 +77,7 @@ class Measured:
     """Why others were not: the budget ended. Empty where all were."""
 
 
-def calibrate(
-    engine: Engine,
-    cases: Iterable[Labelled],
-    *,
-    samples: int = SAMPLES,
-    seed: int = 0,
-    budget: Budget | None = None,
-) -> Measured:
+def calibrate(engine: Engine, cases: Iterable[Labelled], **options: Any) -> Measured:
     """Measures the engine on labelled steps and adds the counts to its store.
 
     samples: of each source for each step. budget: its tokens, dollars and seconds; where it ends first, what could be
@@ -94,7 +86,7 @@ def calibrate(
     Raises SetupError where there is no labelled step, and ModelError where some could not be asked; what the others
     showed is in the store by then.
     """
-    return run_sync(acalibrate, engine, cases, samples=samples, seed=seed, budget=budget)
+    return run_sync(acalibrate, engine, cases, **options)
 
 
 async def acalibrate(
@@ -105,7 +97,7 @@ async def acalibrate(
     seed: int = 0,
     budget: Budget | None = None,
 ) -> Measured:
-    """The same, inside a running event loop."""
+    """The same, inside a running event loop. Without `samples`, `SAMPLES` are drawn."""
     known = list(cases)
     if not known:
         raise SetupError("there is no labelled step: give at least one, and better some hundreds")

@@ -195,18 +195,8 @@ def _question(
     first = one.leader
     keys = [first, *(key for key, _ in counts.most_common() if key != first)]
     candidates = tuple(Candidate(outputs.get(key), counts[key]) for key in keys)
-    asked = Asked(
-        run_id,
-        seq,
-        step_class(one.step),
-        policy,
-        task,
-        one.step.goal,
-        inputs,
-        candidates,
-        one.key is not None,
-        "value",
-    )
+    place = (run_id, seq, step_class(one.step), policy, task, one.step.goal)
+    asked = Asked(*place, inputs, candidates, one.key is not None, "value")
     return _Open(asked, ordered(counts.values()))
 
 

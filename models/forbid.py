@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from types import TracebackType
-
 from surefoot.storage.errors import RequestsForbidden
 
 _forbidden = 0
@@ -28,9 +26,7 @@ class forbid_requests:  # noqa: N801 - reads as a statement: `forbid_requests()`
     def __enter__(self) -> forbid_requests:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.allow()
 
 

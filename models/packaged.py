@@ -57,11 +57,6 @@ def names() -> list[str]:
     return sorted(str(card.parent.relative_to(FOLDER)).replace("_", "-") for card in FOLDER.rglob("card.json"))
 
 
-def pocket(**options: Any) -> PocketModel:
-    """The packaged model for word problems."""
-    return PocketModel(**options)
-
-
 def _dialect(card: Mapping[str, Json]) -> Dialect:
     name = card.get("dialect", "compact")
     if name != "compact":

@@ -132,3 +132,15 @@ class Model(Protocol):
         ...
 
     async def ask(self, question: Question, n: int = 1) -> Sequence[Reply]: ...
+
+
+def card_of(model: Model) -> Mapping[str, Json]:
+    """What was measured of a model when it was made, where it has a `card` that says so, as packaged ones do."""
+    found: Mapping[str, Json] = getattr(model, "card", {})
+    return found
+
+
+def temperature_of(model: Model) -> float | None:
+    """At which a model samples where a question names none, as far as it has a `temperature` that says so."""
+    found = getattr(model, "temperature", None)
+    return found if isinstance(found, int | float) else None

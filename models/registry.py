@@ -11,9 +11,14 @@ from surefoot.storage.errors import SetupError
 POCKET = "pocket/word-problems"
 
 
+def packaged(name: str) -> bool:
+    """Whether a name is that of a packaged model."""
+    return name.partition("/")[0] == "pocket"
+
+
 def options_of(name: str) -> type[Sampled]:
     """The options that the model of a name takes: those of one behind an API, or of one whose weights are here."""
-    return Loaded if name.startswith(("pocket", "local/")) else Served
+    return Loaded if packaged(name) or name.startswith("local/") else Served
 
 
 def taken(name: str, options: ModelOptions) -> dict[str, Any]:

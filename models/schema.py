@@ -89,7 +89,7 @@ def _simple(schema: Json) -> Check | None:
         return None
 
     def typed(value: Json) -> str | None:
-        return None if fits(value) else f"$: {_short(value)} is not of type {wanted!r}"
+        return None if fits(value) else f"$: {short(value)} is not of type {wanted!r}"
 
     return typed
 
@@ -115,14 +115,14 @@ def _full(schema: Json) -> Check:
             raise SetupError(f"a $ref of the JSON Schema leads out of it: {problem}") from problem
         except RecursionError:
             return "$: the value is nested too deeply"
-        return None if error is None else f"{error.json_path}: {_clip(error.message)}"
+        return None if error is None else f"{error.json_path}: {clip(error.message)}"
 
     return full
 
 
-def _short(value: Json) -> str:
-    return _clip(repr(value))
+def short(value: Json) -> str:
+    return clip(repr(value))
 
 
-def _clip(text: str, limit: int = 300) -> str:
+def clip(text: str, limit: int = 300) -> str:
     return text if len(text) <= limit else f"{text[:limit]} ..."

@@ -114,28 +114,20 @@ def plan_to(plan: Plan) -> Json:
 
 
 def step_to(step: Step) -> dict[str, Json]:
-    document: dict[str, Json] = {"id": step.id}
-    if step.goal:
-        document["goal"] = step.goal
-    if step.tool is not None:
-        document["tool"] = step.tool
-    if step.args is not None:
-        document["args"] = step.args
-    if step.planner is not None:
-        document["planner"] = step.planner
-    if step.needs:
-        document["needs"] = list(step.needs)
-    if step.contract.takes is not None:
-        document["takes"] = step.contract.takes
-    if step.contract.gives is not None:
-        document["gives"] = step.contract.gives
-    if step.checks:
-        document["checks"] = list(step.checks)
-    if step.votes is not None:
-        document["votes"] = step.votes
-    if step.kind:
-        document["kind"] = step.kind
-    return document
+    document: dict[str, Json] = {
+        "id": step.id,
+        "goal": step.goal or None,
+        "tool": step.tool,
+        "args": step.args,
+        "planner": step.planner,
+        "needs": list(step.needs) or None,
+        "takes": step.contract.takes,
+        "gives": step.contract.gives,
+        "checks": list(step.checks) or None,
+        "votes": step.votes,
+        "kind": step.kind or None,
+    }
+    return {name: value for name, value in document.items() if value is not None}
 
 
 def load_plan(path: str | Path) -> Plan:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from surefoot.models.answer import answer
 from surefoot.models.question import Question, Reply
@@ -10,7 +11,7 @@ from surefoot.planners.canonical import plan_key
 from surefoot.planners.document import PlanDocument, plan_from, step_to
 from surefoot.planners.planner import Proposal, Request
 from surefoot.reflection.verifier import Verifier
-from surefoot.storage.errors import PlanError, SetupError
+from surefoot.storage.errors import SetupError
 from surefoot.storage.records import Json, Plan
 
 PLAN_SCHEMA: Json = PlanDocument.model_json_schema()
@@ -65,10 +66,14 @@ class ModelPlanner:
         if last.error is not None or last.unknown:
             return Proposal(None, error=last.error or "", unknown=last.unknown, replies=tuple(replies))
         try:
-            plan = plan_from(last.parsed)
-        except PlanError as error:
+            plan = self.plan(last.parsed)
+        except SetupError as error:
             return Proposal(None, error=str(error), replies=tuple(replies))
         return Proposal(plan, key=plan_key(plan), replies=tuple(replies))
+
+    def plan(self, said: Json) -> Plan:
+        """The plan in a reply. Raises SetupError."""
+        return plan_from(said)
 
 
 class NextStepPlanner(ModelPlanner):
@@ -85,28 +90,15 @@ class NextStepPlanner(ModelPlanner):
 
     def question(self, request: Request) -> Question:
         over = sum(done.committed for done in request.done) >= self.limit
-        return Question(
-            role="plan",
-            goal=request.step.goal,
-            instructions=f"{self.instructions} {FINISH_ORDERS}" if over else self.instructions,
-            inputs=context(request),
-            output_schema=FINISH_SCHEMA if over else NEXT_SCHEMA,
-            temperature=request.temperature,
-            seed=request.seed,
-        )
+        orders = f"{self.instructions} {FINISH_ORDERS}" if over else self.instructions
+        schema = FINISH_SCHEMA if over else NEXT_SCHEMA
+        return replace(super().question(request), instructions=orders, output_schema=schema)
 
-    def proposal(self, replies: Sequence[Reply]) -> Proposal:
-        last = replies[-1]
-        if last.error is not None or last.unknown:
-            return Proposal(None, error=last.error or "", unknown=last.unknown, replies=tuple(replies))
-        step, output = last.parsed.get("step"), last.parsed.get("output")
-        try:
-            plan = plan_from({"steps": [step], "more": True}) if step else Plan((), output)
-        except PlanError as error:
-            return Proposal(None, error=str(error), replies=tuple(replies))
+    def plan(self, said: Json) -> Plan:
+        step, output = said.get("step"), said.get("output")
         if not step and output is None:
-            return Proposal(None, error="give either a next step or the finished output", replies=tuple(replies))
-        return Proposal(plan, key=plan_key(plan), replies=tuple(replies))
+            raise SetupError("give either a next step or the finished output")
+        return plan_from({"steps": [step], "more": True}) if step else Plan((), output)
 
 
 NEXT_ORDERS = (

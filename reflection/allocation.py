@@ -14,17 +14,6 @@ from dataclasses import dataclass
 from math import exp, inf, log, log1p
 
 
-def share(budget: float, prices: Sequence[float]) -> list[float]:
-    """eps_i for each step: `budget` is E in nats, `prices` are costs per nat.
-
-    Raises ValueError for a budget of 0 or less, and for prices below 0 or all 0.
-    """
-    total = sum(prices)
-    if budget <= 0 or total <= 0 or min(prices) < 0:
-        raise ValueError("a budget is positive, and prices are 0 or more, not all 0")
-    return [budget * price / total for price in prices]
-
-
 @dataclass(frozen=True, slots=True)
 class Menu:
     """What the evidence for one step can be: its error after 1, 2, 3, ... purchases, each at `cost`.
@@ -41,19 +30,15 @@ class Menu:
 class Allotment:
     """What was bought, and what it comes to."""
 
-    counts: tuple[tuple[int, ...], ...]
-    """Purchases for each step of each menu."""
     cost: float
     reliability: float
     """The product of (1 - eps)."""
-    missing: float = 0.0
-    """What the target costs beyond the money; infinite where no money reaches it."""
 
 
 def allot(menus: Sequence[Menu], target: float, money: float = inf) -> Allotment:
     """Whole purchases that reach the target at about the least cost, one at least for every step.
 
-    With less money than that, the most reliable that it buys, and what is missing. Raises ValueError where even one
+    With less money than that, the most reliable that it buys. Raises ValueError where even one
     purchase a step is too dear.
     """
     if not 0 < target < 1:
@@ -61,23 +46,18 @@ def allot(menus: Sequence[Menu], target: float, money: float = inf) -> Allotment
     least = sum(menu.cost * menu.count for menu in menus)
     if least > money:
         raise ValueError(f"one try at each step costs {least:.4g}, and there is {money:.4g}: raise the budget")
-    counts, cost, error = _greedy(menus, -log(target), money)
-    missing = 0.0
-    if error > -log(target) * (1 + 1e-12):
-        _, full, reached = _greedy(menus, -log(target), inf)
-        missing = full - cost if reached <= -log(target) * (1 + 1e-12) else inf
-    return Allotment(tuple(tuple(row) for row in counts), cost, exp(-error), missing)
+    cost, error = _greedy(menus, -log(target), money)
+    return Allotment(cost, exp(-error))
 
 
-def _greedy(menus: Sequence[Menu], budget: float, money: float) -> tuple[list[list[int]], float, float]:
-    """Purchases, their cost, and the error -ln(product of 1 - eps) that is left."""
+def _greedy(menus: Sequence[Menu], budget: float, money: float) -> tuple[float, float]:
+    """The cost of what is bought, and the error -ln(product of 1 - eps) that is left."""
     counts = [[1] * menu.count for menu in menus]
     cost = sum(menu.cost * menu.count for menu in menus)
     error = sum(_loss(menu.errors[0]) * menu.count for menu in menus)
     heap = [(*_gain(menu, 1), place, one) for place, menu in enumerate(menus) for one in range(menu.count)]
     heap = [entry for entry in heap if entry[0] < 0]
     heapq.heapify(heap)
-    bought = []
     while error > budget and heap:
         _, size, place, one = heapq.heappop(heap)
         menu, had = menus[place], counts[place][one]
@@ -86,7 +66,6 @@ def _greedy(menus: Sequence[Menu], budget: float, money: float) -> tuple[list[li
         counts[place][one] = had + size
         cost += menu.cost * size
         error -= _loss(menu.errors[had - 1]) - _loss(menu.errors[had + size - 1])
-        bought.append((menu.cost * size, place, one, had))
         if (gain := _gain(menu, had + size))[0] < 0:
             heapq.heappush(heap, (*gain, place, one))
     return _trim(menus, budget, counts, cost, error)
@@ -106,7 +85,7 @@ def _loss(error: float) -> float:
 
 def _trim(
     menus: Sequence[Menu], budget: float, counts: list[list[int]], cost: float, error: float
-) -> tuple[list[list[int]], float, float]:
+) -> tuple[float, float]:
     """Gives back the dearest purchases that the target does not need after all."""
     order = sorted(range(len(menus)), key=lambda place: -menus[place].cost)
     for place in order:
@@ -118,7 +97,7 @@ def _trim(
                 if error + more > budget:
                     break
                 counts[place][one], error, cost = had - 1, error + more, cost - menu.cost
-    return counts, cost, error
+    return cost, error
 
 
 def spacing(check: float, error: float) -> int:

@@ -245,10 +245,10 @@ class Calibration:
         by_origin = self._checkings.get((kind, verifier, version, after), {})
         audit, canary = by_origin.get("audit"), by_origin.get("canary")
         if audit is not None and _enough(audit):
-            return _rates(audit), "measured"
+            return rates_in(audit), "measured"
         both = [one for one in (audit, canary) if one is not None]
         summed = _sum(both) if both else None
-        return (_rates(summed), "prior") if summed is not None and _enough(summed) else None
+        return (rates_in(summed), "prior") if summed is not None and _enough(summed) else None
 
     def knows(self, verifier: str) -> bool:
         """Whether anything at all was counted of a verifier."""
@@ -327,7 +327,8 @@ def _enough(one: Checking) -> bool:
     return one.good_passed + one.good_failed >= MEASURED / 2 and one.bad_passed + one.bad_failed >= MEASURED
 
 
-def _rates(one: Checking) -> Rates:
+def rates_in(one: Checking) -> Rates:
+    """What a verifier's counts say of it."""
     return Rates(Beta(one.good_passed, one.good_failed), Beta(one.bad_passed, one.bad_failed))
 
 

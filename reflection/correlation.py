@@ -10,7 +10,7 @@ so counting wrong samples that follow wrong ones gives c, without knowing any p_
 
 from __future__ import annotations
 
-from math import inf, log1p
+from math import inf
 
 LEAST = 0.05
 """Concentration of prompts that are all right or all wrong, as good as."""
@@ -21,24 +21,3 @@ def concentration(p: float, again: float) -> float:
     no more than chance."""
     shared = (again - (1 - p)) / p if p > 0 else 1.0
     return inf if shared <= 0 else max(1 / shared - 1, LEAST)
-
-
-def again(p: float, c: float) -> float:
-    """The rate at which a wrong sample is followed by another wrong one."""
-    return (1 - p) + p / (c + 1)
-
-
-def hard(p: float, c: float) -> float:
-    """Share of prompts on which wrong samples outnumber right ones, P(p_i < 1/2): many votes fail there."""
-    from scipy.special import betainc
-
-    if c == inf:
-        return 0.0 if p > 0.5 else 1.0
-    return float(betainc(p * c, (1 - p) * c, 0.5))
-
-
-def ceiling(p: float, c: float, steps: int) -> float:
-    """The most that votes can do for a chain of steps, all of whose wrong samples agree: (1 - hard)^steps."""
-    from math import expm1
-
-    return 1 + expm1(steps * log1p(-min(hard(p, c), 1 - 1e-15)))

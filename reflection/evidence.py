@@ -119,37 +119,77 @@ def posterior(
 
     bounded: False where nobody looks at the bound, which takes longer than the rest where votes are learnt from.
     """
-    checks = checks or {}
+    ledger = _Ledger(ballots, beliefs, checks or {})
     if any(beliefs[source].votes is not None for source in ballots):
-        return _learnt(ballots, beliefs, candidate, checks, bounded)
+        return ledger.learnt(candidate, bounded)
     if len(ballots) == 1 and not checks:
         (source, ballot) = next(iter(ballots.items()))
         others = tuple(sorted((votes for key, votes in ballot.items() if key != candidate), reverse=True))
         return _alone(beliefs[source], ballot.get(candidate, 0), others)
-    mean = _doubt(ballots, beliefs, candidate, checks)
-    careful = {source: belief.careful for source, belief in beliefs.items()}
+    careful = _Ledger(ballots, {source: belief.careful for source, belief in beliefs.items()}, ledger.checks)
     ceiling = max((beliefs[source].ceiling for source in ballots), default=1.0)
     lowest = max((beliefs[source].ceiling_low for source in ballots), default=1.0)
-    bound = max(_bound(ballots, careful, candidate, checks), 1 - lowest)
-    return Posterior(min(1 - mean, ceiling), max(_doubt(ballots, careful, candidate, checks), 1 - lowest), bound)
+    bound = max(careful.bound(candidate), 1 - lowest)
+    return Posterior(min(1 - ledger.doubt(candidate), ceiling), max(careful.doubt(candidate), 1 - lowest), bound)
 
 
-def _learnt(
-    ballots: Mapping[str, Ballot],
-    beliefs: Mapping[str, Belief],
-    candidate: str,
-    checks: Mapping[str, float],
-    bounded: bool,
-) -> Posterior:
-    """Where a source is believed by what votes taught: two numbers, and the bound of the source that says most."""
-    all_in = 1 - _doubt(ballots, beliefs, candidate, checks)
-    by_votes = 1 - _doubt(ballots, beliefs, candidate, checks, by_votes=True)
-    bounds = [1.0]
-    for source, ballot in ballots.items():
-        keys, counts = _cast(ballot)
-        if bounded and (votes := beliefs[source].votes) is not None and candidate in keys:
-            bounds.append(votes.bound(counts, keys.index(candidate)))
-    return Posterior(all_in, 1 - all_in, max(min(bounds), 1 - all_in), max(by_votes, all_in))
+@dataclass(slots=True)
+class _Ledger:
+    """What was cast and said at one step."""
+
+    ballots: Mapping[str, Ballot]
+    beliefs: Mapping[str, Belief]
+    checks: Mapping[str, float]
+
+    def learnt(self, candidate: str, bounded: bool) -> Posterior:
+        """Where a source is believed by what votes taught: two numbers, and the bound of the source that says most."""
+        all_in, by_votes = 1 - self.doubt(candidate), 1 - self.doubt(candidate, by_votes=True)
+        bounds = [1.0]
+        for source, ballot in self.ballots.items():
+            keys, counts = _cast(ballot)
+            if bounded and (votes := self.beliefs[source].votes) is not None and candidate in keys:
+                bounds.append(votes.bound(counts, keys.index(candidate)))
+        return Posterior(all_in, 1 - all_in, max(min(bounds), 1 - all_in), max(by_votes, all_in))
+
+    def doubt(self, candidate: str, *, by_votes: bool = False) -> float:
+        """Probability that `candidate` is not the right one, where another seen form may be, or none of them."""
+        keys = {key for ballot in self.ballots.values() for key in ballot} | {candidate}
+        mine = self._support(candidate, by_votes) + self.checks.get(candidate, 0.0)
+        against = [self._support(key, by_votes) + self.checks.get(key, 0.0) for key in keys if key != candidate]
+        against.append(self._support(None, by_votes))
+        odds = sum(exp(min(one - mine, 700.0)) for one in against)
+        return odds / (1 + odds)
+
+    def _support(self, right: str | None, by_votes: bool) -> float:
+        """Log-likelihood of all votes, given which form is right."""
+        total = 0.0
+        for source, ballot in self.ballots.items():
+            belief = self.beliefs[source]
+            if belief.votes is not None:
+                keys, counts = _cast(ballot)
+                place = keys.index(right) if right is not None and right in keys else -1
+                total += belief.votes.supports(counts)[place][by_votes]
+                continue
+            cast = sum(ballot.values())
+            mine = ballot.get(right, 0) if right is not None else 0
+            total += _votes(belief.p, belief.concentration, mine, cast - mine)
+            total += sum(_agreed(belief, votes) for key, votes in ballot.items() if votes > 1 and key != right)
+        return total
+
+    def bound(self, candidate: str) -> float:
+        """Probability of being wrong where whoever is not right agrees with the strongest rival."""
+        seen = {key for ballot in self.ballots.values() for key in ballot if key != candidate}
+        rivals: set[str | None] = {*seen} if seen else {None}
+        return sigmoid(-min(self._lead(candidate, rival) for rival in rivals))
+
+    def _lead(self, candidate: str, rival: str | None) -> float:
+        nats = self.checks.get(candidate, 0.0) - (self.checks.get(rival, 0.0) if rival is not None else 0.0)
+        for source, ballot in self.ballots.items():
+            belief = self.beliefs[source]
+            mine, theirs = ballot.get(candidate, 0), ballot.get(rival, 0) if rival is not None else 0
+            nats += _votes(belief.p, belief.concentration, mine, theirs)
+            nats -= _votes(belief.p, belief.concentration, theirs, mine)
+        return nats
 
 
 def _cast(ballot: Ballot) -> tuple[list[str], tuple[int, ...]]:
@@ -162,47 +202,10 @@ def _cast(ballot: Ballot) -> tuple[list[str], tuple[int, ...]]:
 def _alone(belief: Belief, votes: int, others: tuple[int, ...]) -> Posterior:
     """One source and no weighed checks: what most steps are."""
     ballot = {"": votes, **{str(place): count for place, count in enumerate(others)}}
-    mean = _doubt({"": ballot}, {"": belief}, "", {})
-    careful = {"": belief.careful}
-    doubt = _doubt({"": ballot}, careful, "", {})
-    bound = max(_bound({"": ballot}, careful, "", {}), 1 - belief.ceiling_low)
+    mean = _Ledger({"": ballot}, {"": belief}, {}).doubt("")
+    careful = _Ledger({"": ballot}, {"": belief.careful}, {})
+    doubt, bound = careful.doubt(""), max(careful.bound(""), 1 - belief.ceiling_low)
     return Posterior(min(1 - mean, belief.ceiling), max(doubt, 1 - belief.ceiling_low), bound)
-
-
-def _doubt(
-    ballots: Mapping[str, Ballot],
-    beliefs: Mapping[str, Belief],
-    candidate: str,
-    checks: Mapping[str, float],
-    *,
-    by_votes: bool = False,
-) -> float:
-    """Probability that `candidate` is not the right one, where another seen form may be, or none of them."""
-    keys = {key for ballot in ballots.values() for key in ballot} | {candidate}
-    mine = _support(ballots, beliefs, candidate, by_votes) + checks.get(candidate, 0.0)
-    against = [_support(ballots, beliefs, key, by_votes) + checks.get(key, 0.0) for key in keys if key != candidate]
-    against.append(_support(ballots, beliefs, None, by_votes))
-    odds = sum(exp(min(one - mine, 700.0)) for one in against)
-    return odds / (1 + odds)
-
-
-def _support(
-    ballots: Mapping[str, Ballot], beliefs: Mapping[str, Belief], right: str | None, by_votes: bool = False
-) -> float:
-    """Log-likelihood of all votes, given which form is right."""
-    total = 0.0
-    for source, ballot in ballots.items():
-        belief = beliefs[source]
-        if belief.votes is not None:
-            keys, counts = _cast(ballot)
-            place = keys.index(right) if right is not None and right in keys else -1
-            total += belief.votes.supports(counts)[place][by_votes]
-            continue
-        cast = sum(ballot.values())
-        mine = ballot.get(right, 0) if right is not None else 0
-        total += _votes(belief.p, belief.concentration, mine, cast - mine)
-        total += sum(_agreed(belief, votes) for key, votes in ballot.items() if votes > 1 and key != right)
-    return total
 
 
 def _agreed(belief: Belief, votes: int) -> float:
@@ -220,31 +223,6 @@ def _votes(p: float, c: float, right: int, wrong: int) -> float:
         return right * log(p) + wrong * log1p(-p)
     a, b = p * c, (1 - p) * c
     return lgamma(a + right) - lgamma(a) + lgamma(b + wrong) - lgamma(b)
-
-
-def _bound(
-    ballots: Mapping[str, Ballot], beliefs: Mapping[str, Belief], candidate: str, checks: Mapping[str, float]
-) -> float:
-    """Probability of being wrong where whoever is not right agrees with the strongest rival."""
-    seen = {key for ballot in ballots.values() for key in ballot if key != candidate}
-    rivals: set[str | None] = {*seen} if seen else {None}
-    return sigmoid(-min(_lead(ballots, beliefs, candidate, rival, checks) for rival in rivals))
-
-
-def _lead(
-    ballots: Mapping[str, Ballot],
-    beliefs: Mapping[str, Belief],
-    candidate: str,
-    rival: str | None,
-    checks: Mapping[str, float],
-) -> float:
-    nats = checks.get(candidate, 0.0) - (checks.get(rival, 0.0) if rival is not None else 0.0)
-    for source, ballot in ballots.items():
-        belief = beliefs[source]
-        mine, theirs = ballot.get(candidate, 0), ballot.get(rival, 0) if rival is not None else 0
-        nats += _votes(belief.p, belief.concentration, mine, theirs)
-        nats -= _votes(belief.p, belief.concentration, theirs, mine)
-    return nats
 
 
 # --- how many votes it takes ------------------------------------------------------------------------------------

@@ -29,7 +29,7 @@ from dataclasses import replace
 from functools import update_wrapper
 from textwrap import dedent
 from traceback import extract_tb
-from typing import Any, Generic, ParamSpec, TypeVar, overload
+from typing import Any, Generic, ParamSpec, TypedDict, TypeVar, Unpack, overload
 
 from surefoot.reflection.base import VerifierBase, digest
 from surefoot.reflection.parameters import MisfitError, Parameters
@@ -45,6 +45,17 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
+class Settings(TypedDict, total=False):
+    """What may be said of a verifier that is a function; `verifier` tells what each means."""
+
+    name: str | None
+    version: str | None
+    kind: str
+    exact: bool
+    inline: bool
+    timeout: float | None
+
+
 class FunctionBase(VerifierBase, ABC):
     """Runs a function on a case and reads what it returns.
 
@@ -58,14 +69,14 @@ class FunctionBase(VerifierBase, ABC):
         self,
         function: Callable[..., Any],
         slot: str,
-        *,
-        name: str | None,
-        version: str | None,
-        kind: str,
-        exact: bool,
-        inline: bool,
-        timeout: float | None,
         names: Mapping[str, Any],
+        *,
+        name: str | None = None,
+        version: str | None = None,
+        kind: str = "rule",
+        exact: bool = False,
+        inline: bool = False,
+        timeout: float | None = TIMEOUT,
     ) -> None:
         super().__init__(name or _name(function), version or fingerprint(function), kind, exact)
         self.function = function
@@ -107,8 +118,8 @@ class FunctionVerifier(FunctionBase, Generic[P, R]):
 
     __wrapped__: Callable[P, R]
 
-    def __init__(self, function: Callable[P, R], **settings: Any) -> None:
-        super().__init__(function, "candidate", **settings)
+    def __init__(self, function: Callable[P, R], names: Mapping[str, Any], **settings: Unpack[Settings]) -> None:
+        super().__init__(function, "candidate", names, **settings)
         update_wrapper(self, function)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
@@ -150,76 +161,32 @@ class FunctionVerifier(FunctionBase, Generic[P, R]):
 
 
 @overload
-def verifier(
-    function: Callable[P, R],
-    /,
-    *,
-    name: str | None = None,
-    version: str | None = None,
-    kind: str = "rule",
-    exact: bool = False,
-    inline: bool = False,
-    timeout: float | None = TIMEOUT,
-) -> FunctionVerifier[P, R]: ...
-
-
+def verifier(function: Callable[P, R], /, **settings: Unpack[Settings]) -> FunctionVerifier[P, R]: ...
 @overload
-def verifier(
-    *,
-    name: str | None = None,
-    version: str | None = None,
-    kind: str = "rule",
-    exact: bool = False,
-    inline: bool = False,
-    timeout: float | None = TIMEOUT,
-) -> Callable[[Callable[P, R]], FunctionVerifier[P, R]]: ...
-
-
-def verifier(
-    function: Callable[P, R] | None = None,
-    /,
-    *,
-    name: str | None = None,
-    version: str | None = None,
-    kind: str = "rule",
-    exact: bool = False,
-    inline: bool = False,
-    timeout: float | None = TIMEOUT,
-) -> FunctionVerifier[P, R] | Callable[[Callable[P, R]], FunctionVerifier[P, R]]:
+def verifier(**settings: Unpack[Settings]) -> Callable[[Callable[P, R]], FunctionVerifier[P, R]]: ...
+def verifier(function: Callable[..., Any] | None = None, /, **settings: Unpack[Settings]) -> Any:
     """Make a verifier from a sync or async function; bare, or with arguments.
 
     The first parameter receives the candidate, whatever it is called; parameters named inputs, step, goal,
     reply and case receive that part of the case. The candidate is validated and converted to its annotation
     (any type that pydantic reads); one that does not fit fails.
 
-    name: the function's, unless given; plans name it in `checks`.
+    name: the function's, unless given; plans name it in `checks`. kind: "rule", unless given.
     version: a fingerprint of the source and of plain values that the function closes over. Globals that it
         reads are not in it: give a version of your own where the verdict depends on data that changes.
     exact: a pass proves the candidate right, so that it needs no votes beside it. False unless said, because
         most predicates are necessary and not sufficient: "names a supplier" does not make it the cheapest one.
         Say True where no wrong candidate can pass, as when the answer is recomputed or inverted.
     inline: run a sync function on the event loop (cheap and pure predicates only); the default is a thread.
-    timeout: seconds; None waits for ever. It does not bind an inline function.
+    timeout: seconds, 60 unless given; None waits for ever. It does not bind an inline function.
 
     Raises SetupError for parameters that cannot be filled and annotations that cannot be read.
     """
-    settings: dict[str, Any] = {
-        "name": name,
-        "version": version,
-        "kind": kind,
-        "exact": exact,
-        "inline": inline,
-        "timeout": timeout,
-    }
     # Textual annotations may name classes that are local to the caller.
     names = dict(sys._getframe(1).f_locals)
-    if function is not None:
-        return FunctionVerifier(function, names=names, **settings)
-
-    def decorate(decorated: Callable[P, R]) -> FunctionVerifier[P, R]:
-        return FunctionVerifier(decorated, names=names, **settings)
-
-    return decorate
+    if function is None:
+        return lambda decorated: FunctionVerifier(decorated, names=names, **settings)
+    return FunctionVerifier(function, names=names, **settings)
 
 
 def fingerprint(function: Callable[..., Any]) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from math import ceil, log
+from math import log
 
 from surefoot.reflection.votes import nats
 
@@ -80,58 +80,3 @@ def rogan_gladen(accepted: float, accept: float, false_accept: float) -> float:
             "measure it again, or use another one"
         )
     return min(1.0, max(0.0, (accepted - false_accept) / (accept - false_accept)))
-
-
-def canaries_needed(false_accept: float, confidence: float = 0.95) -> int:
-    """Wrong candidates that a verifier must catch without a miss to certify its false accept rate."""
-    if not (0 < false_accept < 1 and 0 < confidence < 1):
-        raise ValueError("both are between 0 and 1")
-    return ceil(log(1 - confidence) / log(1 - false_accept))
-
-
-def common_cause(false_accept: float, shared: float, copies: int) -> float:
-    """Rate at which a wrong candidate passes all copies of one verifier: g b + ((1 - g) b)^m, the beta-factor model.
-
-    shared: g, the part of false accepts that all copies make together. Its floor is g b, however many there are.
-    """
-    return shared * false_accept + ((1 - shared) * false_accept) ** copies
-
-
-def shared_cause(both: float, false_accept: float) -> float:
-    """g of `common_cause` from the rate at which a wrong candidate passes two copies; in 0..1."""
-    from scipy.optimize import brentq
-
-    if false_accept <= 0 or both <= false_accept**2:
-        return 0.0
-    if both >= false_accept:
-        return 1.0
-    # On 0..1 the two-copy rate is not monotone at its very beginning; its root above is the one wanted.
-    least = max(0.0, (2 * false_accept - 1) / (2 * false_accept))
-    return float(brentq(lambda g: common_cause(false_accept, g, 2) - both, least, 1.0))
-
-
-@dataclass(frozen=True, slots=True)
-class Retried:
-    """Retry until a check accepts: p of samples right, the check's rates a and b, at most `most` attempts."""
-
-    p: float
-    accept: float
-    false_accept: float
-
-    @property
-    def accepted(self) -> float:
-        """Chance that one attempt is accepted."""
-        return self.p * self.accept + (1 - self.p) * self.false_accept
-
-    @property
-    def right(self) -> float:
-        """Chance that what is accepted is right: the ceiling of a step. n steps have its n-th power."""
-        return self.p * self.accept / self.accepted
-
-    @property
-    def attempts(self) -> float:
-        return 1 / self.accepted
-
-    def abstained(self, most: int) -> float:
-        """Chance that nothing was accepted after `most` attempts."""
-        return (1 - self.accepted) ** most

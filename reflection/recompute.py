@@ -10,6 +10,7 @@ from fractions import Fraction
 from math import isfinite
 from typing import Any
 
+from surefoot.models.schema import clip
 from surefoot.reflection.base import digest
 from surefoot.reflection.canonical import canonical
 from surefoot.reflection.function import TIMEOUT, FunctionBase, fingerprint
@@ -56,13 +57,13 @@ class Recompute(FunctionBase):
         super().__init__(
             function,
             "inputs",
+            dict(sys._getframe(1).f_locals),
             name=name,
             version=version or digest(fingerprint(function), tolerance),
             kind="recompute",
             exact=exact,
             inline=inline,
             timeout=timeout,
-            names=dict(sys._getframe(1).f_locals),
         )
         self.tolerance = tolerance
         self.reveal = reveal
@@ -138,5 +139,4 @@ def _nearest(value: Any, exact: Fraction) -> bool:
 
 
 def _shown(value: Any) -> str:
-    text = str(value) if isinstance(value, (Decimal, Fraction)) else repr(value)
-    return text if len(text) <= 300 else f"{text[:300]} ..."
+    return clip(str(value) if isinstance(value, (Decimal, Fraction)) else repr(value))

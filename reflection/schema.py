@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from surefoot.models import schema as compiled
+from surefoot.models.schema import check, short
 from surefoot.reflection.base import VerifierBase, digest
 from surefoot.reflection.verifier import Case
 from surefoot.storage.records import Json, Verdict
-
-_SHOWN = 300
-"""Characters of a value that a critique repeats."""
 
 
 def check_schema(value: Json, schema: Json) -> str | None:
@@ -23,8 +20,8 @@ def check_schema(value: Json, schema: Json) -> str | None:
         return None
     if isinstance(schema, dict) and len(schema) == 1 and "const" in schema:
         wanted = schema["const"]
-        return None if same(value, wanted) else f"$: must be exactly {_short(wanted)}, not {_short(value)}"
-    return compiled.check(schema)(value)
+        return None if same(value, wanted) else f"$: must be exactly {short(wanted)}, not {short(value)}"
+    return check(schema)(value)
 
 
 def same(left: Json, right: Json) -> bool:
@@ -70,8 +67,3 @@ def _source(case: Case, problem: str) -> str | None:
             reference = value.get("$ref")
             return reference.partition(".")[0] if isinstance(reference, str) else None
     return None
-
-
-def _short(value: Json) -> str:
-    text = repr(value)
-    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]} ..."

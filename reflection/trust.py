@@ -8,7 +8,6 @@ none        nobody checked
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from math import expm1, inf, log, log1p
 
@@ -125,11 +124,3 @@ class Trust:
         abstention = 0.0 - expm1(min(self._decided, 0.0))
         by_votes = None if self._agreed <= self._right or self._lost else 1 + expm1(min(self._agreed, 0.0))
         return Reliability(target, predicted, bound, self.basis, abstention, self._samples, self._least, by_votes)
-
-
-def combine(supports: Iterable[Support], target: float | None = None) -> Reliability:
-    """The reliability of a result that stands on all these steps."""
-    trust = Trust()
-    for one in supports:
-        trust.add(one)
-    return trust.reliability(target)

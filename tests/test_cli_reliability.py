@@ -207,8 +207,8 @@ def test_a_report_shows_runs_and_instruments_and_needs_nothing_beside_it(shell: 
 
 
 def test_what_votes_alone_accepted_is_compared_apart() -> None:
-    runs = [Judged(0.98, True, 0.95, 2, 100, 0.0)] * 20 + [Judged(0.9, True, 0.95, 2, 100, 0.0, "agreed")] * 6
-    runs += [Judged(0.9, False, 0.95, 2, 100, 0.0, "agreed"), Judged(None, True, None, 1, 50, 0.0, "unverified")]
+    runs = [Judged(0.98, True, 0.95, 2, 0.0)] * 20 + [Judged(0.9, True, 0.95, 2, 0.0, "agreed")] * 6
+    runs += [Judged(0.9, False, 0.95, 2, 0.0, "agreed"), Judged(None, True, None, 1, 0.0, "unverified")]
     figures = summary(runs, 40)
     assert (figures["judged"], figures["observed"], round(figures["predicted"], 3)) == (20, 1.0, 0.98)
     assert (figures["agreed_judged"], figures["agreed_right"], round(figures["agreed_predicted"], 3)) == (7, 6, 0.9)

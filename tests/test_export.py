@@ -45,7 +45,7 @@ from surefoot.storage.records import (
 from surefoot.storage.store import Store
 from surefoot.tools import tool
 from surefoot.trajectories.exports.formats import export
-from surefoot.trajectories.exports.tokens import path_tokens
+from surefoot.trajectories.tokens import path_tokens
 
 NUMBER = Contract(gives={"type": "integer"})
 ONE = Plan((Step("x", "What is 1 + 2?", contract=NUMBER, votes=1),), output=ref("x"))

@@ -17,7 +17,7 @@ from surefoot.models.packaged import FOLDER
 from surefoot.storage.records import Message, ModelCall, Plan, Step, ref
 from surefoot.storage.store import Store
 from surefoot.trajectories.exports.formats import export
-from surefoot.trajectories.exports.tokens import path_tokens
+from surefoot.trajectories.tokens import path_tokens
 
 PROBLEMS = (
     "Julia gets 68 emails a day. 25% of those emails don't require any response. Julia responds to the rest of them. "

@@ -16,7 +16,7 @@ from surefoot.models import Question, Reply, load
 from surefoot.models.answer import answer
 from surefoot.models.local.dialects import CompactDialect
 from surefoot.models.local.model import KEPT
-from surefoot.models.packaged import PocketModel, pocket
+from surefoot.models.packaged import PocketModel
 from surefoot.models.pocket import compact
 from surefoot.models.question import ChatMessage, ToolSpec
 from surefoot.storage.errors import SetupError
@@ -150,7 +150,7 @@ GARDEN = (
 
 async def test_the_packaged_weights_solve_a_problem_of_a_kind_that_they_were_taught() -> None:
     model = load("pocket")
-    assert isinstance(model, PocketModel) and isinstance(pocket(), PocketModel) and model.card
+    assert isinstance(model, PocketModel) and model.card
     replies = await model.ask(Question("plan", GARDEN.replace("there?", "in the garden?"), seed=1), 16)
     programs = [compact.program(reply.text) for reply in replies if reply.parsed is not None]
     assert [one.run((Fraction(32), Fraction(2))) for one in programs if one is not None].count(Fraction(96)) >= 12

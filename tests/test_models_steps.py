@@ -149,14 +149,13 @@ async def test_a_policy_is_as_accurate_as_its_card_says(name: str) -> None:
     assert abs(right / len(made) - p) < 4 * (p * (1 - p) / len(made)) ** 0.5 + 0.005
 
 
-@pytest.mark.parametrize("change", [pegs.relabelled, pegs.shortened])
-def test_a_turn_in_another_form_has_the_same_next_turn(change: Any) -> None:
+def test_a_turn_in_another_form_has_the_same_next_turn() -> None:
     """The right answer to the other question, turned back, is the right answer to the first; whichever turn it is."""
     rng = Random(7)
     for _ in range(400):
         before, after = hanoi_moves.turns(rng)
         inputs = {"move": before.move and list(before.move), "places": list(before.places)}
-        other, back = change(inputs, rng)
+        other, back = pegs.shortened(inputs, rng)
         assert back(following(other)) == {"move": list(after.move or ()), "places": list(after.places)}
 
 

@@ -9,7 +9,7 @@ from surefoot.engine.running.recorder import Conversation, Recorder
 from surefoot.models.question import ChatMessage, Reply
 from surefoot.models.scripted import call
 from surefoot.storage.records import JournalRecord, ModelCall, Policy
-from surefoot.trajectories.exports.tokens import path_tokens
+from surefoot.trajectories.tokens import path_tokens
 
 
 def test_a_short_prompt_after_a_longer_one_keeps_its_tokens() -> None:

@@ -8,10 +8,11 @@ from random import Random
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from test_benchmarks import part
 
 from surefoot.reflection.evidence import Belief, more, pace, posterior, race, wald
-from surefoot.reflection.votes import vote_error, votes_needed
 
+vote_error, votes_needed = part("formulas").vote_error, part("formulas").votes_needed
 ALIKE = Belief(0.95, concentration=inf)
 
 

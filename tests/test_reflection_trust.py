@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from surefoot.reflection.evidence import Belief, posterior
-from surefoot.reflection.trust import EXACT, NOTHING, Support, Trust, combine
+from surefoot.reflection.trust import EXACT, NOTHING, Support, Trust
 from surefoot.storage.records import Basis, Reliability
+
+
+def combine(supports: Iterable[Support], target: float | None = None) -> Reliability:
+    """The reliability of a result that stands on all these steps."""
+    trust = Trust()
+    for one in supports:
+        trust.add(one)
+    return trust.reliability(target)
 
 
 def test_an_exact_check_adds_no_error() -> None:

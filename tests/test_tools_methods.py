@@ -10,7 +10,7 @@ import pytest
 from surefoot.storage.errors import SetupError
 from surefoot.storage.records import Effect
 from surefoot.tools import ToolContext, tool
-from surefoot.tools.registry import Registry, as_tool
+from surefoot.tools.registry import as_tool, registered
 
 pytestmark = pytest.mark.anyio
 
@@ -58,23 +58,23 @@ class Shop:
 
 async def test_tools_of_a_class_are_tools_of_its_objects() -> None:
     shop, other = Shop(3), Shop(5)
-    found = Registry([shop.price, shop.later, Shop.outer, shop.inner, Shop.outer_class, shop.inner_class, shop.plain])
-    assert found.names == ("price", "later", "outer", "inner", "outer_class", "inner_class", "plain")
-    for one in found:
+    found = registered([shop.price, shop.later, Shop.outer, shop.inner, Shop.outer_class, shop.inner_class, shop.plain])
+    assert list(found) == ["price", "later", "outer", "inner", "outer_class", "inner_class", "plain"]
+    for one in found.values():
         assert list(one.parameters["properties"]) == ["count"], one.name
-    said = [await one.call({"count": 2}, HERE) for one in found]
+    said = [await one.call({"count": 2}, HERE) for one in found.values()]
     assert said == [6, 5, 2, 2, "Shop 2", "Shop 2", 1]
     assert await as_tool(other.price).call({"count": 2}, HERE) == 10 and shop.price(2) == 6
     assert shop.price.description == "What so many cost." and shop.price.effect is Effect.PURE
-    assert len(Registry([shop.price, shop.price])) == 1
+    assert len(registered([shop.price, shop.price])) == 1
     with pytest.raises(SetupError, match="two tools are called 'price'"):
-        Registry([shop.price, other.price])
+        registered([shop.price, other.price])
 
 
 @pytest.mark.parametrize("unbound", [Shop.price, Shop.plain])
 def test_a_method_without_its_object_is_refused(unbound: Any) -> None:
     with pytest.raises(SetupError, match=r"is a method of a class; give that of an object: \[the_object\."):
-        Registry([unbound])
+        registered([unbound])
 
 
 def test_a_partial_is_named_for_its_function() -> None:

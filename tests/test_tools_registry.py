@@ -20,7 +20,7 @@ from surefoot.storage.records import Effect
 from surefoot.tools import ToolContext, tool
 from surefoot.tools.function import FunctionTool
 from surefoot.tools.langchain import LangChainTool
-from surefoot.tools.registry import Registry, as_tool
+from surefoot.tools.registry import as_tool, registered, spec
 
 pytestmark = pytest.mark.anyio
 
@@ -37,18 +37,14 @@ def plain(x: int) -> int:
 
 
 def test_tools_are_found_by_name_in_the_order_given() -> None:
-    registry = Registry([price, plain])
-    assert registry.names == ("price", "plain")
-    assert [t.name for t in registry] == ["price", "plain"]
-    assert len(registry) == 2
-    assert "price" in registry and "cost" not in registry
-    assert registry.get("price") is price
-    assert repr(registry) == "<Registry price, plain>"
-    assert repr(Registry()) == "<Registry without tools>"
+    found = registered([price, plain])
+    assert [(name, made.name) for name, made in found.items()] == [("price", "price"), ("plain", "plain")]
+    assert found["price"] is price
+    assert registered() == {}
 
 
 def test_specs_are_the_tools_as_models_see_them() -> None:
-    assert Registry([price]).specs() == (ToolSpec("price", price.description, price.parameters),)
+    assert spec(price) == ToolSpec("price", price.description, price.parameters)
 
 
 def test_two_tools_of_one_name_are_refused_and_both_are_named() -> None:
@@ -57,35 +53,18 @@ def test_two_tools_of_one_name_are_refused_and_both_are_named() -> None:
         return 1.0
 
     with pytest.raises(SetupError, match=r"two tools are called 'price': \S+price and \S+cost; rename one"):
-        Registry([price, cost])
+        registered([price, cost])
 
 
 def test_the_same_tool_twice_is_one_tool() -> None:
-    assert Registry([price, price, plain, plain, "calculator", "calculator"]).names == ("price", "plain", "calculator")
-
-
-def test_an_unknown_name_is_for_the_model_to_mend_and_says_what_there_is() -> None:
-    with pytest.raises(Retry, match="no tool called 'cost'; the tools are: price, plain"):
-        Registry([price, plain]).get("cost")
-    with pytest.raises(Retry, match="there are no tools"):
-        Registry().get("cost")
-
-
-def test_a_subset_keeps_only_the_named_tools() -> None:
-    registry = Registry([price, plain, "files"])
-    assert registry.subset(["plain", "price"]).names == ("plain", "price")
-    assert registry.subset(["files"]).names == ("read_file", "write_file", "list_files")
-    assert registry.subset(None) is registry
-    assert registry.subset([]).names == ()
-    for unknown in ("cost", "python"):
-        with pytest.raises(SetupError, match=f"no tool called '{unknown}'"):
-            registry.subset([unknown])
+    found = registered([price, price, plain, plain, "calculator", "calculator"])
+    assert list(found) == ["price", "plain", "calculator"]
 
 
 def test_built_in_tools_have_names() -> None:
-    registry = Registry(["calculator", "python", "files"])
-    assert registry.names == ("calculator", "python", "read_file", "write_file", "list_files")
-    effects = {t.name: t.effect for t in registry}
+    found = registered(["calculator", "python", "files"])
+    assert list(found) == ["calculator", "python", "read_file", "write_file", "list_files"]
+    effects = {name: made.effect for name, made in found.items()}
     assert effects == {
         "calculator": Effect.PURE,
         "python": Effect.IDEMPOTENT,
@@ -94,9 +73,9 @@ def test_built_in_tools_have_names() -> None:
         "list_files": Effect.PURE,
     }
     with pytest.raises(SetupError, match="no built-in tool 'browser'; the names are: calculator, python, files"):
-        Registry(["browser"])
+        registered(["browser"])
     with pytest.raises(SetupError, match=r"give a list: \['calculator'\]"):
-        Registry("calculator")
+        registered("calculator")
 
 
 def test_a_plain_function_is_a_tool_of_the_safest_effect() -> None:
@@ -196,12 +175,12 @@ def test_references_are_put_in_place_for_servers_that_are_strict() -> None:
     def send(order: Order, by: Place | None = None) -> str:
         return order.to.street
 
-    (spec,) = Registry([send]).specs()
-    assert "$ref" not in json.dumps(spec.parameters) and "$defs" not in spec.parameters
-    assert spec.parameters["properties"]["order"]["properties"]["to"]["properties"]["street"] == {"type": "string"}
-    assert spec.parameters["properties"]["order"]["properties"]["to"]["default"] == {"street": "Main", "number": 1}
-    jsonschema.Draft202012Validator.check_schema(spec.parameters)
-    jsonschema.validate({"order": {"stops": [{"street": "a"}]}}, spec.parameters)
+    parameters = spec(as_tool(send)).parameters
+    assert "$ref" not in json.dumps(parameters) and "$defs" not in parameters
+    assert parameters["properties"]["order"]["properties"]["to"]["properties"]["street"] == {"type": "string"}
+    assert parameters["properties"]["order"]["properties"]["to"]["default"] == {"street": "Main", "number": 1}
+    jsonschema.Draft202012Validator.check_schema(parameters)
+    jsonschema.validate({"order": {"stops": [{"street": "a"}]}}, parameters)
 
 
 ROOT = Tree(name="root")
@@ -212,9 +191,9 @@ async def test_a_type_that_holds_itself_is_anything_inside_itself_and_still_chec
     def grow(tree: Tree = ROOT) -> str:
         return tree.name
 
-    registry = Registry([grow])
-    (spec,) = registry.specs()
-    assert "$ref" not in json.dumps(spec.parameters) and "$defs" not in spec.parameters
-    jsonschema.validate({"tree": {"name": "a", "parts": [{"name": "b"}]}}, spec.parameters)
+    made = as_tool(grow)
+    parameters = spec(made).parameters
+    assert "$ref" not in json.dumps(parameters) and "$defs" not in parameters
+    jsonschema.validate({"tree": {"name": "a", "parts": [{"name": "b"}]}}, parameters)
     with pytest.raises(Retry):
-        await registry.get("grow").call({"tree": {"name": "a", "parts": [{"name": 1}]}}, ToolContext())
+        await made.call({"tree": {"name": "a", "parts": [{"name": 1}]}}, ToolContext())

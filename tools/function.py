@@ -10,7 +10,7 @@ import re
 import types
 import typing
 from collections.abc import Callable, Mapping
-from typing import Any, Generic, ParamSpec, TypeVar, overload
+from typing import Any, Generic, ParamSpec, TypeVar, Unpack, overload
 
 from pydantic import BaseModel, ConfigDict, Field, PydanticUserError, TypeAdapter, ValidationError, create_model
 from pydantic.errors import PydanticSchemaGenerationError
@@ -19,8 +19,8 @@ from pydantic.json_schema import GenerateJsonSchema
 
 from surefoot.storage.errors import Retry, SetupError
 from surefoot.storage.records import Effect, Json
-from surefoot.tools.guard import TIMEOUT, Guarded
-from surefoot.tools.result import OUTPUT_LIMIT, cut
+from surefoot.tools.guard import Guarded, Limits
+from surefoot.tools.result import cut
 from surefoot.tools.thread import in_thread
 from surefoot.tools.tool import ToolContext
 
@@ -73,11 +73,8 @@ class FunctionTool(Guarded, Generic[P, R]):
         self,
         function: Callable[P, R],
         *,
-        effect: Effect | str = Effect.ONCE,
-        timeout: float | None = TIMEOUT,
-        approval: bool = False,
         name: str | None = None,
-        output_limit: int | None = OUTPUT_LIMIT,
+        **limits: Unpack[Limits],
     ) -> None:
         bound_to = "class" if isinstance(function, classmethod) else None
         if isinstance(function, (staticmethod, classmethod)):
@@ -100,10 +97,7 @@ class FunctionTool(Guarded, Generic[P, R]):
             description,
             _schema(self._model),
             returns=_returns(signature.return_annotation),
-            effect=effect,
-            timeout=timeout,
-            approval=approval,
-            output_limit=output_limit,
+            **limits,
         )
         self.function = function
         functools.update_wrapper(self, function, updated=())

@@ -6,7 +6,7 @@ import asyncio
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypedDict
 
 from surefoot.storage.errors import Retry, SetupError, ToolError
 from surefoot.storage.records import Effect, Json
@@ -17,6 +17,15 @@ TIMEOUT = 30.0
 """Seconds that a call may take, unless the tool says otherwise."""
 
 _ERROR_LIMIT = 2_000
+
+
+class Limits(TypedDict, total=False):
+    """What may be said of any tool; `Guarded` has what holds where nothing is."""
+
+    effect: Effect | str
+    timeout: float | None
+    approval: bool
+    output_limit: int | None
 
 
 class Guarded(ABC):

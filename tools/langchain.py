@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Unpack
 
 from pydantic import BaseModel, ValidationError
 
 from surefoot.storage.errors import Retry
-from surefoot.storage.records import Effect, Json
+from surefoot.storage.records import Json
 from surefoot.tools.function import complaint
-from surefoot.tools.guard import TIMEOUT, Guarded
-from surefoot.tools.result import OUTPUT_LIMIT
+from surefoot.tools.guard import Guarded, Limits
 from surefoot.tools.tool import ToolContext
 
 
@@ -27,26 +26,10 @@ class LangChainTool(Guarded):
     like any other exception; a tool with `handle_tool_error` returns its text as the result instead.
     """
 
-    def __init__(
-        self,
-        inner: Any,
-        *,
-        effect: Effect | str = Effect.ONCE,
-        timeout: float | None = TIMEOUT,
-        approval: bool = False,
-        output_limit: int | None = OUTPUT_LIMIT,
-    ) -> None:
+    def __init__(self, inner: Any, **limits: Unpack[Limits]) -> None:
         self.inner = inner
         self._model, parameters = _arguments(inner)
-        super().__init__(
-            inner.name,
-            inner.description,
-            parameters,
-            effect=effect,
-            timeout=timeout,
-            approval=approval,
-            output_limit=output_limit,
-        )
+        super().__init__(inner.name, inner.description, parameters, **limits)
 
     def validate(self, arguments: Mapping[str, Json]) -> dict[str, Any]:
         """The arguments as given: LangChain converts them itself, after they were found to be convertible."""

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from functools import cached_property
+from collections.abc import Iterable
 from types import MethodType
 from typing import Any
 
 from surefoot.models.question import ToolSpec
-from surefoot.storage.errors import Retry, SetupError
+from surefoot.storage.errors import SetupError
 from surefoot.storage.records import Json
 from surefoot.tools.function import FunctionTool
 from surefoot.tools.langchain import LangChainTool, is_langchain
@@ -18,77 +17,27 @@ BUILT_IN = ("calculator", "python", "files")
 """Names that stand for tools of ours; `files` is three of them."""
 
 
-class Registry:
-    """Tools with unique names, in the order given.
+def registered(tools: Iterable[Any] = ()) -> dict[str, Tool]:
+    """Tools by name, in the order given: what `as_tool` takes, and the names in `BUILT_IN`.
 
-    Takes what `as_tool` takes, and the names in `BUILT_IN`. Raises SetupError where two different tools have
-    one name. A model may ask for a tool that does not exist, so `get` raises Retry; a caller who does so has
-    made a mistake, so `subset` raises SetupError.
+    Raises SetupError where two different tools have one name.
     """
-
-    def __init__(self, tools: Iterable[Any] = ()) -> None:
-        if isinstance(tools, str):
-            raise SetupError(f"tools is the text {tools!r}; give a list: [{tools!r}]")
-        self._tools: dict[str, Tool] = {}
-        for item in tools:
-            for made in _tools(item):
-                self._add(made)
-
-    def _add(self, made: Tool) -> None:
-        known = self._tools.setdefault(made.name, made)
+    if isinstance(tools, str):
+        raise SetupError(f"tools is the text {tools!r}; give a list: [{tools!r}]")
+    found: dict[str, Tool] = {}
+    for made in (one for item in tools for one in _tools(item)):
+        known = found.setdefault(made.name, made)
         if known is not made and not _same(known, made):
             raise SetupError(
                 f"two tools are called {made.name!r}: {_origin(known)} and {_origin(made)}; "
                 "rename one, for example with @tool(name=...)"
             )
+    return found
 
-    def __iter__(self) -> Iterator[Tool]:
-        return iter(self._tools.values())
 
-    def __len__(self) -> int:
-        return len(self._tools)
-
-    def __contains__(self, name: object) -> bool:
-        return name in self._tools
-
-    def __repr__(self) -> str:
-        return f"<Registry {', '.join(self._tools) or 'without tools'}>"
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        return tuple(self._tools)
-
-    def get(self, name: str) -> Tool:
-        """The tool of that name. Raises Retry, naming those that there are."""
-        found = self._tools.get(name)
-        if found is None:
-            raise Retry(f"there is no tool called {name!r}; {self._known()}")
-        return found
-
-    @cached_property
-    def _specs(self) -> tuple[ToolSpec, ...]:
-        return tuple(ToolSpec(t.name, t.description, _inlined(t.parameters)) for t in self)
-
-    def specs(self) -> tuple[ToolSpec, ...]:
-        """The tools as models see them."""
-        return self._specs
-
-    def subset(self, names: Iterable[str] | None) -> Registry:
-        """Only the tools of these names, in this order; None is all. A built-in's name need not be registered."""
-        if names is None:
-            return self
-        return Registry([item for name in names for item in self._named(name)])
-
-    def _named(self, name: str) -> tuple[Tool, ...]:
-        if name in self._tools:
-            return (self._tools[name],)
-        group = built_in(name)
-        if group and all(t.name in self._tools for t in group):
-            return tuple(self._tools[t.name] for t in group)
-        raise SetupError(f"there is no tool called {name!r}; {self._known()}")
-
-    def _known(self) -> str:
-        return f"the tools are: {', '.join(self._tools)}" if self._tools else "there are no tools"
+def spec(made: Tool) -> ToolSpec:
+    """A tool as models see it."""
+    return ToolSpec(made.name, made.description, _inlined(made.parameters))
 
 
 def as_tool(obj: Any) -> Tool:

@@ -12,7 +12,7 @@ from surefoot.engine.core.observations import Observations
 from surefoot.engine.core.rules import PERSON, PLAIN, Mode, SampleSource, StepRules
 from surefoot.engine.setup.fallbacks import FALLBACKS, Origin
 from surefoot.engine.setup.settings import Settings
-from surefoot.models.question import Model, ToolSpec
+from surefoot.models.question import Model, ToolSpec, card_of, temperature_of
 from surefoot.models.representation import Representation
 from surefoot.planners.planner import Planner
 from surefoot.planners.structure import StructureCheck, problems
@@ -184,7 +184,7 @@ class RunContext:
 
     def alternate(self, name: str) -> Belief | None:
         """What is stated of another model: of a double, what it says; of others nothing."""
-        sample = getattr(self.alternates[name], "card", {}).get("sample")
+        sample = card_of(self.alternates[name]).get("sample")
         return Belief(sample["p"]) if sample else None
 
     def budget_share(self, step: Step) -> float:
@@ -205,8 +205,7 @@ class RunContext:
         return policy_of(model.name, model.policy.revision, self._temperature(model))
 
     def _temperature(self, model: Model) -> float | None:
-        own = getattr(model, "temperature", None) if self.settings.temperature is None else self.settings.temperature
-        return own if isinstance(own, int | float) else None
+        return temperature_of(model) if self.settings.temperature is None else self.settings.temperature
 
     def _sources(
         self, step: Step, mode: Mode, seen: Mapping[str, Mapping[Pattern, float]], weighed: bool

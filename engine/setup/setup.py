@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from math import inf
 from pathlib import Path
 from typing import Any
@@ -13,17 +13,15 @@ from pydantic.errors import PydanticSchemaGenerationError
 
 from surefoot.engine.setup.arguments import limits, plain, probability, several
 from surefoot.engine.setup.context import ROOT, RunContext
-from surefoot.engine.setup.settings import Settings
 from surefoot.models.options import ROLES, Asked, Layer, environment, layer, merge
-from surefoot.models.question import Model
-from surefoot.models.registry import POCKET, load, options_of, taken
-from surefoot.models.representation import Representation
+from surefoot.models.question import Model, card_of
+from surefoot.models.registry import POCKET, load, options_of, packaged, taken
 from surefoot.models.schema import check
 from surefoot.planners.fixed import FixedPlanner
 from surefoot.planners.model import ModelPlanner
 from surefoot.planners.planner import Planner
 from surefoot.planners.structure import StructureCheck
-from surefoot.reflection.calibration import Calibration, belief_of
+from surefoot.reflection.calibration import belief_of
 from surefoot.reflection.evidence import Belief
 from surefoot.reflection.schema import SchemaCheck
 from surefoot.reflection.typical import Typical
@@ -31,7 +29,6 @@ from surefoot.reflection.verifier import Case, Verifier
 from surefoot.storage.errors import PlanError, SetupError
 from surefoot.storage.learned import Sampling
 from surefoot.storage.records import ANYTHING, Budget, Contract, Json, Plan, Role, Step, Task, Verdict
-from surefoot.tools.registry import Registry
 
 OWN_CHECKS = (SchemaCheck().name, StructureCheck.name)
 """A verdict is known by its verifier's name: two checks of one name would pass for each other."""
@@ -163,7 +160,7 @@ def tools_for(given: Iterable[Any], planning: Model) -> tuple[Any, ...]:
     """The tools, and the calculator where the planning model is a packaged one, whose plans need it."""
     tools = several("tools", given)
     names = {one if isinstance(one, str) else getattr(one, "name", "") for one in tools}
-    return (*tools, "calculator") if planning.name.startswith("pocket/") and "calculator" not in names else tools
+    return (*tools, "calculator") if packaged(planning.name) and "calculator" not in names else tools
 
 
 def planner_for(given: Planner | Plan | str | Path | None, model: Model) -> Planner:
@@ -179,7 +176,7 @@ def planner_for(given: Planner | Plan | str | Path | None, model: Model) -> Plan
 
 def own_checks(model: Model) -> tuple[Verifier, ...]:
     """Checks that a model's card asks for: whether a text is of a kind that it was taught."""
-    limits = getattr(model, "card", {}).get("typical")
+    limits = card_of(model).get("typical")
     return (Typical(**limits),) if limits else ()
 
 
@@ -189,7 +186,7 @@ def stated(model: Model) -> Belief | None:
     A card's rate counts as measured only where it also says how alike errors are: by the rate at which a wrong sample
     is followed by another one, or by that at which answers accepted by votes are right.
     """
-    card = getattr(model, "card", {})
+    card = card_of(model)
     if "sampling" in card:
         return belief_of(Sampling("", model.name, **card["sampling"]), Belief())
     one, accepted = card.get("sample"), card.get("accepted")
@@ -200,64 +197,7 @@ def stated(model: Model) -> Belief | None:
     return Belief(one["p"], "measured", inf, low=one.get("low"), ceiling=accepted["p"], ceiling_low=accepted["low"])
 
 
-def context_for(
-    models: Mapping[Role, Model],
-    root: Planner,
-    tools: Iterable[Any],
-    planners: Iterable[Planner],
-    verifiers: Iterable[Verifier],
-    settings: Settings,
-    final: tuple[Verifier, ...] = (),
-    calibration: Calibration | None = None,
-    representations: Iterable[Representation] = (),
-    alternates: Mapping[str, Model] | None = None,
-) -> RunContext:
-    named = {root.name: root}
-    for planner in planners:
-        if named.setdefault(planner.name, planner) is not planner:
-            raise SetupError(f"two planners are called {planner.name!r}; rename one")
-    known = _by_name(verifiers)
-    for planner in named.values():
-        if (guide := getattr(planner, "guide", None)) in known:
-            raise SetupError(
-                f"the planner {planner.name!r} is guided by {guide!r}, which would accept its result too: what is "
-                "searched for is found, right or not; give another verifier"
-            )
-    forms = tuple(representations)
-    for form in forms:
-        if not isinstance(form, Representation):
-            raise SetupError(f"{form!r} is no representation: decorate the function with @representation(kind=...)")
-    registry = Registry(tools)
-    return RunContext(
-        models,
-        {tool.name: tool for tool in registry},
-        named,
-        known,
-        settings,
-        {role: said for role in ("plan", "act") if (said := stated(models[role])) is not None},
-        calibration or Calibration(),
-        forms,
-        alternates or {},
-        final=final,
-    )
-
-
-def config_of(context: RunContext, options: Layer, planner: Planner, calibration: Calibration, notes: Json) -> Json:
-    """What a run was made with, for the record and for taking it up again."""
-    made: dict[str, Json] = {
-        "models": {role: model.name for role, model in context.models.items()},
-        "options": options.document,
-        "planner": planner.name,
-        "settings": asdict(context.settings),
-        # Providers take tools beside the messages, so the messages alone are not all that a model saw.
-        "tools": [asdict(spec) for spec in context.specs.values()],
-    }
-    if known := calibration.to_json({context.policy("", "plan"), *map(context.policy, ("", *context.alternates))}):
-        made["calibration"] = known
-    return made if notes is None else made | {"notes": notes}
-
-
-def _by_name(verifiers: Iterable[Verifier]) -> dict[str, Verifier]:
+def by_name(verifiers: Iterable[Verifier]) -> dict[str, Verifier]:
     named: dict[str, Verifier] = {}
     for one in verifiers:
         if not isinstance(one, Verifier):

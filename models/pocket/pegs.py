@@ -96,23 +96,6 @@ def legal(before: Sequence[int], move: tuple[int, int, int]) -> bool:
     return origin != goal and before[disk - 1] == origin and origin not in smaller and goal not in smaller
 
 
-def relabelled(inputs: Mapping[str, Any], rng: Random) -> tuple[Mapping[str, Any], Back]:
-    """The same turn on pegs with other names, drawn at random: a change of representation.
-
-    Not for the first move, which does not say where the tower is going.
-    """
-    if inputs["move"] is None:
-        return inputs, lambda answer: answer
-    names = rng.sample(range(len(PEGS)), len(PEGS))
-    turn = renamed(Turn(tuple(inputs["move"]), tuple(inputs["places"])), names)
-
-    def back(answer: Any) -> Any:
-        found = renamed(Turn(tuple(answer["move"]), tuple(answer["places"])), [names.index(peg) for peg in range(3)])
-        return {"move": list(found.move or ()), "places": list(found.places)}
-
-    return {**inputs, "move": list(turn.move or ()), "places": list(turn.places)}, back
-
-
 def shortened(inputs: Mapping[str, Any], rng: Random) -> tuple[Mapping[str, Any], Back]:
     """The same turn without some of the largest disks, as many as chance says: a change of representation.
 

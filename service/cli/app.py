@@ -4,22 +4,13 @@ from __future__ import annotations
 
 import signal
 import sys
-from importlib import metadata
+from importlib import import_module, metadata
 from typing import Annotated
 
 import typer
 
-from surefoot.service.cli.calibrate import calibrate
-from surefoot.service.cli.demo import demo
-from surefoot.service.cli.doctor import doctor
-from surefoot.service.cli.export import export
-from surefoot.service.cli.feedback import feedback
-from surefoot.service.cli.report import report
-from surefoot.service.cli.resume import resume
-from surefoot.service.cli.review import review
-from surefoot.service.cli.run import run
-from surefoot.service.cli.runs import list_runs
-from surefoot.service.cli.show import show
+COMMANDS = ("run", "resume", "runs", "show", "feedback", "review", "export", "calibrate", "report", "doctor", "demo")
+"""Modules in the order of the help; the function of a module's name is a command."""
 
 app = typer.Typer(
     name="surefoot",
@@ -45,20 +36,8 @@ def surefoot(
     """Completes tasks: plans them, executes them step by step, verifies every step, and keeps the record."""
 
 
-for name, function in (
-    ("run", run),
-    ("resume", resume),
-    ("list", list_runs),
-    ("show", show),
-    ("feedback", feedback),
-    ("review", review),
-    ("export", export),
-    ("calibrate", calibrate),
-    ("report", report),
-    ("doctor", doctor),
-    ("demo", demo),
-):
-    app.command(name)(function)
+for place in COMMANDS:
+    app.command("list" if place == "runs" else place)(getattr(import_module(f"surefoot.service.cli.{place}"), place))
 
 
 def main() -> None:

@@ -6,7 +6,6 @@ import json
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from surefoot.service.cli import options as o
 from surefoot.service.cli.command import OK, OUT_OF_BUDGET, command, usage
+from surefoot.service.cli.rows import lines
 from surefoot.service.display.terminal import emit, stdout, tell
 
 if TYPE_CHECKING:
@@ -156,24 +156,16 @@ def read(path: Path) -> Iterator[Labelled]:
     from surefoot.engine.calibrate import Labelled
     from surefoot.storage.errors import SetupError
 
-    try:
-        with nullcontext(sys.stdin.buffer) if str(path) == "-" else path.open("rb") as stream:
-            for number, line in enumerate(stream, start=1):
-                if not line.strip(b"\xef\xbb\xbf \t\r\n"):
-                    continue
-                try:
-                    row = Row.model_validate(json.loads(line.decode("utf-8-sig")))
-                except ValidationError as error:
-                    wrong = "; ".join(map(_wrong, error.errors()))
-                    raise SetupError(f"{path}, line {number}: {wrong}") from None
-                except (ValueError, RecursionError) as error:
-                    raise SetupError(f"{path}, line {number}: it is no JSON: {error}") from None
-                gives = row.gives if row.gives is not None else schema_of(row.answer)
-                yield Labelled(row.answer, row.inputs, row.goal, row.kind, gives)
-    except OSError as error:
-        raise SetupError(
-            f"cannot read {path}: {error.strerror}; --file takes a file with a JSON object a line"
-        ) from None
+    for number, line in lines(path):
+        try:
+            row = Row.model_validate(json.loads(line.decode("utf-8-sig")))
+        except ValidationError as error:
+            wrong = "; ".join(map(_wrong, error.errors()))
+            raise SetupError(f"{path}, line {number}: {wrong}") from None
+        except (ValueError, RecursionError) as error:
+            raise SetupError(f"{path}, line {number}: it is no JSON: {error}") from None
+        gives = row.gives if row.gives is not None else schema_of(row.answer)
+        yield Labelled(row.answer, row.inputs, row.goal, row.kind, gives)
 
 
 def _wrong(error: Any) -> str:
@@ -239,6 +231,10 @@ def said(one: Learned) -> dict[str, Any]:
     return found
 
 
+TRIED = {"audit": "models' answers", "canary": "mutants"}
+"""What a verifier was tried on."""
+
+
 def telling(one: Checking) -> bool:
     """Whether people are shown it: a verifier alone, and after another one passed the same right and wrong answers."""
     alone, pair = not one.after, one.after.endswith("=pass") and one.after.count("=") == 1
@@ -247,14 +243,14 @@ def telling(one: Checking) -> bool:
 
 def rates_of(one: Checking) -> dict[str, float | None]:
     """Rates of true and false acceptance, and the evidence of one check in nats; None where nothing was tried."""
-    from surefoot.reflection.rates import Beta, Rates
+    from surefoot.reflection.calibration import rates_in
 
-    accept, false_accept = Beta(one.good_passed, one.good_failed), Beta(one.bad_passed, one.bad_failed)
+    rates = rates_in(one)
     good, bad = one.good_passed + one.good_failed, one.bad_passed + one.bad_failed
     return {
-        "accept": accept.mean if good else None,
-        "false_accept": false_accept.mean if bad else None,
-        "nats": Rates(accept, false_accept).drift() if good and bad else None,
+        "accept": rates.accept.mean if good else None,
+        "false_accept": rates.false_accept.mean if bad else None,
+        "nats": rates.drift() if good and bad else None,
     }
 
 
@@ -291,9 +287,8 @@ def tables(found: list[Learned]) -> Any:
             known = right, figure_of(row["p_low"]), figure_of(row["concentration"], "c = {:.3g}")
             samples.add_row(one.step_class, one.policy, one.source or "as it is", f"{one.prompts:.0f}", *known)
         elif isinstance(one, Checking) and telling(one):
-            tried = "models' answers" if one.origin == "audit" else "mutants"
             rates = figure_of(row["accept"]), figure_of(row["false_accept"]), figure_of(row["nats"], "{:.2f}")
-            checks.add_row(one.step_class, one.verifier, one.after, tried, *rates)
+            checks.add_row(one.step_class, one.verifier, one.after, TRIED[one.origin], *rates)
         elif isinstance(one, Lesson):
             lessons.add_row(one.step_class, one.text, figure_of(one.seen, "{:.0f}"), row["source"])
     return Group(*(table for table in (samples, checks, lessons) if table.row_count))

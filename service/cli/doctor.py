@@ -8,11 +8,7 @@ from surefoot.service.display.terminal import emit, stdout, tell
 
 
 @command
-def doctor(
-    models: o.Models = None,
-    store: o.StoreUrl = None,
-    json: o.AsJson = False,
-) -> int:
+def doctor(models: o.Models = None, store: o.StoreUrl = None, json: o.AsJson = False) -> int:
     """Check the installation, the store, the models and their options.
 
     No value of a secret is printed, and nothing is sent.

@@ -8,21 +8,27 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Literal, TextIO
+from typing import TYPE_CHECKING, Annotated, Literal, TextIO
 
 import typer
 
 from surefoot.service.cli import options as o
 from surefoot.service.cli.command import OK, command
-from surefoot.service.cli.runs import Ending
+from surefoot.service.cli.runs import Which
 from surefoot.service.display.terminal import tell
+from surefoot.trajectories.exports.formats import FORMATS
+from surefoot.trajectories.exports.formats import export as write
+
+if TYPE_CHECKING:
+    Name = str
+else:
+    Name = Literal[*FORMATS]
 
 Format = Annotated[
-    Literal["jsonl", "trl-sft"],
-    typer.Option("--format", help="jsonl: whole trajectories; trl-sft: conversations that TRL's SFTTrainer reads."),
+    Name,
+    typer.Option("--format", help="; ".join(f"{name}: {one.told}" for name, one in FORMATS.items()) + "."),
 ]
 Out = Annotated[Path, typer.Option("--out", "-o", help="File to write; - is stdout.")]
-Which = Annotated[Ending | None, typer.Option("--outcome", help="Only runs that ended so.", show_default=False)]
 Runs = Annotated[list[str] | None, typer.Option("--run", help="Only this run. Repeatable.", show_default=False)]
 
 
@@ -33,19 +39,18 @@ def export(
     """Write trajectories as training data, rejected attempts included."""
     from surefoot.storage.errors import SetupError
     from surefoot.storage.records import Outcome
-    from surefoot.trajectories.exports import formats as exports
 
     if outcome == "running":
         raise SetupError("--outcome running: a run is exported once it has ended")
     with o.open_store(store) as opened:
         runs = None if not run else [opened.resolve(name) for name in run]
         with _file(out) as stream:
-            rows = exports.export(opened, format, stream, outcome=Outcome(outcome) if outcome else None, runs=runs)
+            rows = write(opened, format, stream, outcome=Outcome(outcome) if outcome else None, runs=runs)
     tell(f"{rows} rows" + ("" if str(out) == "-" else f" in {out}"))
     if not rows:
         tell(f"next   surefoot list{o.where(store)}   (which runs are there, and how did they end?)")
-    elif format == "trl-sft":
-        tell("next   load_dataset('json', data_files=...) and TRL's SFTTrainer")
+    elif reader := FORMATS[format].reader:
+        tell(f"next   {reader}")
     else:
         tell(f"next   surefoot export --format trl-sft --outcome verified --out sft.jsonl{o.where(store)}")
     return OK

@@ -7,7 +7,7 @@ import os
 import shlex
 from collections.abc import Mapping, Sequence
 from copy import copy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -176,13 +176,8 @@ class Setup:
     plan: Json = None
     """The plan itself: its file may be gone when the run is resumed."""
     workspace: str | None = None
-    votes: int | None = None
-    seed: int = 0
-    concurrency: int = 32
-    verify: bool = True
-    strict: bool = False
-    target: float | None = None
-    budget: Budget | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """What else the engine takes, by its name there."""
 
     def engine(self, store: Store | str | None, *, draw: bool = True) -> Engine:
         """With `draw`, a spinner on the terminal meanwhile. Raises SetupError where something does not fit together."""
@@ -196,23 +191,17 @@ class Setup:
                 tools=self._tools(),
                 planner=None if self.plan is None else FixedPlanner(plan_from(self.plan)),
                 store=store,
-                target=self.target,
-                budget=self.budget,
-                verify=self.verify,
-                strict=self.strict,
-                votes=self.votes,
-                seed=self.seed,
-                concurrency=self.concurrency,
                 workspace=self.workspace,
                 notes={"cli": self._notes()},
+                **self.settings,
             )
 
     def _tools(self) -> list[Tool]:
         from surefoot.storage.records import Effect
-        from surefoot.tools.registry import Registry
+        from surefoot.tools.registry import registered
 
         found = []
-        for tool in Registry(self.tools):
+        for tool in registered(self.tools).values():
             if self.approve and tool.effect is not Effect.PURE:
                 tool = copy(tool)
                 tool.approval = True

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from surefoot.service.cli import options as o
-from surefoot.service.cli.calibrate import figure_of, said, telling
+from surefoot.service.cli.calibrate import TRIED, figure_of, said, telling
 from surefoot.service.cli.command import OK, command
 from surefoot.service.display.terminal import emit, put, tell
 
@@ -61,6 +61,7 @@ def report(
 def judged(store: RunStore, limit: int) -> tuple[list[Judged], int]:
     """Accepted runs whose truth is known, by a known answer or a person, and how many were accepted in all."""
     from surefoot.service.display.charts import Judged
+    from surefoot.storage.records import Usage
 
     found, accepted = [], 0
     for info in _runs(store, limit):
@@ -69,18 +70,8 @@ def judged(store: RunStore, limit: int) -> tuple[list[Judged], int]:
         accepted += 1
         right = truth(store, info.run_id)
         if right is not None:
-            usage, trust = info.usage, info.reliability
-            found.append(
-                Judged(
-                    trust.predicted if trust else None,
-                    right,
-                    info.target,
-                    usage.samples if usage else 0,
-                    usage.tokens if usage else 0,
-                    usage.usd if usage else 0.0,
-                    info.outcome.value,
-                )
-            )
+            usage, predicted = info.usage or Usage(), info.reliability.predicted if info.reliability else None
+            found.append(Judged(predicted, right, info.target, usage.samples, usage.usd, info.outcome.value))
     return found, accepted
 
 
@@ -108,7 +99,7 @@ def truth(store: RunStore, run_id: str) -> bool | None:
 
 def instruments(learned: Sequence[Learned]) -> list[Instrument]:
     """Verifiers that were measured, with how often they pass right and wrong answers."""
-    from surefoot.reflection.rates import Beta, Rates
+    from surefoot.reflection.calibration import rates_in
     from surefoot.service.display.charts import Instrument
     from surefoot.storage.learned import Checking
 
@@ -117,9 +108,8 @@ def instruments(learned: Sequence[Learned]) -> list[Instrument]:
         if not isinstance(one, Checking) or one.after:
             continue
         if one.bad_passed + one.bad_failed and one.good_passed + one.good_failed:
-            rates = Rates(Beta(one.good_passed, one.good_failed), Beta(one.bad_passed, one.bad_failed))
-            tried = "models' answers" if one.origin == "audit" else "mutants"
-            name = f"{one.verifier} v{one.version} on {one.step_class}\n({tried})"
+            rates = rates_in(one)
+            name = f"{one.verifier} v{one.version} on {one.step_class}\n({TRIED[one.origin]})"
             found.append(Instrument(name, rates.accept, rates.false_accept, rates.drift()))
     return found
 
@@ -222,25 +212,33 @@ def page(
 
     figures = summary(runs, accepted)
     rows = [said(one) for one in learned]
-    samples = [
+    tables: dict[str, list[list[str]]] = {}
+    tables["Samples"] = [
         [row["step_class"], row["policy"], row["source"] or "as it is", figure_of(row["p"]), figure_of(row["p_low"]),
          figure_of(row["concentration"], "{:.3g}"), figure_of(row["prompts"], "{:.0f}")]
         for row, one in zip(rows, learned, strict=True) if isinstance(one, Sampling)
     ]  # fmt: skip
-    checks = [
+    tables["Votes"] = [
+        [row["step_class"], row["policy"], row["source"] or "as it is", figure_of(row["prompts"], "{:.0f}"),
+         figure_of(row["labels"], "{:.0f}"), f"{figure_of(row['right_low'])} to {figure_of(row['right_high'])}",
+         figure_of(row["right_at_most"]), figure_of(row["misconceived"]), figure_of(row["form_ratio"], "{:.2f}"),
+         row["forms"]]
+        for row in votes
+    ]  # fmt: skip
+    tables["Verifiers"] = [
         [row["step_class"], row["verifier"], row["version"], row["after"] or "–", row["origin"],
          figure_of(row["accept"]), figure_of(row["false_accept"]), figure_of(row["nats"], "{:.2f}"),
          figure_of(one.bad_passed + one.bad_failed, "{:.0f}")]
         for row, one in zip(rows, learned, strict=True) if isinstance(one, Checking) and telling(one)
     ]  # fmt: skip
-    lessons = [
-        [row["step_class"], one.text, figure_of(one.seen, "{:.0f}"), row["source"]]
-        for row, one in zip(rows, learned, strict=True) if isinstance(one, Lesson)
-    ]  # fmt: skip
-    candidates = [
+    tables["Candidates that nobody else judged"] = [
         [row["step_class"], row["verifier"], str(row["passed"]), str(row["failed"]), figure_of(row["right"]),
          f"{figure_of(row['right_low'])} to {figure_of(row['right_high'])}"]
         for row in shares
+    ]  # fmt: skip
+    tables["Lessons"] = [
+        [row["step_class"], one.text, figure_of(one.seen, "{:.0f}"), row["source"]]
+        for row, one in zip(rows, learned, strict=True) if isinstance(one, Lesson)
     ]  # fmt: skip
     told = "".join(
         f"<p>Of {accepted} accepted runs, {figures[prefix + 'judged']} {how} and have a known answer. "
@@ -257,71 +255,50 @@ def page(
             f"<p>Of {figures['unverified_judged']} that were accepted unverified, "
             f"{figures['unverified_right']} were right.</p>"
         )
-    agreement = [
-        [row["step_class"], row["policy"], row["source"] or "as it is", figure_of(row["prompts"], "{:.0f}"),
-         figure_of(row["labels"], "{:.0f}"), f"{figure_of(row['right_low'])} to {figure_of(row['right_high'])}",
-         figure_of(row["right_at_most"]), figure_of(row["misconceived"]), figure_of(row["form_ratio"], "{:.2f}"),
-         row["forms"]]
-        for row in votes
-    ]  # fmt: skip
     return (
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>surefoot: report</title><style>{STYLE}</style>'
         f"<h1>Reliability</h1>{told}"
         f'<img alt="Predicted against observed; reliability against cost; rates of verifiers" '
         f'src="data:image/png;base64,{base64.b64encode(picture).decode()}">'
-        "<h2>Samples</h2><p>How often one sample of a model is right on a class of steps. “Errors alike” is the "
-        "concentration c of the Beta mixture over prompts: the smaller it is, the more samples of one prompt err "
-        "together, and the less their agreement is worth.</p>"
-        + _table(["step class", "model", "asked", "right", "at least (95 %)", "errors alike, c", "prompts"], samples)
-        + "<h2>Votes</h2><p>What the answers themselves show of a model, labelled or not. “At most” "
-        "bounds it by how often the first two answers agree, whatever errors are like. “Misconceived” is the "
-        "share of questions that it may get wrong in the same way again and again: no vote shows those, labels do. "
-        "“Forms” is how often its answers agree across two forms of a question, divided by how often they agree "
-        "within one: far below 1, answers hang on the form.</p>"
-        + _table(
-            [
-                "step class",
-                "model",
-                "asked",
-                "prompts",
-                "labels",
-                "right (95 %)",
-                "at most",
-                "misconceived",
-                "forms",
-                "asked in",
-            ],
-            agreement,
-        )
-        + "<h2>Verifiers</h2><p>How often a verifier passes right and wrong answers, and what its word is worth. "
-        "“audit” are answers of models whose truth came out, “canary” are known-bad mutants of right answers. “After” "
-        "counts only answers of which other verifiers had said so before: a copy of one of them is worth nothing "
-        "there.</p>"
-        + _table(
-            ["step class", "verifier", "version", "after", "on", "passes right", "passes wrong", "nats", "wrong ones"],
-            checks,
-        )
-        + (
-            "<h2>Candidates that nobody else judged</h2><p>Of what was put before a measured verifier in runs, about "
-            "so much was right: the share that it passed, corrected for what it passes and fails wrongly.</p>"
-            + _table(["step class", "verifier", "passed", "failed", "right, about", "95 %"], candidates)
-            if candidates
-            else ""
-        )
-        + (
-            "<h2>Lessons</h2><p>What attempts were told before they came out right. One that was told twice is tried "
-            "at other steps of its class; what it is worth stands under “Samples”.</p>"
-            + _table(["step class", "lesson", "told to steps", "asked as"], lessons)
-            if lessons
-            else ""
+        + "".join(
+            f"<h2>{title}</h2><p>{WORDS[title]}</p>{_table(HEADS[title], rows)}"
+            for title, rows in tables.items()
+            if rows or title in ("Samples", "Votes", "Verifiers")
         )
         + "</html>\n"
     )
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+WORDS = {
+    "Samples": "How often one sample of a model is right on a class of steps. “Errors alike” is the "
+    "concentration c of the Beta mixture over prompts: the smaller it is, the more samples of one prompt err "
+    "together, and the less their agreement is worth.",
+    "Votes": "What the answers themselves show of a model, labelled or not. “At most” "
+    "bounds it by how often the first two answers agree, whatever errors are like. “Misconceived” is the "
+    "share of questions that it may get wrong in the same way again and again: no vote shows those, labels do. "
+    "“Forms” is how often its answers agree across two forms of a question, divided by how often they agree "
+    "within one: far below 1, answers hang on the form.",
+    "Verifiers": "How often a verifier passes right and wrong answers, and what its word is worth. "
+    "“audit” are answers of models whose truth came out, “canary” are known-bad mutants of right answers. “After” "
+    "counts only answers of which other verifiers had said so before: a copy of one of them is worth nothing "
+    "there.",
+    "Candidates that nobody else judged": "Of what was put before a measured verifier in runs, about "
+    "so much was right: the share that it passed, corrected for what it passes and fails wrongly.",
+    "Lessons": "What attempts were told before they came out right. One that was told twice is tried "
+    "at other steps of its class; what it is worth stands under “Samples”.",
+}
+HEADS = {
+    "Samples": "step class|model|asked|right|at least (95 %)|errors alike, c|prompts",
+    "Votes": "step class|model|asked|prompts|labels|right (95 %)|at most|misconceived|forms|asked in",
+    "Verifiers": "step class|verifier|version|after|on|passes right|passes wrong|nats|wrong ones",
+    "Candidates that nobody else judged": "step class|verifier|passed|failed|right, about|95 %",
+    "Lessons": "step class|lesson|told to steps|asked as",
+}
+
+
+def _table(head: str, rows: Sequence[Sequence[str]]) -> str:
     if not rows:
         return "<p>Nothing was measured yet: <code>surefoot calibrate --file labelled.jsonl</code></p>"
-    top = "".join(f"<th>{html.escape(name)}</th>" for name in head)
+    top = "".join(f"<th>{html.escape(name)}</th>" for name in head.split("|"))
     body = "".join("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
     return f"<table><tr>{top}</tr>{body}</table>"

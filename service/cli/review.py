@@ -12,6 +12,7 @@ import typer
 
 from surefoot.service.cli import options as o
 from surefoot.service.cli.command import OK, command, usage
+from surefoot.service.cli.feedback import By
 from surefoot.service.display.terminal import asked as somebody
 from surefoot.service.display.terminal import emit, put, shown, stderr, tell
 
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 
 Limit = Annotated[int, typer.Option("--limit", "-n", help="At most so many steps.", min=1)]
 Seed = Annotated[int, typer.Option("--seed", help="Of the steps that are chosen at random.")]
-By = Annotated[str, typer.Option("--by", help="Who says so.", show_default=False)]
 
 KEYS = "r right   w wrong   c correct it   s skip   q stop"
 SHOWN = 5

@@ -1,4 +1,4 @@
-"""A file of tasks: one JSON object a line."""
+"""Files with a JSON object a line, and the tasks in one."""
 
 from __future__ import annotations
 
@@ -43,17 +43,23 @@ class Broken:
     id: str | int | None = None
 
 
-def read(path: Path) -> Iterator[TaskRow | Broken]:
-    """The rows of a file, or of stdin for `-`, as they are reached; blank lines are skipped. Raises SetupError."""
+def lines(path: Path) -> Iterator[tuple[int, bytes]]:
+    """The lines of a file, or of stdin for `-`, with their numbers, as they are reached; none is blank. Raises
+    SetupError."""
     try:
         with nullcontext(sys.stdin.buffer) if str(path) == "-" else path.open("rb") as file:
             for number, line in enumerate(file, start=1):
                 if line.strip(b"\xef\xbb\xbf \t\r\n"):
-                    yield row(number, line)
+                    yield number, line
     except OSError as error:
         raise SetupError(
             f"cannot read {path}: {error.strerror}; --file takes a file with a JSON object a line"
         ) from None
+
+
+def read(path: Path) -> Iterator[TaskRow | Broken]:
+    """The tasks of a file, as they are reached. Raises SetupError."""
+    return (row(number, line) for number, line in lines(path))
 
 
 def row(number: int, line: bytes) -> TaskRow | Broken:

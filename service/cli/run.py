@@ -73,14 +73,11 @@ def run(
         approve=approve,
         plan=_plan(plan),
         workspace=o.workspace_of(workspace, names),
-        votes=votes,
-        seed=seed,
-        concurrency=concurrency,
-        verify=not no_verify,
-        strict=strict,
-        target=target,
-        budget=o.budget_of(steps, tokens, usd, seconds),
-    )
+        settings={
+            "votes": votes, "seed": seed, "concurrency": concurrency, "verify": not no_verify, "strict": strict,
+            "target": target, "budget": o.budget_of(steps, tokens, usd, seconds),
+        },
+    )  # fmt: skip
     if task is not None:
         return usage("--score is for --file") if score else _one(setup, store, task, input or [], json, quiet)
     if input:

@@ -23,7 +23,7 @@ Which = Annotated[Ending | None, typer.Option("--outcome", help="Only runs that 
 
 
 @command
-def list_runs(
+def runs(
     limit: Limit = 20, outcome: Which = None, wide: Wide = False, store: o.StoreUrl = None, json: o.AsJson = False
 ) -> int:
     """List runs, the newest first."""

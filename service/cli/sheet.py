@@ -67,7 +67,8 @@ def fill(setup: Setup, store: str | None, path: Path, sheet: Sheet) -> int:
     name = "stdin" if str(path) == "-" else path.name
     with setup.engine(store, draw=not sheet.quiet) as engine:
         try:
-            drive(batch(engine, read(path), sheet, setup.concurrency, setup.verify, name))
+            set_up = engine.parts.settings
+            drive(batch(engine, read(path), sheet, set_up.concurrency, set_up.verify, name))
         except Stopped:
             ended = sheet.summary.tasks
             tell(f"interrupted; {ended} tasks had ended, those under way are kept")

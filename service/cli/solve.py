@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
+from surefoot.models.registry import packaged
 from surefoot.service.cli.command import INTERRUPTED, Stopped, drive
 from surefoot.service.display.clean import clean
 from surefoot.service.display.receipt import as_json, asks, next_command, receipt, short
@@ -52,7 +53,7 @@ def solve(
             result = watch(engine, _resumed(engine, result.run_id, answers), tree, live=not quiet)
     except RunStopped as stop:
         return _interrupted(stop.run_id, where)
-    pocket = engine.models["plan"].name.startswith("pocket") and "of the target" not in result.reason
+    pocket = packaged(engine.models["plan"].name) and "of the target" not in result.reason
     if result.outcome.value == "abstained" and pocket and "SUREFOOT_MODEL" not in result.reason:
         result.reason = f"{result.reason}; {BEYOND}"
     return finish(result, tree, json=json, quiet=quiet, where=where)

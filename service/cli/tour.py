@@ -67,7 +67,7 @@ def tour(seed: int | None, chains: int, store: str | None, json: bool) -> int:
     seed = secrets.randbelow(1_000_000) if seed is None else seed
     say("Four scenes on small neural networks that come with surefoot: no API key, no internet, under a minute.")
     say(f"All tasks and answers are drawn from seed {seed}. To see the same again: surefoot demo --seed {seed}")
-    with Setup(models=models_of(POCKET, POCKET, POCKET, POCKET), seed=seed).engine(store) as engine:
+    with Setup(models=models_of(POCKET, POCKET, POCKET, POCKET), settings={"seed": seed}).engine(store) as engine:
         first, problem = _problem(engine, seed)
         found = {"seed": seed, "problem": problem, "sums": _sums(engine.store, chains, seed, json)}
         weak, runs = _weak(engine.store, min(chains, WEAK_CHAINS), seed, json)

@@ -25,7 +25,6 @@ class Judged:
     right: bool
     target: float | None
     samples: int
-    tokens: int
     usd: float
     outcome: str = "verified"
 
@@ -93,6 +92,15 @@ def _mean(runs: Sequence[Judged]) -> float:
     return sum(one.predicted or 0 for one in runs) / max(len(runs), 1)
 
 
+def _bar(axes: Axes, x: float, group: Sequence[Judged], color: str) -> tuple[float, float]:
+    """Draws the share that was right and its 95 % interval; gives the interval's lower end, and the share."""
+    right = sum(one.right for one in group)
+    low, high = Beta(right, len(group) - right).interval()
+    axes.plot([x, x], [low, high], color=color, linewidth=1.5)
+    axes.plot(x, right / len(group), "o", color=color, markersize=6)
+    return low, right / len(group)
+
+
 def _predicted(axes: Axes, runs: Sequence[Judged]) -> None:
     axes.set_title("Is what was predicted what came out?", loc="left", color=INK, fontsize=11)
     axes.set_ylabel("share that was right")
@@ -103,12 +111,9 @@ def _predicted(axes: Axes, runs: Sequence[Judged]) -> None:
     means = [_mean(group) for _, group in found]
     least = min(0.9, *means)
     for (name, group), mean in zip(found, means, strict=True):
-        right = sum(one.right for one in group)
-        low, high = Beta(right, len(group) - right).interval()
+        low, share = _bar(axes, mean, group, COLOURS[name])
         least = min(least, low)
-        axes.plot([mean, mean], [low, high], color=COLOURS[name], linewidth=1.5)
-        axes.plot(mean, right / len(group), "o", color=COLOURS[name], markersize=6)
-        axes.annotate(f"{len(group)} {name}", (mean, right / len(group)), xytext=(6, -12 - 12 * (name == "agreed")),
+        axes.annotate(f"{len(group)} {name}", (mean, share), xytext=(6, -12 - 12 * (name == "agreed")),
                       textcoords="offset points", fontsize=8, color=INK)  # fmt: skip
     axes.plot([0, 1], [0, 1], "--", color=GREY, linewidth=1, zorder=0)
     told = "predicted probability of being right\ndashed: as predicted; bars: 95 % intervals"
@@ -132,11 +137,8 @@ def _cost(axes: Axes, runs: Sequence[Judged]) -> None:
     paid = any(one.usd for one in runs)
     axes.set_xlabel("dollars a run" if paid else "samples a run")
     for (outcome, target), group in sorted(by_target.items(), key=lambda item: (item[0][0], item[0][1] or 0)):
-        right = sum(one.right for one in group)
-        low, high = Beta(right, len(group) - right).interval()
         cost = sum(one.usd if paid else one.samples for one in group) / len(group)
-        axes.plot([cost, cost], [low, high], color=ORANGE, linewidth=1.5)
-        axes.plot(cost, right / len(group), "o", color=ORANGE, markersize=6)
+        low, _ = _bar(axes, cost, group, ORANGE)
         asked = "no target" if target is None else f"target {target:g}"
         label = {"verified": asked, "agreed": f"{asked}, agreed"}.get(outcome, outcome)
         axes.annotate(f"{label}\n{len(group)} runs", (cost, low), xytext=(0, -6), textcoords="offset points",

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from surefoot.storage.records import Json, Reliability, Usage
 
 
+TRUST = ("target", "predicted", "silent_error_bound", "basis", "by_votes")
 UNPROVED = {"unverified": "nothing verified", "agreed": "some of them by votes alone"}
 
 
@@ -31,19 +32,12 @@ def usage_of(usage: Usage) -> dict[str, Json]:
 
 def as_json(result: Result, tree: RunTree) -> dict[str, Json]:
     """A result as one object. `steps` is the number of steps committed."""
-    reliability = result.reliability
     found: dict[str, Json] = {
         "run_id": result.run_id,
         "outcome": result.outcome.value,
         "output": result.output,
         "reason": result.reason,
-        "reliability": {
-            "target": reliability.target,
-            "predicted": reliability.predicted,
-            "silent_error_bound": reliability.silent_error_bound,
-            "basis": reliability.basis,
-            "by_votes": reliability.by_votes,
-        },
+        "reliability": {name: getattr(result.reliability, name) for name in TRUST},
         "usage": usage_of(result.usage),
         "steps": tree.committed,
         "rejected": tree.rejected,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from array import array
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict
 from typing import Any
@@ -24,6 +23,7 @@ from surefoot.storage.records import (
 from surefoot.storage.run import RunInfo
 from surefoot.storage.run_store import RunStore
 from surefoot.trajectories.standing import Standing
+from surefoot.trajectories.tokens import numbers
 
 SECTIONS: dict[str, type] = {
     "attempts": Attempt,
@@ -78,9 +78,8 @@ def _plan(store: RunStore, run_id: str, wanted: set[int] | None) -> Iterator[dic
 def _plain(record: JournalRecord) -> dict[str, Json]:
     found: dict[str, Any] = asdict(record)
     if isinstance(record, Message):
-        found["token_ids"] = _numbers("i", record.token_ids)
-        found["mask"] = None if record.mask is None else list(record.mask)
-        found["logprobs"] = _numbers("f", record.logprobs)
+        for name, code in (("token_ids", "i"), ("mask", "B"), ("logprobs", "f")):
+            found[name] = None if found[name] is None else numbers(code, found[name]).tolist()
     return found
 
 
@@ -89,12 +88,3 @@ def _step(record: PlannedStep, status: str) -> dict[str, Json]:
     found: dict[str, Json] = {"seq": record.seq, "parent": record.parent, "ordinal": record.ordinal}
     found |= {"version": record.version, "status": status}
     return found | asdict(record.step) | {"needs": list(record.needs)}
-
-
-def _numbers(code: str, data: bytes | None) -> list[Any] | None:
-    if data is None:
-        return None
-    numbers = array(code, data)
-    if sys.byteorder == "big":
-        numbers.byteswap()
-    return numbers.tolist()

@@ -9,7 +9,7 @@ from rich.text import Text
 
 from surefoot.service.display.clean import clean, one_line
 from surefoot.service.display.receipt import asked, asks, labelled, next_command, short, spent, trust
-from surefoot.service.display.terminal import dumps, shown, stdout, tell
+from surefoot.service.display.terminal import dumps, shown, stdout, tell, value
 from surefoot.service.display.tree import RunTree
 from surefoot.service.display.view import lines
 from surefoot.storage.records import (
@@ -17,7 +17,6 @@ from surefoot.storage.records import (
     Event,
     Feedback,
     JournalRecord,
-    Json,
     Message,
     ModelCall,
     PlannedStep,
@@ -176,10 +175,6 @@ def _feedback(console: Console, said: Iterable[Feedback]) -> None:
 
 def _row(console: Console, name: str, text: Text) -> None:
     console.print(labelled(name, text, 9), soft_wrap=True)
-
-
-def value(output: Json) -> str:
-    return one_line(shown(output), 2000)
 
 
 def _tokens(usage: Usage) -> str:

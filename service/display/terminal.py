@@ -8,7 +8,7 @@ import sys
 from contextlib import AbstractContextManager, nullcontext
 from typing import IO, TYPE_CHECKING
 
-from surefoot.service.display.clean import clean, safe_json
+from surefoot.service.display.clean import clean, one_line, safe_json
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -61,6 +61,11 @@ def dumps(value: Json) -> str:
 def shown(value: Json) -> str:
     """A value as people read it: text as it is, anything else as JSON."""
     return clean(value) if isinstance(value, str) else dumps(value)
+
+
+def value(output: Json, most: int = 2000) -> str:
+    """A value in one line of so many characters."""
+    return one_line(shown(output), most)
 
 
 def watched() -> bool:

@@ -6,18 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from surefoot.storage.events import Backed, Failed, Planned
-from surefoot.storage.records import (
-    Attempt,
-    Event,
-    JournalRecord,
-    Json,
-    ModelCall,
-    PlannedStep,
-    Step,
-    ToolCall,
-    Usage,
-    Verdict,
-)
+from surefoot.storage.records import Attempt, Event, JournalRecord, Json, ModelCall, PlannedStep, Step, Usage, Verdict
 from surefoot.trajectories.standing import Standing, Status, asking
 
 
@@ -27,7 +16,6 @@ class Node:
 
     seq: int
     parent: int | None
-    version: int
     step: Step
     needs: tuple[int, ...] = ()
     status: Status = "open"
@@ -35,7 +23,6 @@ class Node:
     reason: str = ""
     basis: str = ""
     """What the commit rests on: exact, measured, prior, none."""
-    p: float | None = None
     attempts: int = 0
     sampled: bool = False
     missed: int = 0
@@ -45,11 +32,8 @@ class Node:
     votes: dict[str, int] = field(default_factory=dict)
     refuted: set[str] = field(default_factory=set)
     """Keys of candidates that a verifier failed."""
-    plan_p: float | None = None
     plan_votes: tuple[int, int] | None = None
     """For the accepted plan, and in all."""
-    samples: int = 0
-    tools: int = 0
     children: dict[int, None] = field(default_factory=dict)
     """seqs, in plan order."""
     hidden: int = 0
@@ -93,10 +77,6 @@ class RunTree:
             self._event(record)
         elif isinstance(record, ModelCall):
             self.usage += record.usage
-            if (node := self.nodes.get(record.step)) is not None:
-                node.samples += 1
-        elif isinstance(record, ToolCall) and (node := self.nodes.get(record.step)) is not None:
-            node.tools += 1
 
     def walk(self) -> Iterator[tuple[int, Node, tuple[bool, ...]]]:
         """Depth, node, and for each level whether it is the last of its siblings; in plan order."""
@@ -125,7 +105,7 @@ class RunTree:
     # --- folding --------------------------------------------------------------------------------------------
 
     def _planned(self, record: PlannedStep) -> None:
-        node = Node(record.seq, record.parent, record.version, record.step, record.needs)
+        node = Node(record.seq, record.parent, record.step, record.needs)
         self.nodes[record.seq] = node
         if record.parent is None:
             self.root = node
@@ -207,7 +187,7 @@ class RunTree:
         node.reason = ""
         self._restate(node)
         _, node.output = node.candidates.get(event.attempt or 0, ("", None))
-        node.basis, node.p = (data.get("basis", ""), data.get("p")) if data else ("exact", None)
+        node.basis = data.get("basis", "") if data else "exact"
         self._forget(node)
         if node.status == "committed":  # and not part of a plan that was given up meanwhile
             self._let_go(node)
@@ -218,7 +198,6 @@ class RunTree:
             self._fall(node, node.children)
         key, _ = node.candidates.get(event.attempt or 0, ("", None))
         node.plan_votes = (node.votes.get(key, 0), node.attempts) if key else None
-        node.plan_p = data.get("p")
         self._forget(node)
 
     def _let_go(self, node: Node) -> None:

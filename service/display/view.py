@@ -11,13 +11,13 @@ from rich.live import Live
 from rich.text import Text
 
 from surefoot.service.display.clean import one_line
-from surefoot.service.display.terminal import dumps, stderr
+from surefoot.service.display.terminal import stderr, value
 from surefoot.service.display.tree import Node, RunTree
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult
 
-    from surefoot.storage.records import JournalRecord, Json
+    from surefoot.storage.records import JournalRecord
 
 SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 MARKS = {
@@ -80,7 +80,7 @@ def _outcome(node: Node) -> Text:
     text = Text()
     if node.status == "committed":
         text.append("  = ", "dim")
-        text.append(value(node.output), "bold green")
+        text.append(value(node.output, LONGEST), "bold green")
     elif node.status in ("failed", "asked"):
         text.append("  " + one_line(node.reason, LONGEST), MARKS[node.status][1])
     elif node.status in ("undone", "replaced"):
@@ -106,10 +106,6 @@ def notes(node: Node) -> list[str]:
     if node.rejected:
         found.append(f"{node.rejected} rejected")
     return found
-
-
-def value(output: Json) -> str:
-    return one_line(output if isinstance(output, str) else dumps(output), LONGEST)
 
 
 def tally(tree: RunTree, seconds: float) -> str:

@@ -12,7 +12,7 @@ from random import Random
 from surefoot.models.pocket import pegs
 from surefoot.training.pocket import network
 from surefoot.training.pocket.pairs import Pair, Pairs
-from surefoot.training.pocket.run import Run, from_command_line
+from surefoot.training.pocket.run import main
 
 SHAPE = network.Shape(vocabulary=32, width=64, layers=4, heads=4, inner=192, positions=64)
 
@@ -51,10 +51,5 @@ def _turn(rng: Random, disks: int) -> int:
 COURSE = Pairs("pegs", pegs.SYMBOLS, pair)
 
 
-def main() -> None:
-    """Read the command line and train."""
-    Run(from_command_line(__doc__ or "", 15.0, SHAPE), COURSE).train()
-
-
 if __name__ == "__main__":
-    main()
+    main(__doc__ or "", 15.0, SHAPE, COURSE)

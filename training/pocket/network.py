@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from random import Random
-from typing import Any
 
 import torch
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
@@ -18,8 +17,8 @@ from surefoot.training.pocket.traces import Trace
 
 PAD, END = "<pad>", "<end>"
 SPECIAL = (PAD, END, compact.PROMPT_OPEN, compact.PROMPT_CLOSE)
-SYMBOLS = ("answer", "none", "+", "-", "*", "/", "//", "%", "**", "(", ")", "=", ";")
-IGNORED = -100
+NAMES = (*(f"n{i}" for i in range(16)), *(f"s{i}" for i in range(1, 11)))
+SYMBOLS = (*NAMES, "answer", "none", "+", "-", "*", "/", "//", "%", "**", "(", ")", "=", ";")
 
 
 @dataclass(frozen=True)
@@ -72,8 +71,7 @@ def train_tokenizer(corpus: Iterable[str], size: int) -> Tokenizer:
         show_progress=False,
     )
     tokenizer.train_from_iterator(corpus, trainer)
-    names = [f"n{i}" for i in range(16)] + [f"s{i}" for i in range(1, 11)]
-    for symbol in [*names, *SYMBOLS]:
+    for symbol in SYMBOLS:
         if len(tokenizer.encode(f" {symbol}", add_special_tokens=False).ids) != 1:
             raise ValueError(f"{symbol!r} is not a single token")
     return tokenizer
@@ -85,9 +83,8 @@ def corpus(taught: Sequence[Trace]) -> Iterator[str]:
         prompt = compact.render(trace.text, traces.names())
         yield prompt.removeprefix(compact.PROMPT_OPEN).removesuffix(compact.PROMPT_CLOSE)
         yield f" {trace.reply} "
-    names = [f"n{i}" for i in range(16)] + [f"s{i}" for i in range(1, 11)]
     for _ in range(2000):
-        yield " " + " ".join([*names, *SYMBOLS])
+        yield " " + " ".join(SYMBOLS)
 
 
 def wrapped(tokenizer: Tokenizer, positions: int) -> PreTrainedTokenizerFast:
@@ -177,8 +174,3 @@ def export(model: LlamaForCausalLM, tokenizer: Tokenizer, shape: Shape, folder: 
     folder.mkdir(parents=True, exist_ok=True)
     model.save_pretrained(folder)
     wrapped(tokenizer, shape.positions).save_pretrained(folder)
-
-
-def settings(shape: Shape, weights: Weights) -> dict[str, Any]:
-    """The recipe as plain data, for the checkpoint and the log."""
-    return {"shape": asdict(shape), "weights": asdict(weights)}

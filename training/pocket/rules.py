@@ -23,8 +23,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from scipy.stats import beta
-
+from surefoot.reflection.rates import Beta
 from surefoot.reflection.typical import Surprise, limits, surprise
 from surefoot.training.pocket import traces
 
@@ -115,53 +114,47 @@ def _plan(record: Record, value: str) -> dict[str, Any]:
     return found
 
 
+def where(rule: Rule, fits: Callable[[Record, str], bool]) -> Rule:
+    """The rule, abstaining from values that do not fit their record."""
+
+    def stricter(record: Record) -> str | None:
+        value = rule(record)
+        return value if value is not None and fits(record, value) else None
+
+    return stricter
+
+
 def checked(rule: Rule) -> Rule:
     """The rule, abstaining from values or plans that no taught problem has.
 
     A value must be non-negative with at most two decimals, and every step must be used.
     """
 
-    def stricter(record: Record) -> str | None:
-        value = rule(record)
-        if value is None:
-            return None
-        plan = _plan(record, value)
+    def sound(record: Record, value: str) -> bool:
         number = Fraction(value)
-        sound = number >= 0 and (number * 100).denominator == 1
-        return value if sound and plan["unused_steps"] == 0 else None
+        return number >= 0 and (number * 100).denominator == 1 and _plan(record, value)["unused_steps"] == 0
 
-    return stricter
+    return where(rule, sound)
 
 
 def typical(rule: Rule, within: Surprise) -> Rule:
     """The rule, abstaining from texts that do not look like what the model was taught."""
 
-    def stricter(record: Record) -> str | None:
+    def usual(record: Record, value: str) -> bool:
         seen = surprise(*prompt(record))
-        usual = all(one <= most for one, most in zip(astuple(seen), astuple(within), strict=True))
-        return rule(record) if usual else None
+        return all(one <= most for one, most in zip(astuple(seen), astuple(within), strict=True))
 
-    return stricter
+    return where(rule, usual)
 
 
 def agreeing(rule: Rule) -> Rule:
     """The rule, abstaining when the greedy reply to the other view of the text gives another value."""
-
-    def stricter(record: Record) -> str | None:
-        value = rule(record)
-        return value if record["toggled"].partition("|")[0] == value else None
-
-    return stricter
+    return where(rule, lambda record, value: record["toggled"].partition("|")[0] == value)
 
 
 def taught(rule: Rule, shapes: frozenset[str]) -> Rule:
     """The rule, abstaining from plans of a shape that no taught template has."""
-
-    def stricter(record: Record) -> str | None:
-        value = rule(record)
-        return value if value is not None and _plan(record, value)["shape"] in shapes else None
-
-    return stricter
+    return where(rule, lambda record, value: _plan(record, value)["shape"] in shapes)
 
 
 def rules(within: Surprise, shapes: frozenset[str]) -> dict[str, Rule]:
@@ -242,9 +235,9 @@ def accepted(results: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """The posterior mean and 5 % quantile, after Jeffreys' prior, of the rate at which accepted answers are right."""
     marks = [bool(row["correct"]) for row in results if row.get("outcome") == "verified"]
     right, wrong = sum(marks), len(marks) - sum(marks)
-    rate = beta(right + 0.5, wrong + 0.5)
+    rate = Beta(right, wrong)
     basis = f"{right} right of {len(marks)} accepted, of {sum('outcome' in row for row in results)} problems"
-    return {"p": round(float(rate.mean()), 5), "low": round(float(rate.ppf(0.05)), 5), "basis": basis}
+    return {"p": round(rate.mean, 5), "low": round(rate.lower(), 5), "basis": basis}
 
 
 def main() -> None:

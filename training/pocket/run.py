@@ -183,6 +183,11 @@ class Run:
         network.export(self.model, self.tokenizer, self.recipe.shape, self.recipe.out / name)
 
 
+def main(description: str, minutes: float, shape: network.Shape, course: Course) -> None:
+    """Read the command line and train."""
+    Run(from_command_line(description, minutes, shape), course).train()
+
+
 def from_command_line(description: str, minutes: float, shape: network.Shape) -> Recipe:
     """The recipe that the command line asks for."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawTextHelpFormatter)

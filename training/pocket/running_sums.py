@@ -12,7 +12,7 @@ from random import Random
 from surefoot.models.pocket import digits
 from surefoot.training.pocket import network
 from surefoot.training.pocket.pairs import Pair, Pairs
-from surefoot.training.pocket.run import Run, from_command_line
+from surefoot.training.pocket.run import main
 
 LENGTHS = 6
 """Digits of the longest total, and of the longest number added to it."""
@@ -28,10 +28,5 @@ def pair(rng: Random) -> Pair:
 COURSE = Pairs("digits", digits.SYMBOLS, pair)
 
 
-def main() -> None:
-    """Read the command line and train."""
-    Run(from_command_line(__doc__ or "", 6.0, SHAPE), COURSE).train()
-
-
 if __name__ == "__main__":
-    main()
+    main(__doc__ or "", 6.0, SHAPE, COURSE)

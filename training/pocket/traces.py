@@ -4,8 +4,8 @@ A positive trace is a `gsm_symbolic` question (possibly with other names in it) 
 for it; it is kept only if running the reply exactly gives the generator's own answer. A near miss is such
 a question with something changed that takes its answer away or alters its meaning; its reply is `none`.
 
-Seeds: training draws its generators from seeds of TRAIN_SEED and above; anything below EVAL_SEED_END is
-left to calibration and evaluation.
+Seeds: training draws its generators from seeds of TRAIN_SEED and above; anything below a million is left to calibration
+and evaluation.
 """
 
 from __future__ import annotations
@@ -25,7 +25,6 @@ from surefoot.training.pocket import foreign, lookalikes, word_lists
 from surefoot.training.pocket.word_programs import PROGRAMS, program_for
 
 TRAIN_SEED = 10_000_000
-EVAL_SEED_END = 1_000_000
 TRAILER = " Give the result as your final answer. Do not include units."
 NONE = "none"
 
@@ -329,10 +328,15 @@ def _lookalike(text: str, problem: Problem, rng: Random) -> str | None:
     return with_question(problem.question, question) if question else None
 
 
+def _spoken_of(text: str, problem: Problem) -> list[str]:
+    """Names and things of one word that the text has."""
+    found = {v for v in [*_values(problem, _NAME_KEYS), *_values(problem, _THING_KEYS)] if v in text}
+    return sorted(v for v in found if re.fullmatch(r"[A-Za-z]{3,}", v))
+
+
 def _exchange(text: str, problem: Problem, rng: Random) -> str | None:
     """Put one name or thing of the text where another one stood, once."""
-    found = {v for v in [*_values(problem, _NAME_KEYS), *_values(problem, _THING_KEYS)] if v in text}
-    values = sorted(v for v in found if re.fullmatch(r"[A-Za-z]{3,}", v))
+    values = _spoken_of(text, problem)
     if len(values) < 2:
         return None
     old, new = rng.sample(values, 2)
@@ -346,8 +350,7 @@ def _exchange_asked(text: str, problem: Problem, rng: Random) -> str | None:
     """The same in the last sentence alone: the question is about another name or thing of the text."""
     *facts, last = sentences(text)
     start = last.lower().rfind("how ") if "how " in last.lower() else 0
-    found = {v for v in [*_values(problem, _NAME_KEYS), *_values(problem, _THING_KEYS)] if v in text}
-    values = sorted(v for v in found if re.fullmatch(r"[A-Za-z]{3,}", v))
+    values = _spoken_of(text, problem)
     asked = [v for v in values if re.search(rf"\b{v}", last[start:])]
     if not asked or len(values) < 2:
         return None
@@ -363,23 +366,13 @@ def _both(text: str, problem: Problem, rng: Random) -> str | None:
     return f"{text} {checked(rng).question}"
 
 
-_MISSES: dict[str, Callable[[str, Problem, Random], str | None]] = {
-    "drop_fact": _drop_fact,
-    "drop_question": _drop_question,
-    "question_only": _question_only,
-    "other_question": _other_question,
-    "shuffle": _shuffle,
-    "mix": _mix,
-    "cut": _cut,
-    "insert": _insert,
-    "swap_word": _swap_word,
-    "lose_number": _lose_number,
-    "instruct": _instruct,
-    "both": _both,
-    "lookalike": _lookalike,
-    "exchange": _exchange,
-    "exchange_asked": _exchange_asked,
-}
+_MISSES = {
+    miss.__name__.removeprefix("_"): miss
+    for miss in (
+        _drop_fact, _drop_question, _question_only, _other_question, _shuffle, _mix, _cut, _insert, _swap_word,
+        _lose_number, _instruct, _both, _lookalike, _exchange, _exchange_asked,
+    )
+}  # fmt: skip
 
 _WEIGHTS = {"lookalike": 5, "exchange_asked": 8, "exchange": 3, "swap_word": 2}
 """How often a kind of near miss is tried; the first three suit few problems."""

@@ -12,7 +12,7 @@ from random import Random
 from tokenizers import Tokenizer
 
 from surefoot.training.pocket import network, traces
-from surefoot.training.pocket.run import Recipe, Run, from_command_line
+from surefoot.training.pocket.run import Recipe, Run, main
 
 CHUNK = 1024
 TOKENIZER_TRACES = 30_000
@@ -37,10 +37,5 @@ class WordProblems:
         """Nothing is measured on the way."""
 
 
-def main() -> None:
-    """Read the command line and train."""
-    Run(from_command_line(__doc__ or "", 60.0, network.Shape()), WordProblems()).train()
-
-
 if __name__ == "__main__":
-    main()
+    main(__doc__ or "", 60.0, network.Shape(), WordProblems())

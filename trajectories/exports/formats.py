@@ -1,25 +1,41 @@
-"""Runs as lines of JSON: whole trajectories, and rows that trainers take as they are."""
+"""The forms in which runs leave the store: a format is a module that writes a run as lines of JSON, and a line here."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TextIO
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TextIO
 
 from surefoot.storage.errors import SetupError
 from surefoot.storage.records import Outcome
-from surefoot.storage.run import RunInfo
-from surefoot.storage.run_store import RunStore
-from surefoot.trajectories.exports import jsonl as export_trajectory
-from surefoot.trajectories.exports import sft as export_sft
+from surefoot.trajectories.exports import jsonl, sft
 
-FORMATS: Mapping[str, Callable[[RunStore, RunInfo, TextIO], int]] = {
-    "jsonl": export_trajectory.write,
-    "trl-sft": export_sft.write,
+if TYPE_CHECKING:
+    from surefoot.storage.run import RunInfo
+    from surefoot.storage.run_store import RunStore
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    write: Callable[[RunStore, RunInfo, TextIO], int]
+    """Writes one run and returns the number of its lines."""
+    told: str
+    """What it holds."""
+    takes: Outcome | None = None
+    """Outcome of the runs that it takes where none is asked for; None: all runs."""
+    reader: str = ""
+    """What reads its lines as they are, where something does."""
+
+
+FORMATS = {
+    "jsonl": Format(jsonl.write, "whole trajectories"),
+    "trl-sft": Format(
+        sft.write,
+        "conversations that TRL's SFTTrainer reads",
+        Outcome.VERIFIED,
+        "load_dataset('json', data_files=...) and TRL's SFTTrainer",
+    ),
 }
-"""Each writes one run and returns the number of its lines."""
-
-ACCEPTED: Mapping[str, Outcome] = {"trl-sft": Outcome.VERIFIED}
-"""Outcome of the runs that a format takes where none is asked for; a format that is not here takes all runs."""
 
 
 def export(
@@ -32,22 +48,21 @@ def export(
 ) -> int:
     """Write runs as lines of JSON and return the number of lines. Memory does not grow with the runs.
 
-    format: `jsonl`, a whole trajectory a line (`export_trajectory`); or `trl-sft`, a conversation that led to an
-        accepted output a line (`export_sft`).
+    format: one of `FORMATS`; its module says what a line is.
     outcome: runs that ended so. None is every run for `jsonl`, and verified ones for `trl-sft`.
     runs: names of runs as `RunStore.resolve` takes them, written in this order; None is all of the store, oldest first.
 
     Raises SetupError for a format that does not exist, and StoreError where the store cannot be read or does not
     know a run; lines written before that stay written.
     """
-    if format not in FORMATS:
+    if (found := FORMATS.get(format)) is None:
         raise SetupError(f"there is no format {format!r}; there are: {', '.join(FORMATS)}")
-    wanted = outcome if outcome is not None else ACCEPTED.get(format)
+    wanted = outcome if outcome is not None else found.takes
     written = 0
     for run_id in _all(store, wanted) if runs is None else [store.resolve(run) for run in runs]:
         info = store.run(run_id)
         if wanted is None or info.outcome is wanted:
-            written += FORMATS[format](store, info, out)
+            written += found.write(store, info, out)
     return written
 
 

@@ -10,7 +10,7 @@ The parts are the run's records (`surefoot.storage.records`) in order of `seq`, 
 A field that is not there is None, or nothing (no usage, no edges): absent is absent, and a missing reward is not a
 reward of zero. `accepted` holds the seqs of the attempts that stood at the end; every other attempt was rejected,
 outvoted or undone. `policies` are those that `model_calls` refer to, by number. Of each message `token_ids`,
-`mask` and `logprobs` are its own tokens, as arrays; `export_tokens.path_tokens` says how they join.
+`mask` and `logprobs` are its own tokens, as arrays; `trajectories.tokens.path_tokens` says how they join.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ from surefoot.storage.records import (
 )
 from surefoot.storage.run import RunInfo
 from surefoot.storage.run_store import RunStore
-from surefoot.trajectories.exports.tokens import tokens
 from surefoot.trajectories.standing import Standing
+from surefoot.trajectories.tokens import tokens
 
 SCHEMA_VERSION = 1
 """Goes up when a reader of the old form would misread the new one."""

@@ -25,8 +25,8 @@ from surefoot.storage.jsonable import dumps
 from surefoot.storage.records import Attempt, Event, JournalRecord, Json, Message, ModelCall, PlannedStep
 from surefoot.storage.run import RunInfo
 from surefoot.storage.run_store import RunStore
-from surefoot.trajectories.exports.tokens import path
 from surefoot.trajectories.standing import Standing
+from surefoot.trajectories.tokens import path
 
 KINDS = (PlannedStep, Attempt, Message, ModelCall, Event)
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from array import array
 from collections.abc import Iterable, Mapping
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from surefoot.storage.errors import StoreError
 from surefoot.storage.records import JournalRecord, Message
@@ -48,12 +49,17 @@ def path_tokens(records: Iterable[JournalRecord], message_seq: int) -> Tokens:
     return ids, mask, logprobs
 
 
+def numbers(code: str, data: bytes | None) -> array[Any]:
+    """The numbers that a record holds as bytes, the lowest first, whatever the machine's own order is."""
+    found = array(code, data or b"")
+    if sys.byteorder == "big":
+        found.byteswap()
+    return found
+
+
 def tokens(message: Message) -> Tokens:
     """A message's own tokens, all three empty where they are not known. Raises StoreError where they do not match."""
-    ids, mask, logprobs = array("i"), array("B"), array("f")
-    ids.frombytes(message.token_ids or b"")
-    mask.frombytes(message.mask or b"")
-    logprobs.frombytes(message.logprobs or b"")
+    ids, mask, logprobs = numbers("i", message.token_ids), numbers("B", message.mask), numbers("f", message.logprobs)
     if len(mask) != len(ids) or len(logprobs) != sum(mask):
         raise StoreError(
             f"message {message.seq} has {len(ids)} tokens, a mask of {len(mask)} with {sum(mask)} sampled, and "
