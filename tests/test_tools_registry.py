@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import jsonschema
@@ -14,9 +15,11 @@ from langchain_core.tools import tool as langchain_tool
 from pydantic import BaseModel
 from typing_extensions import Annotated  # noqa: UP035 (LangChain reads either)
 
+from surefoot.engine import Engine
 from surefoot.models.question import ToolSpec
+from surefoot.models.scripted import ScriptedModel
 from surefoot.storage.errors import Retry, SetupError, ToolError
-from surefoot.storage.records import Effect
+from surefoot.storage.records import Effect, Plan, Step, ref
 from surefoot.tools import ToolContext, tool
 from surefoot.tools.function import FunctionTool
 from surefoot.tools.langchain import LangChainTool
@@ -181,6 +184,19 @@ def test_references_are_put_in_place_for_servers_that_are_strict() -> None:
     assert parameters["properties"]["order"]["properties"]["to"]["default"] == {"street": "Main", "number": 1}
     jsonschema.Draft202012Validator.check_schema(parameters)
     jsonschema.validate({"order": {"stops": [{"street": "a"}]}}, parameters)
+
+
+def test_a_model_is_offered_tools_without_references(tmp_path: Path) -> None:
+    @tool(effect="pure")
+    def send(order: Order) -> str:
+        """Sends an order."""
+        return order.to.street
+
+    model = ScriptedModel(["sent"])
+    plan = Plan((Step("s", "Send it."),), ref("s"))
+    Engine(model, tools=[send], planner=plan, store=tmp_path / "runs.db", votes=1).run("go")
+    (offered,) = model.questions[0].tools
+    assert "$ref" not in json.dumps(offered.parameters) and "$defs" not in offered.parameters
 
 
 ROOT = Tree(name="root")

@@ -33,6 +33,7 @@ from surefoot.reflection.verifier import Verifier
 from surefoot.reflection.vote_belief import Pattern
 from surefoot.storage.errors import SetupError
 from surefoot.storage.records import Effect, Json, Plan, Role, Step
+from surefoot.tools.registry import spec
 from surefoot.tools.tool import Tool
 
 T = TypeVar("T")
@@ -85,7 +86,7 @@ class RunContext:
 
     @cached_property
     def specs(self) -> dict[str, ToolSpec]:
-        return {name: ToolSpec(name, tool.description, tool.parameters) for name, tool in self.tools.items()}
+        return {name: spec(tool) for name, tool in self.tools.items()}
 
     @cached_property
     def schemas(self) -> dict[str, tuple[Json, Json]]:

@@ -14,7 +14,6 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from surefoot.service.cli import options as o
 from surefoot.service.cli.command import OK, OUT_OF_BUDGET, command, usage
-from surefoot.service.cli.rows import lines
 from surefoot.service.display.terminal import emit, stdout, tell
 
 if TYPE_CHECKING:
@@ -154,6 +153,7 @@ ANSWER = 64
 def read(path: Path) -> Iterator[Labelled]:
     """The labelled steps of a file. Raises SetupError, with the line's number, for one that is none."""
     from surefoot.engine.calibrate import Labelled
+    from surefoot.service.cli.rows import lines
     from surefoot.storage.errors import SetupError
 
     for number, line in lines(path):

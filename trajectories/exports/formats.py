@@ -1,38 +1,38 @@
-"""The forms in which runs leave the store: a format is a module that writes a run as lines of JSON, and a line here."""
+"""The forms in which runs leave the store: a format is a module that writes a run as lines of JSON, and a line here.
+
+The command line lists them before anything is loaded, so this module imports nothing that is slow.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from typing import TYPE_CHECKING, TextIO
 
-from surefoot.storage.errors import SetupError
-from surefoot.storage.records import Outcome
-from surefoot.trajectories.exports import jsonl, sft
-
 if TYPE_CHECKING:
-    from surefoot.storage.run import RunInfo
+    from surefoot.storage.outcome import Outcome
     from surefoot.storage.run_store import RunStore
 
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    write: Callable[[RunStore, RunInfo, TextIO], int]
-    """Writes one run and returns the number of its lines."""
+    module: str
+    """Of this room; its `write(store, run, out)` writes one run and returns the number of its lines."""
     told: str
     """What it holds."""
-    takes: Outcome | None = None
+    takes: str | None = None
     """Outcome of the runs that it takes where none is asked for; None: all runs."""
     reader: str = ""
     """What reads its lines as they are, where something does."""
 
 
 FORMATS = {
-    "jsonl": Format(jsonl.write, "whole trajectories"),
+    "jsonl": Format("jsonl", "whole trajectories"),
     "trl-sft": Format(
-        sft.write,
+        "sft",
         "conversations that TRL's SFTTrainer reads",
-        Outcome.VERIFIED,
+        "verified",
         "load_dataset('json', data_files=...) and TRL's SFTTrainer",
     ),
 }
@@ -55,14 +55,18 @@ def export(
     Raises SetupError for a format that does not exist, and StoreError where the store cannot be read or does not
     know a run; lines written before that stay written.
     """
+    from surefoot.storage.errors import SetupError
+    from surefoot.storage.outcome import Outcome
+
     if (found := FORMATS.get(format)) is None:
         raise SetupError(f"there is no format {format!r}; there are: {', '.join(FORMATS)}")
-    wanted = outcome if outcome is not None else found.takes
+    write = import_module(f"surefoot.trajectories.exports.{found.module}").write
+    wanted = outcome if outcome is not None or found.takes is None else Outcome(found.takes)
     written = 0
     for run_id in _all(store, wanted) if runs is None else [store.resolve(run) for run in runs]:
         info = store.run(run_id)
         if wanted is None or info.outcome is wanted:
-            written += found.write(store, info, out)
+            written += write(store, info, out)
     return written
 
 
