@@ -62,12 +62,14 @@ class RunHandle:
     @property
     def _loop(self) -> asyncio.AbstractEventLoop:
         """Where it runs, or goes on: the process's own event loop, once the one that it began on is gone."""
-        if self._process is not self._runs.process:  # a forked child: the run is the parent's, its end is in the store
-            self._process, self._task, self._done = self._runs.process, None, None
-            self._home = shared_loop()
-        if self._home.is_closed():
+        if not self._ours or self._home.is_closed():
             self._home = shared_loop()
         return self._home
+
+    @property
+    def _ours(self) -> bool:
+        """False in a forked child that has not taken it up itself: the run is the parent's, its end is in the store."""
+        return self._process is self._runs.process
 
     def __repr__(self) -> str:
         return f"RunHandle({self.id!r})"
@@ -75,6 +77,7 @@ class RunHandle:
     def drive(self, flow: Flow) -> RunHandle:
         """Starts the run, on this event loop."""
         self._task, self._done = started(self._runs.go(flow, self._kind))
+        self._home, self._process = asyncio.get_running_loop(), self._runs.process
         return self
 
     # --- how it stands --------------------------------------------------------------------------------------
@@ -108,7 +111,7 @@ class RunHandle:
 
     async def aresult(self) -> Result:
         """The same, in async code; `await handle` is short for it."""
-        if self._loop and self._done is not None:
+        if self._ours and self._done is not None:
             try:
                 return await asyncio.shield(asyncio.wrap_future(self._done))
             except (CancelledError, asyncio.CancelledError):
@@ -203,7 +206,7 @@ class RunHandle:
         self._loop.call_soon_threadsafe(self._stop)
 
     def _stop(self) -> None:
-        if self._task is not None and not self._task.done():
+        if self._ours and self._task is not None and not self._task.done():
             self._task.cancel()
         elif (flow := self._runs.under_way.get(self.id)) is not None:
             flow.halt = RunError(STOPPED[1])  # whoever drives it ends it

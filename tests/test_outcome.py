@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from io import StringIO
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from dial import NUMBER, adder, adds_up, labelled, sums
@@ -13,6 +14,7 @@ from surefoot.engine import Engine
 from surefoot.engine.calibrate import calibrate
 from surefoot.models import ScriptedModel
 from surefoot.reflection import verifier
+from surefoot.service.cli.runs import Ending
 from surefoot.storage.outcome import MEANINGS
 from surefoot.storage.records import Outcome, Plan, Reward, Step, ref
 from surefoot.storage.store import Store
@@ -27,6 +29,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 def test_every_outcome_has_its_meaning_and_only_kept_promises_are_true() -> None:
     assert set(MEANINGS) == set(Outcome)
+    assert set(get_args(Ending)) == {*Outcome, "running"}, "the command line names them before anything is loaded"
     assert {one for one in Outcome if one.means.true} == {Outcome.VERIFIED, Outcome.UNVERIFIED}
     assert all(one.means.accepted and one.means.ended for one in Outcome if one.means.true)
     codes = {one: one.means.exit_code for one in Outcome if one is not Outcome.UNVERIFIED}

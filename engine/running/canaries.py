@@ -12,6 +12,7 @@ from random import Random
 
 from surefoot.engine.core.state import StepState
 from surefoot.engine.running.runtime import StepRuntime
+from surefoot.engine.setup.context import SOFT
 from surefoot.reflection.calibration import step_class
 from surefoot.reflection.mutants import mutants
 from surefoot.reflection.verifier import Case, Verifier
@@ -20,8 +21,6 @@ from surefoot.storage.records import Event, Json, Verdict
 
 MUTANTS = 2
 """Tried at one commit, beside the committed value."""
-
-COSTLY = ("judge", "model")
 
 
 async def canaries(
@@ -39,7 +38,7 @@ async def canaries(
         spent = 0
         for verifier in verifiers:
             cost = said[verifier.name].usage.tokens if verifier.name in said else 0
-            if verifier.kind in COSTLY and not _affordable(run, spent + cost):
+            if verifier.kind in SOFT and not _affordable(run, spent + cost):
                 continue
             verdict = await _try(run, verifier, replace(case, candidate=value))
             spent = max(run.state.spent.usage.tokens - before, spent + verdict.usage.tokens)

@@ -39,7 +39,8 @@ from surefoot.tools.tool import Tool
 T = TypeVar("T")
 
 SOFT = ("judge", "model")
-"""Kinds of verifiers whose word, once they were measured, is evidence; what others fail is refuted."""
+"""Kinds of verifiers that ask a model: their word costs, and once they were measured it is evidence. What others fail is
+refuted."""
 
 CANARIES = 60
 """Wrong values that a verifier is tried on, and half as many right ones: none passed certifies a rate of .05."""
