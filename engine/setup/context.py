@@ -39,7 +39,7 @@ from surefoot.tools.tool import Tool
 T = TypeVar("T")
 
 SOFT = ("judge", "model")
-"""Verifiers that ask a model: their word costs, and once it was measured it is evidence. What others fail is refuted."""
+"""Verifiers that ask a model: their word costs. Once it was measured it is evidence; what others fail is refuted."""
 
 CANARIES = 60
 """Wrong values that a verifier is tried on, and half as many right ones: none passed certifies a rate of .05."""
