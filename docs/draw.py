@@ -77,10 +77,9 @@ def drawing() -> str:
         else:
             lines.append(f'  {_id(folder)}["{folder}"]')
     lines += [f"  {_id(name)} --> {_id(one)}" for name, to in drawn(edges).items() for one in sorted(to)]
-    lines += ["```", "", "| room | what it is for | files |", "| --- | --- | --- |"]
+    lines += ["```", "", "| room | what it is for |", "| --- | --- |"]
     for name, words in known.items():
-        files = len(list((ROOT / name).glob("*.py"))) - 1
-        lines.append(f"| `{name}/` | {words} | {files} |")
+        lines.append(f"| `{name}/` | {words} |")
     return "\n".join(lines) + "\n"
 
 

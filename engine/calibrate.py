@@ -16,7 +16,7 @@ from surefoot.engine.core.observations import Observations, summed
 from surefoot.engine.core.rules import SampleSource
 from surefoot.engine.core.spending import Tally
 from surefoot.engine.running.account import Account
-from surefoot.engine.running.asking import changed, model_of, output_of, put, question
+from surefoot.engine.running.asking import model_of, output_of, put, question
 from surefoot.engine.running.canaries import MUTANTS
 from surefoot.engine.running.loop import run_sync
 from surefoot.engine.running.sampling import Metered
@@ -205,15 +205,15 @@ class _Session:
         context = self.context
         model = self._metered(model_of(context, source.name))
         seeds = [(seed * 7_919 + index) % 2**31 for index in range(self.samples)]
-        ways = [put(context, source, case.inputs, one) for one in seeds]
+        ways = [put(source, case.goal, case.inputs, one) for one in seeds]
         asked = [
-            question(context, case.goal, inputs, case.gives, one) for one, (inputs, _) in zip(seeds, ways, strict=True)
+            question(context, goal, inputs, case.gives, at) for at, (goal, inputs, _) in zip(seeds, ways, strict=True)
         ]
-        if changed(context, source):
+        if source.ask is not None:
             drawn = [one[0] for one in await asyncio.gather(*(answer(model, one, 1, strict=True) for one in asked))]
         else:
             drawn = await answer(model, asked[0], self.samples, strict=True)
-        for (reply, *_), (_, back) in zip(drawn, ways, strict=False):  # a server may give fewer than were asked for
+        for (reply, *_), (_, _, back) in zip(drawn, ways, strict=False):  # a server may give fewer than were asked for
             if self._usable(reply):
                 try:
                     output = output_of(reply, back)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Literal
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,8 +19,15 @@ class Meaning:
     """There is an output, which evidence accepted, or whoever turned verification off."""
     true: bool = False
     """The result is what was asked for: it is true where Python asks (`if result:`)."""
-    ended: bool = False
-    """There is nothing to go on with: resuming hands the run back as it ended."""
+    resume: Literal["", "plain", "answers", "budget", "mended"] = ""
+    """What it takes to go on: no more than to resume it, answers to its questions, a larger budget, or that what failed
+    was mended. Empty: it has ended, and resuming hands it back as it did."""
+    asks: bool = False
+    """Questions to a person that were open stay open."""
+
+    @property
+    def ended(self) -> bool:
+        return not self.resume
 
 
 class Outcome(StrEnum):
@@ -42,14 +50,14 @@ class Outcome(StrEnum):
 
 
 MEANINGS = {
-    Outcome.VERIFIED: Meaning(0, "bold green", accepted=True, true=True, ended=True),
-    Outcome.UNVERIFIED: Meaning(0, "bold yellow", accepted=True, true=True, ended=True),
-    Outcome.AGREED: Meaning(6, "bold cyan", accepted=True, ended=True),
-    Outcome.ABSTAINED: Meaning(3, "bold yellow", ended=True),
-    Outcome.FAILED: Meaning(1, "bold red"),
-    Outcome.OUT_OF_BUDGET: Meaning(5, "bold red"),
-    Outcome.INPUT_REQUIRED: Meaning(4, "bold magenta"),
-    Outcome.CANCELED: Meaning(130, "bold yellow"),
+    Outcome.VERIFIED: Meaning(0, "bold green", accepted=True, true=True),
+    Outcome.UNVERIFIED: Meaning(0, "bold yellow", accepted=True, true=True),
+    Outcome.AGREED: Meaning(6, "bold cyan", accepted=True),
+    Outcome.ABSTAINED: Meaning(3, "bold yellow"),
+    Outcome.FAILED: Meaning(1, "bold red", resume="mended"),
+    Outcome.OUT_OF_BUDGET: Meaning(5, "bold red", resume="budget", asks=True),
+    Outcome.INPUT_REQUIRED: Meaning(4, "bold magenta", resume="answers", asks=True),
+    Outcome.CANCELED: Meaning(130, "bold yellow", resume="plain", asks=True),
 }
 
 

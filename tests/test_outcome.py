@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from io import StringIO
 from pathlib import Path
-from typing import get_args
 
 import pytest
 from dial import NUMBER, adder, adds_up, labelled, sums
 
-from surefoot.engine import Engine
+from surefoot.engine import Engine, Result
 from surefoot.engine.calibrate import calibrate
 from surefoot.models import ScriptedModel
 from surefoot.reflection import verifier
-from surefoot.service.cli.runs import Ending
+from surefoot.service.cli.command import ENDINGS
+from surefoot.service.display.receipt import next_command
 from surefoot.storage.outcome import MEANINGS
 from surefoot.storage.records import Outcome, Plan, Reward, Step, ref
 from surefoot.storage.store import Store
@@ -29,7 +29,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 def test_every_outcome_has_its_meaning_and_only_kept_promises_are_true() -> None:
     assert set(MEANINGS) == set(Outcome)
-    assert set(get_args(Ending)) == {*Outcome, "running"}, "the command line names them before anything is loaded"
+    assert {one.value: one.means.exit_code for one in Outcome} == ENDINGS, "shown before anything is loaded"
     assert {one for one in Outcome if one.means.true} == {Outcome.VERIFIED, Outcome.UNVERIFIED}
     assert all(one.means.accepted and one.means.ended for one in Outcome if one.means.true)
     codes = {one: one.means.exit_code for one in Outcome if one is not Outcome.UNVERIFIED}
@@ -79,3 +79,22 @@ def test_a_proof_of_the_whole_stands_whatever_its_steps_stood_on(store: Store) -
     assert (result.reliability.basis, result.reliability.predicted) == ("exact", 1.0)
     resumed = Engine(ScriptedModel([]), planner=plan, verifiers=[is_five], store=store).resume(result.run_id)
     assert resumed.outcome is Outcome.VERIFIED
+
+
+@pytest.mark.parametrize(
+    ("said", "option"),
+    [
+        ("the budget of 9 steps is used up; 3 tokens", "--steps"),
+        ("the next call may bring the run to 90 tokens; the budget is 50; the 2 planned steps still open", "--tokens"),
+        ("the budget of 2.0 seconds is used up; the 2 planned steps still open take 90 tokens", "--seconds"),
+        ("the next call may bring the run to 0.1000 dollars; the budget is 0.05; the 2 steps still open", "--usd"),
+    ],
+)
+def test_the_next_command_raises_the_budget_that_was_used_up(said: str, option: str) -> None:
+    """What is missing is said behind it, in units of its own."""
+    assert f"{option} N" in next_command(Result("0123456789abcdef", Outcome.OUT_OF_BUDGET, reason=said))
+
+
+@pytest.mark.parametrize("outcome", Outcome)
+def test_what_has_ended_is_not_to_be_resumed_and_all_else_is(outcome: Outcome) -> None:
+    assert ("surefoot resume" in next_command(Result("0123456789abcdef", outcome))) is not outcome.means.ended

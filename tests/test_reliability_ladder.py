@@ -17,12 +17,14 @@ from surefoot.engine.calibrate import calibrate
 from surefoot.engine.core.refold import FOLDED
 from surefoot.engine.history.past import calibration_of, settings_of
 from surefoot.engine.history.replay import replay
+from surefoot.engine.setup.fallbacks import FALLBACKS, Fallback, Given, Origin
 from surefoot.models.question import Question
 from surefoot.models.representation import Representation
 from surefoot.models.scripted import ScriptedModel
 from surefoot.planners import planner
 from surefoot.reflection import verifier
 from surefoot.reflection.calibration import Calibration, source_of
+from surefoot.reflection.evidence import Belief
 from surefoot.storage.errors import SetupError
 from surefoot.storage.learned import Lesson, Sampling
 from surefoot.storage.records import Attempt, Event, Json, Plan, Step, ref
@@ -261,6 +263,19 @@ def test_a_rung_that_is_turned_off_is_not_climbed(store: Store) -> None:
     assert other.questions == []
     with pytest.raises(SetupError, match="no strategy 'prayer'"):
         Engine(ScriptedModel([]), planner=one_step(), ladder=["prayer"], store=store)
+
+
+def test_a_fallback_is_one_entry_that_says_how_it_asks(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    def origins(given: Given, step: Step, stated: Belief | None) -> Iterator[Origin]:
+        yield Origin("translated", stated, ask=lambda goal, inputs, chance: (f"Addiere: {goal}", inputs, int))
+
+    monkeypatch.setitem(FALLBACKS, "translate", Fallback(origins))  # type: ignore[arg-type]
+    model = ScriptedModel(lambda question, index: "5" if "Addiere" in question.goal else undecided(question, index))
+    engine = Engine(model, planner=one_step(), ladder=["critique", "translate"], store=store)
+    result = engine.run("add")
+    assert (result.outcome, result.output) == (Outcome.AGREED, 5)
+    assert rungs(store, result.run_id) == ["translate"]
+    assert engine.replay(result.run_id)
 
 
 def test_a_step_that_cannot_be_answered_is_decomposed(store: Store) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from typing import Literal
 
 from surefoot.storage.events import Answered, Asked, Failed, Finished, Planned, RolledBack
+from surefoot.storage.outcome import Outcome
 from surefoot.storage.records import Event, JournalRecord, Json, PlannedStep
 
 Status = Literal["open", "asked", "committed", "failed", "undone", "replaced"]
@@ -87,7 +88,7 @@ class Standing:
             self._faults = set()
         elif event.kind == "finished":
             finished: Finished = event.data
-            self._over = finished["outcome"] not in ("out_of_budget", "canceled")
+            self._over = not Outcome(finished["outcome"]).means.asks
         elif event.step is not None:
             self._change(event, event.step)
 

@@ -16,7 +16,7 @@ from surefoot.reflection.forms import FORMS
 from surefoot.reflection.verifier import Verifier
 from surefoot.reflection.votes import logit, sigmoid
 from surefoot.storage.errors import SetupError
-from surefoot.storage.records import Step, record
+from surefoot.storage.records import Json, Step, record
 
 Mode = Literal["plan", "tool", "arguments", "answer"]
 
@@ -28,6 +28,10 @@ USUAL_TARGET = 0.95
 
 FIRST = "\0first"
 """Key of a candidate that nobody has proposed yet."""
+
+
+Ask = Callable[[str, Mapping[str, Json], Random], tuple[str, Mapping[str, Json], Callable[[Json], Json]]]
+"""Another way to ask: from the goal and the inputs those that are asked with, and the way back from an answer."""
 
 
 @record
@@ -43,6 +47,8 @@ class SampleSource:
     """The step may begin with it, where it was measured to be cheaper."""
     lesson: str = ""
     """What its questions say of earlier attempts at other steps."""
+    ask: Ask | None = None
+    """How it asks, where it asks in words of its own."""
     forms: tuple[int, ...] = FORMS
     """In which its questions are asked, in turn, where votes alone decide."""
     ratio: float | None = None

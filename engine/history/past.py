@@ -48,14 +48,17 @@ def reopened(
     store: RunStore, run_id: str, usual: Settings, make: Make, policies: Iterable[Policy], budget: Budget | None = None
 ) -> Past:
     """A run to go on with. policies: those that it may use; they have their numbers afterwards."""
-    info, task = store.run(run_id), store.task(run_id)
-    if budget is not None:
-        task = replace(task, budget=budget)
-    context = make(settings_of(info, usual), calibration_of(info))
-    state = refold(store.records(run_id, kinds=FOLDED), context.rules)
-    for policy in policies:
-        store.policy(policy)
-    return Past(context, task, store.reopen(run_id), state)
+    journal = store.reopen(run_id)  # first: what another process writes from here on is refused there
+    try:
+        info, task = store.run(run_id), store.task(run_id)
+        context = make(settings_of(info, usual), calibration_of(info))
+        state = refold(store.records(run_id, kinds=FOLDED), context.rules)
+        for policy in policies:
+            store.policy(policy)
+    except BaseException:
+        journal.close()
+        raise
+    return Past(context, task if budget is None else replace(task, budget=budget), journal, state)
 
 
 def replayed(

@@ -20,19 +20,13 @@ def model_of(context: RunContext, source: str) -> Model:
     return context.alternates.get(source) or context.models["act"]
 
 
-def changed(context: RunContext, source: SampleSource) -> bool:
-    """Whether each of its samples is asked in words of its own."""
-    return any(one.name == source.name for one in context.representations)
-
-
 def put(
-    context: RunContext, source: SampleSource, inputs: Mapping[str, Json], seed: int
-) -> tuple[Mapping[str, Json], Back | None]:
-    """The inputs as a source is asked with them, and the way back from its answers, where they need one."""
-    for other in context.representations:
-        if other.name == source.name:
-            return other.ask(inputs, Random(seed))
-    return ({**inputs, LESSON: source.lesson} if source.lesson else inputs), None
+    source: SampleSource, goal: str, inputs: Mapping[str, Json], seed: int
+) -> tuple[str, Mapping[str, Json], Back | None]:
+    """Goal and inputs as a source is asked with them, and the way back from its answers, where they need one."""
+    if source.ask is not None:
+        return source.ask(goal, inputs, Random(seed))
+    return goal, ({**inputs, LESSON: source.lesson} if source.lesson else inputs), None
 
 
 def question(

@@ -9,7 +9,7 @@ from typing import Any
 
 from surefoot.engine.core.rules import SampleSource, StepRules
 from surefoot.engine.core.state import StepState
-from surefoot.engine.running.asking import changed, model_of, output_of, put, question
+from surefoot.engine.running.asking import model_of, output_of, put, question
 from surefoot.engine.running.calling import use_tool
 from surefoot.engine.running.candidates import missed, proposed
 from surefoot.engine.running.expand import carried, expand
@@ -72,7 +72,7 @@ async def _sample_arguments(run: StepRuntime, step: StepState, rules: StepRules,
     tool = run.context.tools[step.step.tool or ""]
     sampler = _sampler(run, step)
     seed = _seed(run, step, 0)
-    asked = _question(run, step, run.inputs(step), seed, tools=(tool.name,), required=True)
+    asked = _question(run, step, step.step.goal, run.inputs(step), seed, tools=(tool.name,), required=True)
     for call, reply in await sampler.replies(asked, n):
         request = next((one for one in reply.tool_calls if one.name == tool.name), None)
         if request is None or request.arguments is None:
@@ -102,7 +102,7 @@ async def _fill(run: StepRuntime, step: StepState, sample: Sample, reply: Reply 
 async def _sample_answer(run: StepRuntime, step: StepState, n: int, source: SampleSource, voted: bool) -> None:
     """Samples of one question together; one by one where each has tools to call, or is asked in a form of its own."""
     forms = _forms(run, step, source, n)
-    if not run.context.tools and not changed(run.context, source):
+    if not run.context.tools and source.ask is None:
         await _in_forms(run, step, source, forms, voted)
         return
     samples = [Sample(_seed(run, step, index), source.name, forms[index]) for index in range(n)]
@@ -125,8 +125,8 @@ async def _in_forms(run: StepRuntime, step: StepState, source: SampleSource, for
         sampler = _sampler(run, step, source.name)
         first = forms.index(form)
         seed = _seed(run, step, first)
-        inputs, _ = put(run.context, source, run.inputs(step), seed)
-        asked = _question(run, step, inputs, seed, form=form)
+        goal, inputs, _ = put(source, step.step.goal, run.inputs(step), seed)
+        asked = _question(run, step, goal, inputs, seed, form=form)
         return [(call, reply, form) for call, reply in await sampler.replies(asked, forms.count(form), voted)]
 
     kinds = list(dict.fromkeys(forms))
@@ -146,9 +146,9 @@ async def _in_forms(run: StepRuntime, step: StepState, source: SampleSource, for
 async def _draw(run: StepRuntime, step: StepState, source: SampleSource, voted: bool, sample: Sample) -> None:
     """One sample, from its question or from where it paused, up to its answer or to where it pauses."""
     sampler = _sampler(run, step, source.name)
-    inputs, back = put(run.context, source, run.inputs(step), sample.seed)
+    goal, inputs, back = put(source, step.step.goal, run.inputs(step), sample.seed)
     tools = tuple(run.context.tools)
-    asked = _question(run, step, inputs, sample.seed, tools=tools, form=sample.form)
+    asked = _question(run, step, goal, inputs, sample.seed, tools=tools, form=sample.form)
     try:
         if tools:
             call, reply = await sampler.draw(asked, sample, voted)
@@ -268,6 +268,7 @@ def _sampler(run: StepRuntime, step: StepState, source: str = "") -> Sampler:
 def _question(
     run: StepRuntime,
     step: StepState,
+    goal: str,
     inputs: Mapping[str, Json],
     seed: int,
     *,
@@ -281,7 +282,7 @@ def _question(
         if refuted := [one.output for one in step.candidates.values() if one.refuted]:
             inputs["the last attempt"] = refuted[-1]
     gives = step.step.contract.gives
-    return question(run.context, step.step.goal, inputs, gives, seed, form=form, tools=tools, required=required)
+    return question(run.context, goal, inputs, gives, seed, form=form, tools=tools, required=required)
 
 
 def _seed(run: StepRuntime, step: StepState, index: int) -> int:

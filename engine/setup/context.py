@@ -241,6 +241,7 @@ class RunContext:
                 fallback,
                 first,
                 origin.lesson,
+                origin.ask,
                 self.calibration.forms(*place).kept,
                 self.calibration.forms(*place).ratio,
                 self.calibration.openings(*place).at_most,

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from surefoot.engine.core.rules import PERSON
+from surefoot.engine.core.rules import PERSON, Ask
 from surefoot.models.question import Model
 from surefoot.models.representation import Representation
 from surefoot.reflection.calibration import Calibration, source_of, step_class
@@ -51,6 +51,8 @@ class Origin:
     stated: Belief | None
     lesson: str = ""
     """What its questions say of earlier attempts; such a source competes with the first instead of following it."""
+    ask: Ask | None = None
+    """How it asks, where it asks otherwise than the first."""
 
 
 Origins = Callable[[Given, Step, Belief | None], Iterator[Origin]]
@@ -81,7 +83,13 @@ def _lessons(given: Given, step: Step, stated: Belief | None) -> Iterator[Origin
 
 
 def _representations(given: Given, step: Step, stated: Belief | None) -> Iterator[Origin]:
-    return (Origin(one.name, stated) for one in given.representations if one.kind in ("", step.kind))
+    for one in given.representations:
+        if one.kind in ("", step.kind):
+            yield Origin(one.name, stated, ask=_in_words_of(one))
+
+
+def _in_words_of(other: Representation) -> Ask:
+    return lambda goal, inputs, chance: (goal, *other.ask(inputs, chance))
 
 
 def _alternates(given: Given, step: Step, stated: Belief | None) -> Iterator[Origin]:

@@ -10,7 +10,7 @@ import signal
 import sys
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-from typing import Annotated, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn, TypeVar
 
 import typer
 
@@ -20,6 +20,24 @@ T = TypeVar("T")
 
 OK, FAILED, USAGE, OUT_OF_BUDGET, INTERRUPTED = 0, 1, 2, 5, 130
 """Exit codes of commands; those of a run are its outcome's."""
+
+ENDINGS = {
+    "verified": 0,
+    "unverified": 0,
+    "failed": 1,
+    "abstained": 3,
+    "input_required": 4,
+    "out_of_budget": 5,
+    "agreed": 6,
+    "canceled": 130,
+}
+"""Outcomes with their exit codes, as `storage/outcome.py` has them (a test holds that): help is shown before that is
+loaded, which would take longer than the help."""
+
+if TYPE_CHECKING:
+    Ending = str
+else:
+    Ending = Literal[*ENDINGS, "running"]
 
 Debug = Annotated[bool, typer.Option("--debug", help="Show where an error comes from.", show_default=False)]
 

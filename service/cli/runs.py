@@ -8,15 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from surefoot.service.cli import options as o
-from surefoot.service.cli.command import OK, command
+from surefoot.service.cli.command import OK, Ending, command
 from surefoot.service.display.terminal import emit, shown, stdout, tell
 
 if TYPE_CHECKING:
     from surefoot.storage.run import RunInfo
 
-Ending = Literal[
-    "verified", "agreed", "abstained", "failed", "out_of_budget", "input_required", "canceled", "unverified", "running"
-]
 Limit = Annotated[int, typer.Option("--limit", "-n", help="At most so many runs.", min=1)]
 Wide = Annotated[bool, typer.Option("--wide", help="Whole tasks, over several lines where they are long.")]
 Which = Annotated[Ending | None, typer.Option("--outcome", help="Only runs that ended so.", show_default=False)]
@@ -30,7 +27,9 @@ def runs(
     from surefoot.service.display.record import row
     from surefoot.storage.records import Outcome
 
-    wanted = outcome if outcome is None or outcome == "running" else Outcome(outcome)
+    wanted: Outcome | Literal["running"] | None = None
+    if outcome is not None:
+        wanted = "running" if outcome == "running" else Outcome(outcome)
     with o.open_store(store) as opened:
         found = opened.runs(limit, outcome=wanted)
     if json:

@@ -46,7 +46,7 @@ def solve(
     try:
         result = watch(engine, work, tree, live=not json and not quiet)
         later: set[str] = set()
-        while result.outcome.value == "input_required" and not json and asked():
+        while result.outcome.means.resume == "answers" and not json and asked():
             answers = ask(result, later)
             if not answers:
                 break

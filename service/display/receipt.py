@@ -85,18 +85,20 @@ def spent(usage: Usage, seconds: float) -> str:
 def next_command(result: Result, where: str = "") -> str:
     """What to try after this ending; `where` is the option that names the store."""
     run = short(result.run_id) + where
-    if result.outcome.value == "input_required":
+    takes = result.outcome.means.resume
+    if takes == "answers":
         if len(result.questions) > 1:
             return f"surefoot resume {run} --yes   (to all; or --no, or --answer JSON by each question's key)"
         return f"surefoot resume {run} --yes   (or --no, or --answer JSON)"
-    if result.outcome.value == "out_of_budget":
-        limit = next((name for name in ("steps", "tokens", "seconds") if name in result.reason), "usd")
+    if takes == "budget":
+        said = result.reason.partition(";")[0]  # what follows says what is missing, in several units
+        limit = next((name for name in ("steps", "tokens", "seconds") if name in said), "usd")
         return f"surefoot resume {run} --{limit} N   (N: a larger budget)"
-    if result.outcome.value == "canceled":
+    if takes == "plain":
         return f"surefoot resume {run}"
     if "a person declined" in result.reason:  # a refusal stands: to resume would only meet it again
         return f"surefoot show {run}   (a person declined the call; to try anew, run the task again: surefoot run)"
-    if result.outcome.value == "failed":
+    if takes == "mended":
         return f"surefoot show {run}   (once it is mended: surefoot resume {run})"
     return f"surefoot show {run}"
 

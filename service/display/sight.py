@@ -88,13 +88,14 @@ def _next(info: RunInfo, tree: RunTree, where: str) -> str:
     if info.outcome is None:
         return f"surefoot resume {run}   (if nothing works on it any more)"
     declined = "a person declined" in (info.reason or "")
-    if declined or info.outcome.value in ("canceled", "out_of_budget", "input_required"):
+    takes = info.outcome.means.resume
+    if declined or takes in ("plain", "budget", "answers"):
         from surefoot.engine.result import stored  # loading the engine takes longer than the rest of `show`
 
         result = stored(info)
         result.questions = tree.questions()
         return next_command(result, where)
-    if info.outcome.value == "failed":
+    if takes == "mended":
         return f"surefoot resume {run}   (once it is mended)"
     step = next((node for _, node, _ in tree.walk() if node.parent is not None), tree.root)
     return f"surefoot show {run} --step {step.seq}" if step is not None else f"surefoot show {run} --json"
