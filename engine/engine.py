@@ -21,7 +21,7 @@ from surefoot.engine.setup.fallbacks import USUAL
 from surefoot.engine.setup.parts import Parts
 from surefoot.engine.setup.settings import Settings
 from surefoot.engine.setup.setup import Output, cast_for, planner_for, tools_for
-from surefoot.models.options import Asked, Layer
+from surefoot.models.options import Layer, RoleName
 from surefoot.models.question import Model
 from surefoot.models.representation import Representation
 from surefoot.planners.planner import Planner
@@ -95,7 +95,7 @@ class Engine:
 
         place("workspace", workspace)
         config = Config()
-        roles: dict[Asked, str | Model | None] = {"plan": plan_model, "act": act_model, "judge": judge_model}
+        roles: dict[RoleName, str | Model | None] = {"plan": plan_model, "act": act_model, "judge": judge_model}
         cast = cast_for(options, model, roles, base_url, alternates)
         final = several("verifiers", verifiers)
         self.parts = Parts(

@@ -39,10 +39,10 @@ from surefoot.storage.records import (
 from surefoot.storage.run_store import RunStore
 from surefoot.trajectories.standing import Standing
 
-Asked = tuple[int | None, float | None]
+SampledBy = tuple[int | None, float | None]
 """Number of the policy of a sample, and its temperature."""
 
-NOBODY: Asked = (None, None)
+NOBODY: SampledBy = (None, None)
 
 
 @dataclass(slots=True)
@@ -50,7 +50,7 @@ class Voted:
     """A step or plan that samples voted on."""
 
     step: Step
-    samples: list[tuple[str, str, Asked, int]] = field(default_factory=list)
+    samples: list[tuple[str, str, SampledBy, int]] = field(default_factory=list)
     """Key, source, policy and form of each sample."""
     key: str | None = None
     """Of the one that votes committed; None where they did not, or it stands no more."""
@@ -63,7 +63,7 @@ class Voted:
         return self.key or Counter(key for key, *_ in self.samples).most_common(1)[0][0]
 
     @property
-    def policy(self) -> Asked | None:
+    def policy(self) -> SampledBy | None:
         """Who gave the first sample."""
         return self.samples[0][2] if self.samples else None
 
@@ -182,12 +182,12 @@ def _labels(
     ]
 
 
-def _asked(one: Voted) -> dict[tuple[str, Asked], list[tuple[str, int]]]:
+def _asked(one: Voted) -> dict[tuple[str, SampledBy], list[tuple[str, int]]]:
     """Samples in order, with their forms, by source and policy.
 
     Where the committed one is wrong, of the others nothing is known.
     """
-    found: dict[tuple[str, Asked], list[tuple[str, int]]] = {}
+    found: dict[tuple[str, SampledBy], list[tuple[str, int]]] = {}
     for key, source, policy, form in one.samples:
         found.setdefault((source, policy), []).append((key, form))
     return found
@@ -196,7 +196,7 @@ def _asked(one: Voted) -> dict[tuple[str, Asked], list[tuple[str, int]]]:
 def voted(records: Iterable[JournalRecord]) -> dict[int, Voted]:
     """Steps and plans that samples voted on, by seq."""
     steps: dict[int, Voted] = {}
-    policies: dict[int, Asked] = {}
+    policies: dict[int, SampledBy] = {}
     attempts: dict[int, tuple[int, str]] = {}
     standing, accepted = Standing(), list[PlannedStep | Event]()
     for record in records:

@@ -50,7 +50,7 @@ class Candidate:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class ToLabel:
     """A step that a person is asked about."""
 
     run_id: str
@@ -78,12 +78,12 @@ class Asked:
 
 @dataclass(slots=True)
 class _Open:
-    asked: Asked
+    asked: ToLabel
     counts: tuple[int, ...]
     value: float = 0.0
 
 
-def queue(store: RunStore, limit: int = 20, seed: int = 0) -> list[Asked]:
+def queue(store: RunStore, limit: int = 20, seed: int = 0) -> list[ToLabel]:
     """Steps to label, the one that teaches most first. What was labelled or skipped does not come again."""
     found = list(_open(store))
     if not found:
@@ -123,7 +123,7 @@ def _weigh(found: list[_Open], known: Calibration) -> None:
         seen[place] += 1
 
 
-def asked_of(store: RunStore, run_id: str) -> list[Asked]:
+def asked_of(store: RunStore, run_id: str) -> list[ToLabel]:
     """The steps of one run that can be labelled, in plan order. Raises StoreError where there is no such run."""
     return [one.asked for one in _open_in(store, store.run(run_id), store.policies())]
 
@@ -196,12 +196,12 @@ def _question(
     keys = [first, *(key for key, _ in counts.most_common() if key != first)]
     candidates = tuple(Candidate(outputs.get(key), counts[key]) for key in keys)
     place = (run_id, seq, step_class(one.step), policy, task, one.step.goal)
-    asked = Asked(*place, inputs, candidates, one.key is not None, "value")
+    asked = ToLabel(*place, inputs, candidates, one.key is not None, "value")
     return _Open(asked, ordered(counts.values()))
 
 
 def answer(
-    store: RunStore, asked: Asked, right: bool | None, *, correct: Json = None, by: str = ""
+    store: RunStore, asked: ToLabel, right: bool | None, *, correct: Json = None, by: str = ""
 ) -> tuple[VoteBelief, VoteBelief]:
     """Keeps what a person says of a step, and learns from it; what was believed of its class before, and after.
 
@@ -219,7 +219,7 @@ def answer(
     return before, Calibration(store.learned()).votes(*place)
 
 
-def changed(asked: Asked, before: VoteBelief, after: VoteBelief) -> str:
+def changed(asked: ToLabel, before: VoteBelief, after: VoteBelief) -> str:
     """What an answer taught, in one line."""
 
     def told(belief: VoteBelief) -> str:

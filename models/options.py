@@ -1,7 +1,7 @@
 """Options of a model: one object, put together from layers.
 
 A new option is one field here: the engine's arguments, the command line, the environment and YAML files know it from
-there.
+there. `SHIFTS` marks one that changes what is sampled.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ FILE = "SUREFOOT_OPTIONS"
 """The variable with the path of a file of options."""
 OTHERS = ("SUREFOOT_PRIOR", "SUREFOOT_STORE")
 """Variables that are no options of a model."""
-Asked = Literal["plan", "act", "judge"]
+RoleName = Literal["plan", "act", "judge"]
 """Roles that a model is set for."""
-ROLES: tuple[Asked, ...] = get_args(Asked)
+ROLES: tuple[RoleName, ...] = get_args(RoleName)
 
 SECRET = frozenset({"api_key", "headers", "extra"})
 """Options that may hold a key: they are not kept with a run."""
 
-TELLING = ("top_p", "reasoning_effort", "extra_body")
-"""Options that make samples other ones, beside the temperature."""
+SHIFTS: dict[str, Any] = {"shifts": True}
+"""Marks an option that makes samples other ones: what was measured without it says nothing of them."""
 
 Count = Annotated[int, Field(ge=1)]
 Seconds = Annotated[float, Field(gt=0)]
@@ -57,14 +57,20 @@ class Served(Sampled):
 
     base_url: str | None = Field(None, description="base URL of an OpenAI-compatible server")
     api_key: str | None = Field(None, description="key for the server", repr=False)
-    top_p: Annotated[float, Field(gt=0, le=1)] | None = Field(None, description="share of likely tokens to sample from")
-    reasoning_effort: str | None = Field(None, description="how much to think, as low or high")
+    top_p: Annotated[float, Field(gt=0, le=1)] | None = Field(
+        None, description="share of likely tokens to sample from", json_schema_extra=SHIFTS
+    )
+    reasoning_effort: str | None = Field(
+        None, description="how much to think, as low or high", json_schema_extra=SHIFTS
+    )
     timeout: Seconds | None = Field(None, description="seconds that one request may take; default 120")
     deadline: Seconds | None = Field(None, description="seconds that one reply may take with all retries; default 600")
     retries: Annotated[int, Field(ge=0)] | None = Field(None, description="tries after a passing trouble; default 5")
     concurrency: Count | None = Field(None, description="requests at once; default 64")
     headers: dict[str, str] | None = Field(None, description="HTTP headers of every request", repr=False)
-    extra_body: dict[str, Any] | None = Field(None, description="further fields of the request's JSON body")
+    extra_body: dict[str, Any] | None = Field(
+        None, description="further fields of the request's JSON body", json_schema_extra=SHIFTS
+    )
     extra: dict[str, Any] | None = Field(None, description="further arguments of litellm, as api_version", repr=False)
     structured: bool | None = Field(None, description="false asks for JSON in words only, not by JSON Schema")
     capture: bool | None = Field(
@@ -74,8 +80,10 @@ class Served(Sampled):
 
     @property
     def regime(self) -> str:
-        """What makes the samples other ones, beside the temperature: what was measured without it says nothing."""
-        return " ".join(f"{name}={value}" for name in TELLING if (value := getattr(self, name)) is not None)
+        """What of it makes the samples other ones, beside the temperature."""
+        fields = type(self).model_fields.items()
+        shifts = {name: getattr(self, name) for name, one in fields if one.json_schema_extra == SHIFTS}
+        return " ".join(f"{name}={value}" for name, value in shifts.items() if value is not None)
 
 
 class Loaded(Sampled):
@@ -101,14 +109,14 @@ class Layer(RoleOptions):
     """What one place says: for all models, for single ones by their names, for roles."""
 
     models: dict[str, ModelOptions] = Field(default_factory=dict)
-    roles: dict[Asked, RoleOptions] = Field(default_factory=dict)
+    roles: dict[RoleName, RoleOptions] = Field(default_factory=dict)
 
-    def name(self, role: Asked) -> str | None:
+    def name(self, role: RoleName) -> str | None:
         """The model of a role."""
         own = self.roles[role].model if role in self.roles else None
         return own or self.model
 
-    def options(self, name: str, role: Asked) -> ModelOptions:
+    def options(self, name: str, role: RoleName) -> ModelOptions:
         """The options of a model in a role: what is said of the role goes before what is said of the model, and that
         before what is said of all."""
         said = [one.given for one in (self, self.models.get(name), self.roles.get(role)) if one is not None]
@@ -189,7 +197,7 @@ def environment() -> Layer:
 
     Raises SetupError for values that do not fit, and for a variable that is nearly the name of one.
     """
-    places: tuple[tuple[Asked | None, str], ...] = ((None, ""), *((role, f"{role.upper()}_") for role in ROLES))
+    places: tuple[tuple[RoleName | None, str], ...] = ((None, ""), *((role, f"{role.upper()}_") for role in ROLES))
     known = {
         f"{PREFIX}{prefix}{name.upper()}": (role, name) for role, prefix in places for name in RoleOptions.model_fields
     }

@@ -13,7 +13,7 @@ from pydantic.errors import PydanticSchemaGenerationError
 
 from surefoot.engine.setup.arguments import limits, plain, probability, several
 from surefoot.engine.setup.context import ROOT, RunContext
-from surefoot.models.options import ROLES, Asked, Layer, environment, layer, merge
+from surefoot.models.options import ROLES, Layer, RoleName, environment, layer, merge
 from surefoot.models.question import Model, card_of
 from surefoot.models.registry import POCKET, load, options_of, packaged, taken
 from surefoot.models.schema import check
@@ -99,7 +99,7 @@ class Cast:
 def cast_for(
     options: Mapping[str, Any] | str | Path | Layer | None,
     model: str | Model | None,
-    roles: Mapping[Asked, str | Model | None],
+    roles: Mapping[RoleName, str | Model | None],
     base_url: str | None = None,
     alternates: Iterable[str | Model] = (),
 ) -> Cast:
@@ -124,7 +124,7 @@ def cast_for(
         return made[key]
 
     found: dict[Role, Model] = {}
-    own: dict[Asked, dict[str, Any]] = {}
+    own: dict[RoleName, dict[str, Any]] = {}
     for role in ROLES:
         given = roles.get(role) or (None if role in said.roles and said.roles[role].model else model)
         if given is not None and not isinstance(given, str):
@@ -142,7 +142,7 @@ def cast_for(
     return Cast(found, {f"model:{one.name}": one for one in others}, layer({"roles": own}))
 
 
-def _useful(told: Layer, own: Mapping[Asked, Mapping[str, Any]]) -> None:
+def _useful(told: Layer, own: Mapping[RoleName, Mapping[str, Any]]) -> None:
     """Raises SetupError for an option that was given and that no model takes: it would be dropped in silence."""
     for role in (None, *told.roles):
         names = sorted({one["model"] for at, one in own.items() if role in (None, at)})

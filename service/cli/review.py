@@ -17,7 +17,7 @@ from surefoot.service.display.terminal import asked as somebody
 from surefoot.service.display.terminal import emit, put, shown, stderr, tell
 
 if TYPE_CHECKING:
-    from surefoot.engine.review import Asked
+    from surefoot.engine.review import ToLabel
     from surefoot.storage.records import Json
     from surefoot.storage.run_store import RunStore
 
@@ -54,7 +54,7 @@ def review(limit: Limit = 20, seed: Seed = 0, by: By = "", store: o.StoreUrl = N
             return _ask(opened, steps, by, o.where(store))
 
 
-def _ask(store: RunStore, steps: list[Asked], by: str, where: str) -> int:
+def _ask(store: RunStore, steps: list[ToLabel], by: str, where: str) -> int:
     from surefoot.engine.review import answer, changed
 
     labels = 0
@@ -79,7 +79,7 @@ def _ask(store: RunStore, steps: list[Asked], by: str, where: str) -> int:
     return OK
 
 
-def screen(one: Asked, place: str) -> list[str]:
+def screen(one: ToLabel, place: str) -> list[str]:
     """Task, inputs, candidates and evidence of one step."""
     first, *others = one.candidates
     lines = [f"--- {place} · {one.step_class} · {one.policy} · run {one.run_id[-8:]}, step {one.step}"]

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from surefoot.engine import Engine, Result
-    from surefoot.engine.review import Asked
+    from surefoot.engine.review import ToLabel
     from surefoot.service.demo.sums import Chain
     from surefoot.storage.records import Json
     from surefoot.storage.run_store import RunStore
@@ -274,7 +274,7 @@ def _label(store: RunStore, runs: Sequence[Result], given: str | None) -> Json:
     return _taught(store, run, asked, given)
 
 
-def _to_label(store: RunStore, runs: Sequence[Result]) -> tuple[Result, Asked | None]:
+def _to_label(store: RunStore, runs: Sequence[Result]) -> tuple[Result, ToLabel | None]:
     """The last step of a run that can be labelled; one whose leading answer is wrong, where there is one."""
     from surefoot.engine.review import asked_of
 
@@ -283,7 +283,7 @@ def _to_label(store: RunStore, runs: Sequence[Result]) -> tuple[Result, Asked | 
     return next(iter([*wrong, *last]), (runs[0], None))
 
 
-def _sum(asked: Asked) -> int:
+def _sum(asked: ToLabel) -> int:
     total, add = (int(asked.inputs[name]) for name in ("total", "add"))
     return total + add
 
@@ -305,7 +305,7 @@ def _part(name: str, value: Json) -> str:
     return head + one_line(dumps(first), WIDTH - len(head) - len(more) - 2) + more
 
 
-def _taught(store: RunStore, run: Result, asked: Asked, given: str | None) -> Json:
+def _taught(store: RunStore, run: Result, asked: ToLabel, given: str | None) -> Json:
     """Labels the step, as a person would who knows the sum."""
     from surefoot.engine.review import answer
 
