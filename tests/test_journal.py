@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import math
 import tempfile
 import threading
@@ -476,3 +477,12 @@ def test_every_kind_of_record_survives_the_round_trip_on_postgresql(database: st
             journal.append(record)
         journal.close()
         assert list(store.records(journal.run_id)) == records
+
+
+def test_what_waits_to_be_written_costs_the_garbage_collector_nothing() -> None:
+    """Whatever it holds are plain values, so that it is looked at once: a queue is as long as the disk is slow."""
+    records = [PlannedStep(1, None, 0, 1, Step("s", "go", args={"a": [1]})), Event(2, "committed", 1, 3, {"p": 0.5})]
+    items = [(KINDS[type(one)].table, KINDS[type(one)].encode(7, one), ()) for one in records]
+    for _ in range(3):
+        gc.collect()
+    assert [gc.is_tracked(item) for item in items] == [False, False]

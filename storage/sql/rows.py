@@ -47,7 +47,8 @@ class Kind:
 
 def _kind(model: type[SQLModel], encode: Callable[[int, Any], Row], decode: Callable[[Row], Any]) -> Kind:
     table = tables.table_of(model)
-    return Kind(table.name, tuple(table.c.keys()), encode, decode)
+    # Plain text: with SQLAlchemy's own kind in it, what waits in the writer's queue would cost the garbage collector.
+    return Kind(str(table.name), tuple(map(str, table.c.keys())), encode, decode)
 
 
 def _from_plan(run: int, r: PlannedStep) -> Row:
@@ -310,7 +311,7 @@ KINDS: Mapping[type, Kind] = {
 }
 """Every kind of record that a journal takes."""
 
-EDGES = (tables.EDGES.name, tuple(tables.EDGES.c.keys()))
+EDGES = (str(tables.EDGES.name), tuple(map(str, tables.EDGES.c.keys())))
 """Table and columns of `PlannedStep.needs`, one row a needed step."""
 
 
