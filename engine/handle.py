@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from surefoot.engine.result import Result, stored
 from surefoot.engine.running.flow import Flow
 from surefoot.engine.running.loop import run_sync, shared_loop, started
-from surefoot.engine.running.phases import answer, fitting
+from surefoot.engine.running.phases import answer
 from surefoot.engine.runs import Runs
 from surefoot.engine.setup.setup import Output
 from surefoot.storage.errors import RunError, SetupError
@@ -153,23 +153,22 @@ class RunHandle:
         """The next events above an id, as soon as there are any; None after the last."""
         while True:
             with self._runs.watch(self.id) as news:
-                ended = await asyncio.to_thread(self._ended, wait)
-                if page := await asyncio.to_thread(self._read, after):
+                ended, page = await asyncio.to_thread(self._look, after, wait)
+                if page:
                     return page
                 if ended:
                     return None
                 await _soon(news, POLL)
             await asyncio.sleep(SOON)
 
-    def _read(self, after: int) -> list[RunEvent]:
+    def _look(self, after: int, wait: bool) -> tuple[bool, list[RunEvent]]:
+        """Whether it had ended, and what is in the store above an id: asked in this order, nothing is missed."""
+        ended = not self._goes_on() and not (wait and self.outcome is Outcome.INPUT_REQUIRED)
         records = self._runs.store.records(self.id, after=after)
-        return [RunEvent(one.seq, self.id, one) for one in islice(records, PAGE)]
+        return ended, [RunEvent(one.seq, self.id, one) for one in islice(records, PAGE)]
 
     def _goes_on(self) -> bool:
         return self.running or self._runs.store.run(self.id).outcome is None
-
-    def _ended(self, wait: bool) -> bool:
-        return not self._goes_on() and not (wait and self.outcome is Outcome.INPUT_REQUIRED)
 
     # --- what is said to it ---------------------------------------------------------------------------------
 
@@ -187,8 +186,7 @@ class RunHandle:
 
     async def _answered(self, answers: Json) -> None:
         flow = self._runs.under_way.get(self.id)
-        if flow is not None and not flow.asking:
-            await _on(flow.loop or self._loop, self._told, flow, answers)
+        if flow is not None and await _on(flow.loop or self._loop, self._told, flow, answers):
             return
         await self.aresult()
         found = await self._runs.resume(self.id, answers, self._kind)
@@ -196,10 +194,13 @@ class RunHandle:
             raise SetupError(f"the run {self.id} has ended ({found.outcome.value}): it asks nothing any more")
         self.drive(found)
 
-    async def _told(self, flow: Flow, answers: Json) -> None:
-        fitting(flow, answers)
+    async def _told(self, flow: Flow, answers: Json) -> bool:
+        """Tells a run under way; false where it has stopped to wait by now."""
+        if flow.asking:
+            return False
         answer(flow, answers)
         flow.wake()
+        return True
 
     def cancel(self) -> None:
         """Stops it. Its record stays, `canceled`, and it can be resumed. Does nothing where it is not under way."""

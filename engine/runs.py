@@ -227,10 +227,10 @@ class Runs(Forked):
 
     async def let_go(self, flow: Flow) -> None:
         """Closes the record of a run, which stays, and can be resumed."""
-        self.under_way.pop(flow.run_id, None)
         try:
             await asyncio.shield(flow.close())
-        finally:
+        finally:  # not before: until its end is in the store, the store still says how it ended the last time
+            self.under_way.pop(flow.run_id, None)
             self._changed(flow.run_id)
 
     # --- for the graph --------------------------------------------------------------------------------------

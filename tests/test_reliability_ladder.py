@@ -269,7 +269,7 @@ def test_a_fallback_is_one_entry_that_says_how_it_asks(store: Store, monkeypatch
     def origins(given: Given, step: Step, stated: Belief | None) -> Iterator[Origin]:
         yield Origin("translated", stated, ask=lambda goal, inputs, chance: (f"Addiere: {goal}", inputs, int))
 
-    monkeypatch.setitem(FALLBACKS, "translate", Fallback(origins))  # type: ignore[arg-type]
+    monkeypatch.setitem(FALLBACKS, "translate", Fallback(origins))
     model = ScriptedModel(lambda question, index: "5" if "Addiere" in question.goal else undecided(question, index))
     engine = Engine(model, planner=one_step(), ladder=["critique", "translate"], store=store)
     result = engine.run("add")

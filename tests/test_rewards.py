@@ -48,7 +48,7 @@ def test_what_each_gives() -> None:
 
 
 def test_a_rule_that_is_registered_rewards_the_runs_that_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(RULES, "thrift", lambda run: 1.0 - run.usage.samples)  # type: ignore[arg-type]
+    monkeypatch.setitem(RULES, "thrift", lambda run: 1.0 - run.usage.samples)
     with Store.open(tmp_path / "runs.db") as store:
         plan = Plan((Step("s", tool="calculator", args={"expression": "1+1"}),), ref("s"))
         run = Engine(ScriptedModel([]), tools=["calculator"], planner=plan, store=store).run("go")

@@ -5,7 +5,7 @@ What a rule has no opinion of gets none, which is not zero.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -43,7 +43,7 @@ def answer(run: Ended) -> float | None:
     return None if run.correct is None else float(run.correct)
 
 
-RULES: Mapping[str, Rule] = {"verified": verified, "answer": answer}
+RULES: dict[str, Rule] = {"verified": verified, "answer": answer}
 """By the name that its rewards have in the record."""
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Protocol
 
 from surefoot.engine.core.rules import PERSON, Ask
@@ -88,6 +89,7 @@ def _representations(given: Given, step: Step, stated: Belief | None) -> Iterato
             yield Origin(one.name, stated, ask=_in_words_of(one))
 
 
+@lru_cache(maxsize=256)  # one object each: beliefs of sources are kept by what they are equal to
 def _in_words_of(other: Representation) -> Ask:
     return lambda goal, inputs, chance: (goal, *other.ask(inputs, chance))
 
@@ -97,7 +99,7 @@ def _alternates(given: Given, step: Step, stated: Belief | None) -> Iterator[Ori
     return (Origin(name, prior or given.alternate(name)) for name in given.alternates)
 
 
-FALLBACKS: Mapping[str, Fallback] = {
+FALLBACKS: dict[str, Fallback] = {
     "critique": Fallback(_lessons),
     "representation": Fallback(_representations, first=True),
     "model": Fallback(_alternates),
