@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from difflib import get_close_matches
 from graphlib import CycleError, TopologicalSorter
+from typing import Any
 
 from surefoot.planners.document import plan_from
 from surefoot.planners.refs import is_marker, markers, siblings
@@ -201,12 +202,19 @@ class StructureCheck:
     kind = "rule"
     exact = False
 
-    def __init__(self, defects: Callable[[Plan, Mapping[str, Json], tuple[str, ...]], list[str]]) -> None:
-        self.defects = defects
+    def __init__(
+        self, tools: Mapping[str, tuple[Json, Json]], planners: Collection[str], verifiers: Collection[str]
+    ) -> None:
+        """tools: their parameters and returns schemas, by name."""
+        self.known: dict[str, Any] = {"tools": tools, "planners": planners, "verifiers": verifiers}
+
+    def problems(self, plan: Plan, inputs: Collection[str] | None, done: Collection[str] = ()) -> list[str]:
+        """Every defect of a plan where these tools, planners and verifiers exist, as `problems` has them."""
+        return problems(plan, **self.known, inputs=inputs, done=done)
 
     async def verify(self, case: Case) -> Verdict:
         try:
-            found = self.defects(plan_from(case.candidate), case.inputs, case.done)
+            found = self.problems(plan_from(case.candidate), case.inputs, case.done)
         except PlanError as error:
             found = error.problems
         return Verdict(self.name, "fail" if found else "pass", self.version, self.kind, critique="; ".join(found))

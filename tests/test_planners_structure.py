@@ -238,17 +238,15 @@ def test_a_chain_of_two_thousand_steps_is_checked() -> None:
 
 @pytest.mark.anyio
 async def test_the_check_is_a_verifier_of_candidate_plans_and_not_exact() -> None:
-    seen: list[tuple[Json, tuple[str, ...]]] = []
-
-    def defects(plan: Plan, inputs: Any, done: tuple[str, ...]) -> list[str]:
-        seen.append((dict(inputs), done))
-        return found(plan, inputs=inputs, done=done)
-
-    check = StructureCheck(defects)
+    check = StructureCheck(TOOLS, ["deep"], ["even"])
     assert not check.exact
-    good = await check.verify(Case(Step("task", "g"), plan_to(Plan((ADD,), ref("a"))), {"x": 1}, done=("d",)))
+    plan = plan_to(Plan((Step("b", tool="add", args={"a": given("x"), "b": ref("d")}),), ref("b")))
+    good = await check.verify(Case(Step("task", "g"), plan, {"x": 1}, done=("d",)))
     assert (good.ruling, good.verifier) == ("pass", "structure")
-    assert seen == [({"x": 1}, ("d",))]
+    without = await check.verify(Case(Step("task", "g"), plan, {"y": 1}))
+    assert without.ruling == "fail"
+    assert "refers to d" in without.critique
+    assert "the input x, which does not exist" in without.critique
     bad = await check.verify(Case(Step("task", "g"), plan_to(Plan((Step("a"),), ref("z"))), {}))
     assert bad.ruling == "fail"
     assert "neither a goal" in bad.critique

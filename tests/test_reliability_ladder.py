@@ -17,7 +17,7 @@ from surefoot.engine.calibrate import calibrate
 from surefoot.engine.core.refold import FOLDED
 from surefoot.engine.history.past import calibration_of, settings_of
 from surefoot.engine.history.replay import replay
-from surefoot.engine.setup.fallbacks import FALLBACKS, Fallback, Given, Origin
+from surefoot.engine.setup.fallbacks import FALLBACKS, Fallback, Given, Variant
 from surefoot.models.question import Question
 from surefoot.models.representation import Representation
 from surefoot.models.scripted import ScriptedModel
@@ -266,10 +266,10 @@ def test_a_rung_that_is_turned_off_is_not_climbed(store: Store) -> None:
 
 
 def test_a_fallback_is_one_entry_that_says_how_it_asks(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    def origins(given: Given, step: Step, stated: Belief | None) -> Iterator[Origin]:
-        yield Origin("translated", stated, ask=lambda goal, inputs, chance: (f"Addiere: {goal}", inputs, int))
+    def variants(given: Given, step: Step, stated: Belief | None) -> Iterator[Variant]:
+        yield Variant("translated", stated, ask=lambda goal, inputs, chance: (f"Addiere: {goal}", inputs, int))
 
-    monkeypatch.setitem(FALLBACKS, "translate", Fallback(origins))
+    monkeypatch.setitem(FALLBACKS, "translate", Fallback(variants))
     model = ScriptedModel(lambda question, index: "5" if "Addiere" in question.goal else undecided(question, index))
     engine = Engine(model, planner=one_step(), ladder=["critique", "translate"], store=store)
     result = engine.run("add")

@@ -24,7 +24,7 @@ from surefoot.planners.planner import Done, Proposal, Request
 from surefoot.planners.refs import copied
 from surefoot.reflection.canonical import canonical
 from surefoot.storage.errors import InvalidOutput, ModelError, OutOfBudget, Retry, RunError, ToolError
-from surefoot.storage.records import Json
+from surefoot.storage.records import Json, Plan
 
 
 async def propose(run: StepRuntime, step: StepState, rules: StepRules, n: int, source: str = "") -> None:
@@ -234,13 +234,13 @@ def _planned(run: StepRuntime, step: StepState, rules: StepRules, proposal: Prop
         if not rules.sampled:
             run.fail(step, proposal.error, infrastructure_error=True)
     elif not rules.sampled:
-        found = run.context.defects(proposal.plan, run.inputs(step), run.known(step))
+        found = _problems(run, step, proposal.plan)
         if found:
             missed(run, step, "; ".join(found), call, role="plan", status="invalid")
             run.fail(step, "; ".join(found), infrastructure_error=True)
         else:
             expand(run, step, proposal.plan, None, None)
-    elif not rules.verify and (found := run.context.defects(proposal.plan, run.inputs(step), run.known(step))):
+    elif not rules.verify and (found := _problems(run, step, proposal.plan)):
         # That it can be carried out at all is no question of trust.
         missed(run, step, "; ".join(found), call, role="plan", status="invalid")
     else:
@@ -249,6 +249,10 @@ def _planned(run: StepRuntime, step: StepState, rules: StepRules, proposal: Prop
         proposed(run, step, plan_to(plan), proposal.key, call, role="plan")
         if fresh and proposal.replies and proposal.key in step.candidates:
             run.replies[step.candidates[proposal.key].attempt] = proposal.replies[-1]
+
+
+def _problems(run: StepRuntime, step: StepState, plan: Plan) -> list[str]:
+    return run.context.structure.problems(plan, run.inputs(step), run.known(step))
 
 
 def _done(run: StepRuntime, step: StepState) -> list[Done]:

@@ -10,12 +10,12 @@ from typing import TypeVar
 
 from surefoot.engine.core.observations import Observations
 from surefoot.engine.core.rules import PERSON, PLAIN, Mode, SampleSource, StepRules
-from surefoot.engine.setup.fallbacks import FALLBACKS, Origin
+from surefoot.engine.setup.fallbacks import FALLBACKS, Variant
 from surefoot.engine.setup.settings import Settings
 from surefoot.models.question import Model, ToolSpec, card_of, temperature_of
 from surefoot.models.representation import Representation
 from surefoot.planners.planner import Planner
-from surefoot.planners.structure import StructureCheck, problems
+from surefoot.planners.structure import StructureCheck
 from surefoot.reflection.arithmetic import arithmetic
 from surefoot.reflection.calibration import (
     FORMAL,
@@ -32,7 +32,7 @@ from surefoot.reflection.schema import SchemaCheck
 from surefoot.reflection.verifier import Verifier
 from surefoot.reflection.vote_belief import Pattern
 from surefoot.storage.errors import SetupError
-from surefoot.storage.records import Effect, Json, Plan, Role, Step
+from surefoot.storage.records import Effect, Role, Step
 from surefoot.tools.registry import spec
 from surefoot.tools.tool import Tool
 
@@ -88,10 +88,6 @@ class RunContext:
     def specs(self) -> dict[str, ToolSpec]:
         return {name: spec(tool) for name, tool in self.tools.items()}
 
-    @cached_property
-    def schemas(self) -> dict[str, tuple[Json, Json]]:
-        return {name: (tool.parameters, tool.returns) for name, tool in self.tools.items()}
-
     def mode(self, step: Step) -> Mode:
         if step.planner is not None:
             return "plan"
@@ -105,15 +101,10 @@ class RunContext:
             return self.planners[step.planner].sampled
         return step.tool is None or step.args is None
 
-    def defects(self, plan: Plan, inputs: Mapping[str, Json] | None, done: tuple[str, ...] = ()) -> list[str]:
-        return problems(
-            plan,
-            tools=self.schemas,
-            planners=self.planners,
-            verifiers=self.verifiers,
-            inputs=inputs,
-            done=done,
-        )
+    @cached_property
+    def structure(self) -> StructureCheck:
+        schemas = {name: (tool.parameters, tool.returns) for name, tool in self.tools.items()}
+        return StructureCheck(schemas, self.planners, self.verifiers)
 
     def rules(self, step: Step, observed: Observations | None = None) -> StepRules:
         """The rules of a step. Steps of one make share them, so that a plan of a million needs few.
@@ -154,7 +145,7 @@ class RunContext:
             checks.insert(0, SCHEMA)
         plan_checks: tuple[Verifier, ...] = ()
         if mode == "plan" and step.planner is not None and self.planners[step.planner].sampled:
-            plan_checks = (StructureCheck(self.defects), *self.planners[step.planner].checks)
+            plan_checks = (self.structure, *self.planners[step.planner].checks)
         sampled = mode != "plan" and self.sampled(step)
         direct = mode in ("tool", "arguments")
         soft_checks = self._soft_checks(step, checks) if sampled else {}
@@ -233,28 +224,28 @@ class RunContext:
             votes = self.calibration.votes(kind, policy, name, seen.get(name))
             return belief_in(votes) if stated is None or votes.truths >= MEASURED else found
 
-        def source(origin: Origin, fallback: str | None = None, first: bool = False) -> SampleSource:
-            place = (kind, self.policy(origin.name, role), origin.name)
+        def source(variant: Variant, fallback: str | None = None, first: bool = False) -> SampleSource:
+            place = (kind, self.policy(variant.name, role), variant.name)
             return SampleSource(
-                origin.name,
-                believed(origin.name, origin.stated),
+                variant.name,
+                believed(variant.name, variant.stated),
                 fallback,
                 first,
-                origin.lesson,
-                origin.ask,
+                variant.lesson,
+                variant.ask,
                 self.calibration.forms(*place).kept,
                 self.calibration.forms(*place).ratio,
                 self.calibration.openings(*place).at_most,
                 self.calibration.counts(*place),
             )
 
-        found = [source(Origin("", stated))]
+        found = [source(Variant("", stated))]
         if mode == "answer":
             # A source that is asked in another form is not what the card measured.
             unmeasured = None if stated is None else Belief(stated.p)
             for name, one in FALLBACKS.items():
-                for origin in one.origins(self, step, unmeasured):
-                    found.append(source(origin, None if origin.lesson else name, one.first))
+                for variant in one.variants(self, step, unmeasured):
+                    found.append(source(variant, None if variant.lesson else name, one.first))
         return tuple(found)
 
     def _handovers(self, mode: Mode) -> tuple[tuple[str, str], ...]:

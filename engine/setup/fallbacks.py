@@ -45,7 +45,7 @@ class Given(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Origin:
+class Variant:
     """A further source of samples, before anything that was measured of it is known."""
 
     name: str
@@ -56,11 +56,11 @@ class Origin:
     """How it asks, where it asks otherwise than the first."""
 
 
-Origins = Callable[[Given, Step, Belief | None], Iterator[Origin]]
+Variants = Callable[[Given, Step, Belief | None], Iterator[Variant]]
 """The sources for a step that a model answers. The belief is what is stated of its model, asked in another form."""
 
 
-def _none(given: Given, step: Step, stated: Belief | None) -> Iterator[Origin]:
+def _none(given: Given, step: Step, stated: Belief | None) -> Iterator[Variant]:
     return iter(())
 
 
@@ -68,7 +68,7 @@ def _none(given: Given, step: Step, stated: Belief | None) -> Iterator[Origin]:
 class Fallback:
     """What a fallback brings."""
 
-    origins: Origins = _none
+    variants: Variants = _none
     first: bool = False
     """A source of it may be what the step begins with, where it was measured to be cheaper."""
     hands_to: str = ""
@@ -77,16 +77,16 @@ class Fallback:
     """It is in the ladder unless somebody names another one."""
 
 
-def _lessons(given: Given, step: Step, stated: Belief | None) -> Iterator[Origin]:
+def _lessons(given: Given, step: Step, stated: Belief | None) -> Iterator[Variant]:
     if "critique" in given.settings.ladder:
         for lesson in given.calibration.lessons(step_class(step), given.policy("")):
-            yield Origin(source_of(lesson.text), stated, lesson.text)
+            yield Variant(source_of(lesson.text), stated, lesson.text)
 
 
-def _representations(given: Given, step: Step, stated: Belief | None) -> Iterator[Origin]:
+def _representations(given: Given, step: Step, stated: Belief | None) -> Iterator[Variant]:
     for one in given.representations:
         if one.kind in ("", step.kind):
-            yield Origin(one.name, stated, ask=_in_words_of(one))
+            yield Variant(one.name, stated, ask=_in_words_of(one))
 
 
 @lru_cache(maxsize=256)  # one object each: beliefs of sources are kept by what they are equal to
@@ -94,9 +94,9 @@ def _in_words_of(other: Representation) -> Ask:
     return lambda goal, inputs, chance: (goal, *other.ask(inputs, chance))
 
 
-def _alternates(given: Given, step: Step, stated: Belief | None) -> Iterator[Origin]:
+def _alternates(given: Given, step: Step, stated: Belief | None) -> Iterator[Variant]:
     prior = None if given.settings.prior is None else Belief(given.settings.prior)
-    return (Origin(name, prior or given.alternate(name)) for name in given.alternates)
+    return (Variant(name, prior or given.alternate(name)) for name in given.alternates)
 
 
 FALLBACKS: dict[str, Fallback] = {

@@ -233,6 +233,6 @@ def check_fixed(context: RunContext, planner: Planner, inputs: Mapping[str, Json
         for step in planner.plan.steps:
             for schema in filter(None, (step.contract.takes, step.contract.gives)):
                 check(schema)
-        found = context.defects(planner.plan, inputs)
+        found = context.structure.problems(planner.plan, inputs)
         if found:
             raise PlanError(found)
