@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from random import Random
 
 from surefoot.engine.labels import Voted, label, voted
-from surefoot.planners.refs import resolve
+from surefoot.planners.refs import resolve, siblings
 from surefoot.reflection.calibration import Calibration, policy_of, step_class
 from surefoot.reflection.vote_belief import VoteBelief, ordered
 from surefoot.storage.records import (
@@ -177,7 +177,8 @@ class _Given:
             return args
         named = {self._steps[need].step.id: need for need in planned.needs}
         try:
-            return dict(resolve(args, lambda id: self._outputs[named[id]], self.inputs(planned.parent)))
+            outputs = {id: self._outputs[named[id]] for id in siblings(args)}
+            return dict(resolve(args, outputs, self.inputs(planned.parent)))
         except LookupError:
             return args
 

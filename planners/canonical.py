@@ -97,9 +97,9 @@ def _values(plan: Plan, order: Iterable[str], probe: int) -> Json:
     known: dict[str, Fraction] = {}
     for name in order:
         if name in reached:
-            args = resolve(_shift(steps[name].args or {}, probe), known.__getitem__, {})
+            args = resolve(_shift(steps[name].args or {}, probe), known, {})
             known[name] = evaluate(args["expression"], args["values"])
-    return resolve(plan.output, known.__getitem__, {})
+    return resolve(plan.output, known, {})
 
 
 def _shift(args: Mapping[str, Json], probe: int) -> Json:

@@ -6,7 +6,7 @@ stand for values that are not known yet.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from surefoot.storage.records import Json
@@ -34,24 +34,24 @@ def siblings(value: Json) -> set[str]:
     return {str(name).split(".", 1)[0] for kind, name in markers(value) if kind == "$ref"}
 
 
-def resolve(value: Json, output: Callable[[str], Json], inputs: Mapping[str, Json]) -> Json:
+def resolve(value: Json, outputs: Mapping[str, Json], inputs: Mapping[str, Json]) -> Json:
     """The value with every reference replaced.
 
-    `output` gives a sibling's committed output by id. Raises LookupError where a path does not exist.
+    `outputs` has the committed outputs of its `siblings` by id. Raises LookupError where a path does not exist.
     """
     if isinstance(value, dict):
         if len(value) == 1:
             if "$ref" in value:
                 step, _, path = str(value["$ref"]).partition(".")
-                return _dig(output(step), path, f"step {step}")
+                return _dig(outputs[step], path, f"step {step}")
             if "$input" in value:
                 name, _, path = str(value["$input"]).partition(".")
                 if name not in inputs:
                     raise LookupError(f"there is no input {name!r}; there are: {', '.join(sorted(inputs)) or 'none'}")
                 return _dig(inputs[name], path, f"input {name}")
-        return {key: resolve(item, output, inputs) for key, item in value.items()}
+        return {key: resolve(item, outputs, inputs) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [resolve(item, output, inputs) for item in value]
+        return [resolve(item, outputs, inputs) for item in value]
     return value
 
 

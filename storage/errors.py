@@ -25,6 +25,9 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable
 from difflib import get_close_matches
+from typing import ClassVar
+
+from surefoot.storage.outcome import Outcome
 
 
 class SurefootError(Exception):
@@ -83,6 +86,9 @@ class SchemaTooNew(StoreError):
 class RunError(SurefootError):
     """Something went wrong while a task ran."""
 
+    ends: ClassVar[Outcome | None] = None
+    """The outcome that the whole run ends with, where it is more than one step's failure."""
+
 
 class ModelError(RunError):
     """The model could not be asked."""
@@ -110,6 +116,8 @@ class ToolError(RunError):
 
 class OutOfBudget(RunError):
     """The next action would overspend the budget. `limit` names which: steps, tokens, usd or seconds."""
+
+    ends = Outcome.OUT_OF_BUDGET
 
     def __init__(self, limit: str, message: str) -> None:
         self.limit = limit

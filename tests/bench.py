@@ -208,7 +208,7 @@ class Bench:
             plan = plan_from(action.candidate.output)
             expand(self, step, plan, action.support, action.candidate.attempt)  # type: ignore[arg-type]
         elif isinstance(action, Deliver):
-            output = resolve(step.delivers, self.sibling(step.children), {})
+            output = resolve(step.delivers, self.state.outputs(step.delivers, step.children), {})
             proposed(self, step, output, canonical(output), role="result")  # type: ignore[arg-type]
         elif isinstance(action, RollBack):
             data = {"steps": list(action.children), "critique": step.critique}
@@ -267,9 +267,6 @@ class Bench:
 
     def inputs(self, step: StepState) -> dict[str, Json]:
         return {}
-
-    def sibling(self, places: Mapping[str, int]) -> Callable[[str], Json]:
-        return lambda name: self.state.steps[places[name]].output
 
     def known(self, step: StepState) -> tuple[str, ...]:
         return tuple(step.children) if step.status == "expanded" else ()

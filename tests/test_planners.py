@@ -22,7 +22,7 @@ OUTPUTS: dict[str, Json] = {"s1": {"rows": [{"price": 3}, {"price": 4}], "n": No
 
 
 def resolved(value: Json, inputs: dict[str, Json] | None = None) -> Json:
-    return resolve(value, OUTPUTS.__getitem__, inputs or {})
+    return resolve(value, OUTPUTS, inputs or {})
 
 
 # --- references -----------------------------------------------------------------------------------------------
@@ -70,8 +70,8 @@ def test_a_path_that_does_not_exist_is_named(value: Json, complaint: str) -> Non
 
 
 def test_outputs_are_data_and_never_read_for_references() -> None:
-    assert resolve(ref("a"), lambda name: {"$ref": "secret"}, {}) == {"$ref": "secret"}
-    assert resolve(given("x"), OUTPUTS.__getitem__, {"x": {"$input": "y"}}) == {"$input": "y"}
+    assert resolve(ref("a"), {"a": {"$ref": "secret"}}, {}) == {"$ref": "secret"}
+    assert resolve(given("x"), OUTPUTS, {"x": {"$input": "y"}}) == {"$input": "y"}
 
 
 def test_markers_and_siblings_are_found_at_any_depth() -> None:

@@ -17,7 +17,7 @@ def inputs(state: RunState, step: StepState) -> dict[str, Json]:
         else:
             parent = state.steps[step.parent]
             if args is not None:
-                step.inputs = dict(resolve(args, state.outputs(parent.children), inputs(state, parent)))
+                step.inputs = dict(resolve(args, state.outputs(args, parent.children), inputs(state, parent)))
             else:
                 seen = {need: state.steps[parent.children[need]].output for need in step.step.needs}
                 step.inputs = {**inputs(state, parent), **seen}

@@ -26,11 +26,9 @@ def ending(state: RunState, rules: RulesOf, task: Task, halt: RunError | None, *
     if root.status == "committed":
         return _accepted(root.output, trust, verify, strict)
     nothing = Reliability(task.target, None, None, "none")
-    if isinstance(halt, OutOfBudget):
-        missing = shortfall(state, rules, task)
-        return Ending(Outcome.OUT_OF_BUDGET, None, f"{halt}{missing}", nothing)
     if halt is not None:
-        return Ending(Outcome.CANCELED, None, str(halt), nothing)
+        missing = shortfall(state, rules, task) if isinstance(halt, OutOfBudget) else ""
+        return Ending(halt.ends or Outcome.CANCELED, None, f"{halt}{missing}", nothing)
     if root.status == "failed":
         outcome = Outcome.FAILED if root.infrastructure_error else Outcome.ABSTAINED
         return Ending(outcome, None, root.reason, nothing)

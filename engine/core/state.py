@@ -7,12 +7,13 @@ touches a store, so the whole flow can be tested on records alone.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
 from surefoot.engine.core.observations import Observations
 from surefoot.engine.core.spending import Tally
+from surefoot.planners.refs import siblings
 from surefoot.reflection.trust import Support, Trust
 from surefoot.reflection.votes import ahead
 from surefoot.storage.records import Json, Step, Verdict
@@ -217,9 +218,9 @@ class RunState:
     def children(self, of: StepState) -> Iterator[StepState]:
         return (self.steps[seq] for seq in of.children.values())
 
-    def outputs(self, places: Mapping[str, int]) -> Callable[[str], Json]:
-        """What steps gave, by their ids in a plan."""
-        return lambda name: self.steps[places[name]].output
+    def outputs(self, value: Json, places: Mapping[str, int]) -> dict[str, Json]:
+        """What the steps gave that a value refers to, by their ids in a plan."""
+        return {name: self.steps[places[name]].output for name in siblings(value)}
 
     def take(self) -> StepState | None:
         """The next step that can be driven on; None where it is part of the plan no more."""

@@ -97,8 +97,10 @@ class Account:
         budget, spent = self.budget, self.spent
         for bill in self.bills:
             held.add(bill.usage)
-        if budget.steps is not None and spent.attempts + held.attempts + more.attempts > budget.steps:
-            return OutOfBudget("steps", f"the budget of {budget.steps} steps is used up")
+        if budget.steps is not None and (tried := spent.attempts + held.attempts + more.attempts) > budget.steps:
+            return OutOfBudget(
+                "steps", f"the next action may bring the run to {tried} steps; the budget is {budget.steps}"
+            )
         if budget.tokens is not None and (wanted := spent.tokens + held.tokens + more.tokens) > budget.tokens:
             return OutOfBudget(
                 "tokens", f"the next call may bring the run to {wanted} tokens; the budget is {budget.tokens}"

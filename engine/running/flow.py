@@ -51,14 +51,11 @@ from surefoot.reflection.canonical import canonical
 from surefoot.reflection.trust import Support
 from surefoot.reflection.verifier import Case
 from surefoot.storage.errors import (
-    InvalidOutput,
-    ModelError,
     ModelRefused,
     OutOfBudget,
     RequestsForbidden,
     Retry,
     RunError,
-    ToolError,
 )
 from surefoot.storage.events import Escalated, Failed, RolledBack
 from surefoot.storage.records import Event, JournalRecord, Json, ModelCall, Policy, Task, Usage
@@ -229,12 +226,13 @@ class Flow:
         """The one place that says what a failure means for a step."""
         try:
             await self._perform(step, rules, action)
-        except OutOfBudget as error:
-            self.halt = error
         except RecursionError:
             if self._stands(step):
                 missed(self, step, "the output is nested too deeply: give a flatter one", status="invalid")
-        except (ModelError, ToolError, InvalidOutput, Retry, Missing) as error:
+        except (RunError, Retry, Missing) as error:
+            if isinstance(error, RunError) and error.ends:
+                self.halt = error
+                return
             if not self._stands(step):
                 return  # another plan has taken the place of its own
             missed(self, step, str(error), status="invalid" if isinstance(error, Retry) else "error")
@@ -270,7 +268,7 @@ class Flow:
             expand(self, step, plan_from(action.candidate.output), action.support, action.candidate.attempt)
         elif isinstance(action, Deliver):
             try:
-                output = resolve(step.delivers, self.state.outputs(step.children), self.inputs(step))
+                output = resolve(step.delivers, self.state.outputs(step.delivers, step.children), self.inputs(step))
             except LookupError as error:
                 missed(self, step, str(error), role="result")  # the plan is at fault, and may be mended
             else:

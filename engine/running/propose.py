@@ -23,7 +23,7 @@ from surefoot.planners.document import plan_to
 from surefoot.planners.planner import Done, Proposal, Request
 from surefoot.planners.refs import copied
 from surefoot.reflection.canonical import canonical
-from surefoot.storage.errors import InvalidOutput, ModelError, OutOfBudget, Retry, RunError, ToolError
+from surefoot.storage.errors import InvalidOutput, ModelError, Retry, RunError, ToolError
 from surefoot.storage.records import Json, Plan
 
 
@@ -157,10 +157,9 @@ async def _draw(run: StepRuntime, step: StepState, source: SampleSource, voted: 
     except NeedsPerson as person:
         pause(run, step, sample, person)
         return
-    except OutOfBudget:
-        raise  # with a larger one it goes on from here
-    except (RunError, RecursionError):
-        ended(run, step, sample)
+    except (RunError, RecursionError) as error:
+        if not (isinstance(error, RunError) and error.ends):  # when the run is resumed, it goes on from here
+            ended(run, step, sample)
         raise
     ended(run, step, sample)
     _answered(run, step, call, reply, source.name, back, sample.form)

@@ -244,8 +244,9 @@ class RunContext:
             # A source that is asked in another form is not what the card measured.
             unmeasured = None if stated is None else Belief(stated.p)
             for name, one in FALLBACKS.items():
-                for variant in one.variants(self, step, unmeasured):
-                    found.append(source(variant, None if variant.lesson else name, one.first))
+                if name in self.settings.ladder:
+                    made = one.variants(self, step, unmeasured)
+                    found += [source(variant, None if variant.lesson else name, one.first) for variant in made]
         return tuple(found)
 
     def _handovers(self, mode: Mode) -> tuple[tuple[str, str], ...]:

@@ -78,9 +78,8 @@ class Fallback:
 
 
 def _lessons(given: Given, step: Step, stated: Belief | None) -> Iterator[Variant]:
-    if "critique" in given.settings.ladder:
-        for lesson in given.calibration.lessons(step_class(step), given.policy("")):
-            yield Variant(source_of(lesson.text), stated, lesson.text)
+    for lesson in given.calibration.lessons(step_class(step), given.policy("")):
+        yield Variant(source_of(lesson.text), stated, lesson.text)
 
 
 def _representations(given: Given, step: Step, stated: Belief | None) -> Iterator[Variant]:

@@ -34,6 +34,13 @@ ENDINGS = {
 """Outcomes with their exit codes, as `storage/outcome.py` has them (a test holds that): help is shown before that is
 loaded, which would take longer than the help."""
 
+_NAMES = {
+    code: " or ".join(one.replace("_", " ") for one in ENDINGS if ENDINGS[one] == code)
+    for code in sorted({*ENDINGS.values()})
+}
+TOLD = ", ".join(f"{code} {names}" for code, names in _NAMES.items())
+"""The same as a command's help has it, where its docstring says {endings}."""
+
 if TYPE_CHECKING:
     Ending = str
 else:
@@ -85,6 +92,7 @@ def command(function: Callable[..., int]) -> Callable[..., None]:
             gathered[one.name] = made
             parameters += inspect.signature(made.make, eval_str=True).parameters.values()
     parameters.append(inspect.Parameter("debug", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=Debug))
+    run.__doc__ = (function.__doc__ or "").replace("{endings}", TOLD)
     run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     return run
 

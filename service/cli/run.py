@@ -58,8 +58,7 @@ def run(
 
     The answer goes to stdout; what it rests on, to stderr.
 
-    Exit codes: 0 verified (or unverified, where --no-verify asked for that), 1 error, 2 usage, 3 abstained,
-    4 input required, 5 out of budget, 6 agreed (accepted by votes alone: no promise), 130 interrupted.
+    Exit codes: {endings}; 2 usage. Agreed is accepted by votes alone: no promise.
     With --file: 0 when every row was run, whatever came of it; 1 when a run failed; 2 when a row was broken.
     """
     if (task is None) == (file is None):
