@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import shutil
-import sys
 import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -23,7 +22,7 @@ from scipy.special import roots_jacobi
 
 from benchmarks import sums
 from benchmarks.formulas import Retried, again, ceiling, common_cause, shared_cause, vote_reliability
-from benchmarks.harness import Row, command, every, finish, machine, note, observed, show, words
+from benchmarks.harness import Row, command, every, finish, machine, note, words
 from benchmarks.sums import Chain, Decided, chain, remainder_fits
 from surefoot.engine.calibrate import calibrate
 from surefoot.engine.core.observations import add as summed
@@ -190,17 +189,9 @@ def _engine(
 
 def scored(ends: Sequence[Row]) -> Row:
     """What came out, against the truth."""
-    accepted = [one for one in ends if one["accepted"]]
-    right = sum(one["right"] for one in accepted)
-    predicted = [one["predicted"] for one in accepted if one["predicted"] is not None]
-    return {
-        "runs": len(ends),
-        "accepted": len(accepted),
-        "predicted": round(sum(predicted) / len(predicted), 5) if predicted else None,
-        **observed(right, len(accepted)),
-        "samples_per_step": round(sum(one["samples"] for one in ends) / sum(one["steps"] for one in ends), 3),
-        "basis": " ".join(sorted({one["basis"] for one in accepted})) or None,
-    }
+    found = sums.scored(ends)
+    del found["right"]
+    return found | {"basis": " ".join(sorted({one["basis"] for one in ends if one["accepted"]})) or None}
 
 
 # --- other rules on the same network ----------------------------------------------------------------------------------
@@ -271,7 +262,7 @@ def cells(options: argparse.Namespace) -> list[tuple[str, Row]]:
     return [(part, cell) for part, cell in found if part in options.parts]
 
 
-def main() -> int:
+def main() -> None:
     options = parser().parse_args()
     if options.quick:
         options.policies = ["p80"]
@@ -281,12 +272,8 @@ def main() -> int:
     common = {"seed": options.seed, "prompts": prompts}
     asked = ((f"benchmarks.ceiling:{part}", common | arguments) for part, arguments in cells(options))
     rows = [row for found in every(options.jobs, asked) for row in found]
-    if not options.json:
-        for part in options.parts:
-            show([row for row in rows if row["part"] == part], part)
-    finish(rows)
-    return 0
+    finish(rows, options.json, *(([row for row in rows if row["part"] == part], part) for part in options.parts))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import shutil
-import sys
 import tempfile
 from collections import Counter
 from collections.abc import Sequence
@@ -21,7 +20,7 @@ from typing import Any
 
 from benchmarks import sums
 from benchmarks.formulas import step_error, votes_needed
-from benchmarks.harness import Row, command, every, finish, machine, note, observed, show, words
+from benchmarks.harness import Row, command, every, finish, machine, mean, note, words
 from benchmarks.sums import Chain, chain
 from surefoot.engine.calibrate import calibrate
 from surefoot.models.question import Question
@@ -71,10 +70,8 @@ def cell(folder: str, method: str, policy: str, steps: int, target: float, count
     else:
         rule = Baseline(method, policy, plain.p, target, steps, seed).decide
         ended = asyncio.run(sums.lockstep(tasks, rule))
-    right = sum(one["right"] for one in ended if one["accepted"])
-    accepted = sum(one["accepted"] for one in ended)
-    predicted = [one["predicted"] for one in ended if one["accepted"] and one["predicted"] is not None]
-    bounds = [one["bound"] for one in ended if one["accepted"] and one["bound"] is not None]
+    found = sums.scored(ended)
+    accepted, right = found["accepted"], found.pop("right")
     return {
         "method": method,
         "policy": policy,
@@ -86,11 +83,9 @@ def cell(folder: str, method: str, policy: str, steps: int, target: float, count
         "abstained": count - accepted,
         "correct": right,
         "silent_errors": accepted - right,
-        "silent_bound": round(sum(bounds) / len(bounds), 5) if bounds else None,
+        "silent_bound": mean((one["bound"] for one in ended if one["accepted"]), 5),
         "unverified": round(plain.p**steps, 5),
-        "predicted": round(sum(predicted) / len(predicted), 5) if predicted else None,
-        **observed(right, accepted),
-        "samples_per_step": round(sum(one["samples"] for one in ended) / sum(one["steps"] for one in ended), 3),
+        **found,
         "bound_samples_per_step": round(wald(spread.p, step_error(target, steps)), 3),
         "basis": dict(Counter(one["basis"] for one in ended if one["accepted"])),
     }
@@ -184,7 +179,7 @@ def cells(options: argparse.Namespace) -> list[dict[str, Any]]:
     return sorted(found, key=lambda one: (one["method"] != "surefoot", -one["steps"], one["target"]))
 
 
-def main() -> int:
+def main() -> None:
     options = parser().parse_args()
     if options.quick:
         options.policies, options.steps, options.targets = ["p80", "p95"], ["10"], ["0.9", "0.99"]
@@ -197,11 +192,9 @@ def main() -> int:
         asked = (("benchmarks.reliability:cell", one | common) for one in cells(options))
         rows: list[Row] = every(options.jobs, asked)
     rows.sort(key=lambda row: (METHODS.index(row["method"]), row["policy"], row["steps"], row["target"]))
-    if not options.json:
-        show([{name: value for name, value in row.items() if name != "basis"} for row in rows], "Reliability")
-    finish(rows)
-    return 0
+    shown = [{name: value for name, value in row.items() if name != "basis"} for row in rows]
+    finish(rows, options.json, (shown, "Reliability"))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.harness import Row
+from benchmarks.harness import Row, mean, observed
 from surefoot.engine import Engine, Result
 from surefoot.reflection import verifier
 from surefoot.reflection.verifier import Verifier
@@ -58,6 +58,20 @@ def _ended(result: Result, task: Chain) -> Row:
         # The root is a step too; a run that abstained was on its way in one more.
         "steps": max(result.committed - 1, 0) if result else result.committed + 1,
         "basis": result.reliability.basis,
+    }
+
+
+def scored(ends: Sequence[Row]) -> Row:
+    """What came out, against the truth. right: of those accepted."""
+    accepted = [one for one in ends if one["accepted"]]
+    right = sum(one["right"] for one in accepted)
+    return {
+        "runs": len(ends),
+        "accepted": len(accepted),
+        "right": right,
+        "predicted": mean((one["predicted"] for one in accepted), 5),
+        **observed(right, len(accepted)),
+        "samples_per_step": round(sum(one["samples"] for one in ends) / sum(one["steps"] for one in ends), 3),
     }
 
 
