@@ -88,6 +88,10 @@ class Summary:
     def coverage(self) -> float | None:
         return self.accepted / self.tasks if self.tasks else None
 
+    def counts(self) -> str:
+        """How many ended in which way, the most frequent first."""
+        return ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in self.outcomes.most_common())
+
     def add(self, done: Done) -> None:
         self.outcomes[done.outcome] += 1
         if done.outcome is Outcome.AGREED:

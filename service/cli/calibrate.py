@@ -23,26 +23,18 @@ if TYPE_CHECKING:
 
 File = Annotated[
     Path | None,
-    typer.Option(
+    o.option(
         "--file",
         help='Labelled steps, one JSON object a line: {"goal", "inputs", "answer", "kind", "gives"}; - is stdin.',
-        show_default=False,
     ),
 ]
 Probe = Annotated[
     bool, typer.Option("--probe", help="Ask short questions with known answers: a first hint of what a model can do.")
 ]
-Samples = Annotated[
-    int | None,
-    typer.Option("--samples", help="Samples of each step. Default: 8; with --probe 2", min=2, show_default=False),
-]
-Check = Annotated[
-    list[str] | None,
-    typer.Option("--check", help="A verifier to measure too, as module:name. Repeatable.", show_default=False),
-]
+Samples = Annotated[int | None, o.option("--samples", help="Samples of each step. Default: 8; with --probe 2", min=2)]
+Check = Annotated[list[str] | None, o.option("--check", help="A verifier to measure too, as module:name. Repeatable.")]
 Form = Annotated[
-    list[str] | None,
-    typer.Option("--form", help="A representation to measure too, as module:name. Repeatable.", show_default=False),
+    list[str] | None, o.option("--form", help="A representation to measure too, as module:name. Repeatable.")
 ]
 
 

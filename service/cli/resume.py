@@ -17,10 +17,9 @@ Yes = Annotated[bool, typer.Option("--yes", "-y", help="Agree to everything that
 No = Annotated[bool, typer.Option("--no", "-n", help="Decline everything that the run asks.")]
 Answer = Annotated[
     str | None,
-    typer.Option(
+    o.option(
         help='JSON: true, false, {"approve": ..., "arguments": ..., "output": ..., "comment": ...}, or such an answer '
-        "by each question's key.",
-        show_default=False,
+        "by each question's key."
     ),
 ]
 

@@ -17,11 +17,10 @@ if TYPE_CHECKING:
 TaskText = Annotated[str | None, typer.Argument(metavar="TASK", help="What is to be done; - reads it from stdin.")]
 TaskFile = Annotated[
     Path | None,
-    typer.Option(
+    o.option(
         "--file",
         "-f",
         help='Many tasks, a JSON object a line: {"id"?, "task", "inputs"?, "answer"?}; - reads stdin.',
-        show_default=False,
     ),
 ]
 Score = Annotated[
@@ -82,9 +81,10 @@ def run(
         return usage("--score is for --file") if score else _one(setup, store, task, input or [], json, quiet)
     if input:
         return usage('--input is for one task; the rows of a --file have "inputs" of their own')
+    from surefoot.service.cli.batch import Summary
     from surefoot.service.cli.sheet import Sheet, fill
 
-    return fill(setup, store, file or Path("-"), Sheet(json=json, quiet=quiet, scored=score))
+    return fill(setup, store, file or Path("-"), Sheet(json, quiet, Summary(scored=score)))
 
 
 def _one(setup: o.Setup, store: str | None, task: str, pairs: list[str], json: bool, quiet: bool) -> int:

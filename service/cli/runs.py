@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 Limit = Annotated[int, typer.Option("--limit", "-n", help="At most so many runs.", min=1)]
 Wide = Annotated[bool, typer.Option("--wide", help="Whole tasks, over several lines where they are long.")]
-Which = Annotated[Ending | None, typer.Option("--outcome", help="Only runs that ended so.", show_default=False)]
+Which = Annotated[Ending | None, o.option("--outcome", help="Only runs that ended so.")]
 
 
 @command
