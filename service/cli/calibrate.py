@@ -96,7 +96,7 @@ def calibrate(
         store=store,
     )
     began = time.monotonic()
-    budget = o.budget_of(None, tokens, usd, seconds)
+    budget = o.budget_of(o.limits_of(None, tokens, usd, seconds))
     if probe:
         tell(f"{len(cases)} short questions, each asked {samples} times: {estimate(engine, cases, samples)}")
     with engine:

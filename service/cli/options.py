@@ -143,6 +143,17 @@ Steps = Annotated[int | None, option("--steps", help="At most so many attempts a
 Tokens = Annotated[int | None, option("--tokens", help="At most so many tokens.", panel=LIMITS, min=1)]
 Usd = Annotated[float | None, option("--usd", help="At most so many US dollars.", panel=LIMITS, min=0)]
 Seconds = Annotated[float | None, option("--seconds", help="At most so many seconds.", panel=LIMITS, min=0)]
+
+
+def limits_of(steps: Steps = None, tokens: Tokens = None, usd: Usd = None, seconds: Seconds = None) -> dict[str, float]:
+    """The limits that a command gives, by their names in a budget."""
+    given = {"steps": steps, "tokens": tokens, "usd": usd, "seconds": seconds}
+    return {name: limit for name, limit in given.items() if limit is not None}
+
+
+Limits = Annotated[Any, Gathered(limits_of)]
+"""What a command says of its budget."""
+
 Votes = Annotated[
     int | None,
     option("--votes", help="Lead in votes that an unproven answer needs. Default: from --target", panel=LIMITS, min=1),
@@ -326,14 +337,11 @@ def _parsed(text: str) -> Json:
     return value
 
 
-def budget_of(
-    steps: int | None, tokens: int | None, usd: float | None, seconds: float | None, base: Budget | None = None
-) -> Budget:
-    """A budget; what is not given is that of `base`."""
+def budget_of(limits: Mapping[str, Any], base: Budget | None = None) -> Budget:
+    """A budget; what the command does not say is that of `base`."""
     from surefoot.storage.records import Budget
 
-    given = {"steps": steps, "tokens": tokens, "usd": usd, "seconds": seconds}
-    return replace(base or Budget(), **{name: limit for name, limit in given.items() if limit is not None})  # type: ignore[arg-type]
+    return replace(base or Budget(), **limits)
 
 
 def where(store: str | None) -> str:

@@ -40,10 +40,7 @@ def run(
     input: o.Input = None,
     workspace: o.Workspace = None,
     target: o.Target = None,
-    steps: o.Steps = None,
-    tokens: o.Tokens = None,
-    usd: o.Usd = None,
-    seconds: o.Seconds = None,
+    limits: o.Limits = None,
     votes: o.Votes = None,
     seed: o.Seed = 0,
     concurrency: o.Concurrency = 32,
@@ -74,7 +71,7 @@ def run(
         workspace=o.workspace_of(workspace, names),
         settings={
             "votes": votes, "seed": seed, "concurrency": concurrency, "verify": not no_verify, "strict": strict,
-            "target": target, "budget": o.budget_of(steps, tokens, usd, seconds),
+            "target": target, "budget": o.budget_of(limits),
         },
     )  # fmt: skip
     if task is not None:

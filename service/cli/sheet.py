@@ -15,7 +15,7 @@ from surefoot.service.cli.command import FAILED, INTERRUPTED, OK, USAGE, Stopped
 from surefoot.service.cli.options import where
 from surefoot.service.cli.rows import Broken, TaskRow, read
 from surefoot.service.display.clean import one_line
-from surefoot.service.display.receipt import short
+from surefoot.service.display.receipt import ending, short
 from surefoot.service.display.terminal import busy, emit, shown, stdout, tell
 
 if TYPE_CHECKING:
@@ -93,7 +93,8 @@ def line(done: Done) -> Text:
     """One row of the table for people."""
     text = Text(no_wrap=True)
     text.append(f"{one_line(done.id, 16):<16}  ")
-    text.append(f"{done.outcome.replace('_', ' '):<14}  ", done.outcome.means.style)
+    how, style = ending(done.outcome)
+    text.append(f"{how:<14}  ", style)
     if done.correct is not None:
         text.append("right  " if done.correct else "WRONG  ", "green" if done.correct else "bold red")
     if done.result is None:
