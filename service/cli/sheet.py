@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from rich.table import Table
 from rich.text import Text
 
+from surefoot.engine import Engine
 from surefoot.service.cli.batch import Done, Summary, run_rows
 from surefoot.service.cli.command import FAILED, INTERRUPTED, OK, USAGE, Stopped, drive
-from surefoot.service.cli.options import where
+from surefoot.service.cli.options import Setup, where
 from surefoot.service.cli.rows import Broken, TaskRow, read
 from surefoot.service.display.clean import one_line
 from surefoot.service.display.receipt import ending, short
 from surefoot.service.display.terminal import busy, emit, shown, stdout, tell
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from surefoot.engine import Engine
-    from surefoot.service.cli.options import Setup
-    from surefoot.storage.records import Json
+from surefoot.storage.records import Json
 
 
 @dataclass

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
+from rich.console import Console
 from rich.text import Text
 
 from surefoot.service.display.clean import clean, one_line
@@ -26,12 +26,8 @@ from surefoot.storage.records import (
     Usage,
     Verdict,
 )
-
-if TYPE_CHECKING:
-    from rich.console import Console
-
-    from surefoot.storage.run import RunInfo
-    from surefoot.storage.run_store import RunStore
+from surefoot.storage.run import RunInfo
+from surefoot.storage.run_store import RunStore
 
 RULINGS = {"pass": "green", "fail": "red", "abstain": "yellow"}
 
