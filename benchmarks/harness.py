@@ -182,12 +182,9 @@ def mean(figures: Iterable[float | None], digits: int) -> float | None:
     return round(sum(known) / len(known), digits) if known else None
 
 
-def medians(samples: Iterable[Mapping[str, Any]], digits: int = 1) -> Row:
+def medians(samples: Sequence[Mapping[str, Any]], digits: int = 1) -> Row:
     """Each figure's median over samples of equal keys; None where a system has no such figure."""
-    columns: dict[str, list[Any]] = {}
-    for sample in samples:
-        for name, value in sample.items():
-            columns.setdefault(name, []).append(value)
+    columns = {name: [sample[name] for sample in samples] for name in samples[0]}
     return {
         name: None if None in values else round(statistics.median(values), digits) for name, values in columns.items()
     }

@@ -9,10 +9,8 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
 from random import Random
@@ -21,7 +19,7 @@ from typing import Any
 from benchmarks import sums
 from benchmarks.formulas import step_error, votes_needed
 from benchmarks.harness import Row, command, every, finish, machine, mean, note, words
-from benchmarks.sums import Chain, chain
+from benchmarks.sums import chain
 from surefoot.engine.calibrate import calibrate
 from surefoot.models.question import Question
 from surefoot.reflection.calibration import belief_of
@@ -63,10 +61,12 @@ def measure(folder: str, policy: str, seed: int, prompts: int) -> list[Row]:
 def cell(folder: str, method: str, policy: str, steps: int, target: float, count: int, seed: int) -> Row:
     """One method on so many fresh chains."""
     tasks = [chain(f"{seed} run {place}", steps) for place in range(count)]
-    counts = _counts(Path(folder) / f"{policy}.db")
+    with Store.open(Path(folder) / f"{policy}.db") as store:
+        counts = {one.source: one for one in store.learned() if isinstance(one, Sampling)}
     plain, spread = belief_of(counts[""], Belief()), belief_of(counts["split"], Belief())
     if method == "surefoot":
-        ended = asyncio.run(_engine_runs(Path(folder), policy, tasks, target, seed))
+        measured = Path(folder) / f"{policy}.db"
+        ended = asyncio.run(sums.measured_runs(policy, measured, tasks, seed, target=target))
     else:
         rule = Baseline(method, policy, plain.p, target, steps, seed).decide
         ended = asyncio.run(sums.lockstep(tasks, rule))
@@ -91,19 +91,6 @@ def cell(folder: str, method: str, policy: str, steps: int, target: float, count
     }
 
 
-def _counts(store: Path) -> dict[str, Sampling]:
-    with Store.open(store) as opened:
-        return {one.source: one for one in opened.learned() if isinstance(one, Sampling)}
-
-
-async def _engine_runs(folder: Path, policy: str, tasks: Sequence[Chain], target: float, seed: int) -> list[Row]:
-    """Every chain is a run of the engine, with a store of its own kind."""
-    with tempfile.TemporaryDirectory() as place:
-        store = Path(shutil.copy(folder / f"{policy}.db", Path(place) / "runs.db"))
-        with sums.engine(policy, store, target=target) as engine:
-            return await sums.runs(engine, tasks, seed)
-
-
 class Baseline:
     """Another way to decide a step, on the same network asked as it is. All chains go on in lockstep."""
 
@@ -115,10 +102,7 @@ class Baseline:
         self.lead = votes_needed(p, step_error(target, steps)) or PATIENCE
         self.seed = seed
 
-    async def decide(self, asked: Sequence[tuple[int, int]], places: Sequence[str]) -> sums.Decided:
-        return await asyncio.gather(*(self._one(*pair, place) for pair, place in zip(asked, places, strict=True)))
-
-    async def _one(self, total: int, add: int, place: str) -> tuple[int | None, int]:
+    async def decide(self, total: int, add: int, place: str) -> sums.Taken:
         """The sum that the method takes, None where it takes none, and the samples drawn."""
         if self.method == "unverified":
             return (await self.sample(total, add, 1, place, 0))[0], 1
@@ -136,7 +120,7 @@ class Baseline:
                 return int(leader), drawn
         return int(ballot.most_common(1)[0][0]) if self.method == "plurality" and ballot else None, drawn
 
-    async def _criticised(self, total: int, add: int, place: str) -> tuple[int | None, int]:
+    async def _criticised(self, total: int, add: int, place: str) -> sums.Taken:
         """Retry until the model accepts its own answer, at most five times; then the last one is taken."""
         said = None
         for attempt in range(5):
