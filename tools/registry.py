@@ -15,11 +15,7 @@ from surefoot.tools.function import FunctionTool
 from surefoot.tools.langchain import LangChainTool, is_langchain
 from surefoot.tools.tool import Tool
 
-BUILT_IN = {
-    "calculator": ("calculator",),
-    "python": ("python",),
-    "files": ("read_file", "write_file", "list_files"),
-}
+BUILT_IN = {"calculator": ("calculator",), "python": ("python",), "files": ("read_file", "write_file", "list_files")}
 """Names that stand for tools of ours: each is a module here, and says which tools of it are meant."""
 
 

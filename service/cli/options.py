@@ -38,8 +38,7 @@ def option(*names: str, help: str, panel: str | None = None, env: str | None = N
 
 
 StoreUrl = Annotated[
-    str | None,
-    option("--store", help="Path or URL of the store. Default: .surefoot/surefoot.db", env="SUREFOOT_STORE"),
+    str | None, option("--store", help="Path or URL of the store. Default: .surefoot/surefoot.db", env="SUREFOOT_STORE")
 ]
 Run = Annotated[
     str, typer.Argument(help="A run's id, 4 or more characters of either end of it, or 'last'.", metavar="RUN")
@@ -62,11 +61,7 @@ ActModel = Annotated[str | None, option("--act-model", help="Model that carries 
 JudgeModel = Annotated[str | None, option("--judge-model", help="Model that judges.", panel=MODELS)]
 BaseUrl = Annotated[
     str | None,
-    option(
-        "--base-url",
-        help="Base URL of an OpenAI-compatible server. Default: SUREFOOT_BASE_URL",
-        panel=MODELS,
-    ),
+    option("--base-url", help="Base URL of an OpenAI-compatible server. Default: SUREFOOT_BASE_URL", panel=MODELS),
 ]
 Option = Annotated[
     list[str] | None,
@@ -79,8 +74,7 @@ Option = Annotated[
     ),
 ]
 OptionsFile = Annotated[
-    Path | None,
-    option("--options", help="YAML file of such options. Default: SUREFOOT_OPTIONS", panel=MODELS),
+    Path | None, option("--options", help="YAML file of such options. Default: SUREFOOT_OPTIONS", panel=MODELS)
 ]
 
 

@@ -18,9 +18,7 @@ TaskText = Annotated[str | None, typer.Argument(metavar="TASK", help="What is to
 TaskFile = Annotated[
     Path | None,
     o.option(
-        "--file",
-        "-f",
-        help='Many tasks, a JSON object a line: {"id"?, "task", "inputs"?, "answer"?}; - reads stdin.',
+        "--file", "-f", help='Many tasks, a JSON object a line: {"id"?, "task", "inputs"?, "answer"?}; - reads stdin.'
     ),
 ]
 Score = Annotated[
