@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import shutil
-import sys
 import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -23,8 +21,8 @@ from scipy.special import roots_jacobi
 
 from benchmarks import sums
 from benchmarks.formulas import Retried, again, ceiling, common_cause, shared_cause, vote_reliability
-from benchmarks.harness import Row, command, every, finish, machine, note, observed, show, words
-from benchmarks.sums import Chain, Decided, chain, remainder_fits
+from benchmarks.harness import Row, command, every, finish, machine, note, words
+from benchmarks.sums import Chain, Taken, chain, remainder_fits
 from surefoot.engine.calibrate import calibrate
 from surefoot.engine.core.observations import add as summed
 from surefoot.models.local.model import LocalModel
@@ -62,22 +60,18 @@ def lengths(options: argparse.Namespace) -> Lengths:
 # --- what is measured on labelled steps, by counting ------------------------------------------------------------------
 
 
-async def drawn(model: LocalModel, asked: Iterable[tuple[int, int, int]], n: int, heat: float) -> list[list[int]]:
-    """The well-formed sums of n samples for each of (total, add, seed)."""
-    questions = [
-        Question("act", sums.GOAL, inputs={"total": total, "add": add}, seed=seed, temperature=heat)
-        for total, add, seed in asked
-    ]
-    replies = await asyncio.gather(*(model.ask(one, n) for one in questions))
-    return [[one.parsed for one in found if one.parsed is not None] for found in replies]
+async def drawn(model: LocalModel, total: int, add: int, seed: int, n: int, heat: float) -> list[int]:
+    """The well-formed sums of n samples."""
+    question = Question("act", sums.GOAL, inputs={"total": total, "add": add}, seed=seed, temperature=heat)
+    return [one.parsed for one in await model.ask(question, n) if one.parsed is not None]
 
 
-def sampled(policy: str, seed: int, prompts: int, heat: float) -> list[tuple[int, int, list[int]]]:
+async def sampled(policy: str, seed: int, prompts: int, heat: float) -> list[tuple[int, int, list[int]]]:
     """Labelled steps (total, add) with what the policy says of them."""
-    known = [one.inputs for one in sums.labelled(f"{seed} ceiling", prompts, STEPS)]
-    asked = [(one["total"], one["add"], seed * 1_000_003 + place) for place, one in enumerate(known)]
-    found = asyncio.run(drawn(sums.model(policy), asked, SAMPLES, heat))
-    return [(total, add, said) for (total, add, _), said in zip(asked, found, strict=True)]
+    model = sums.model(policy)
+    known = [(one.inputs["total"], one.inputs["add"]) for one in sums.labelled(f"{seed} ceiling", prompts, STEPS)]
+    asked = (drawn(model, *pair, seed * 1_000_003 + place, SAMPLES, heat) for place, pair in enumerate(known))
+    return [(*pair, said) for pair, said in zip(known, await asyncio.gather(*asked), strict=True)]
 
 
 def false_accept(found: Iterable[tuple[int, int, list[int]]], moduli: Sequence[int]) -> Beta:
@@ -96,7 +90,7 @@ def false_accept(found: Iterable[tuple[int, int, list[int]]], moduli: Sequence[i
 
 def checks(policy: str, modulus: int, chains: Lengths, seed: int, prompts: int) -> list[Row]:
     """One imperfect check: retried until it accepts, and as evidence of the engine."""
-    found = sampled(policy, seed, prompts, 1.0)
+    found = asyncio.run(sampled(policy, seed, prompts, 1.0))
     rate = false_accept(found, [modulus])
     belief = belief_of(_counts(found), Belief())
     theory = Retried(belief.p, 1.0, rate.mean)
@@ -118,7 +112,7 @@ def checks(policy: str, modulus: int, chains: Lengths, seed: int, prompts: int) 
 
 def votes(policy: str, temperature: float, chains: Lengths, seed: int, prompts: int) -> list[Row]:
     """Samples that err together, the more the colder they are drawn; asked in one form only."""
-    found = sampled(policy, seed, prompts, temperature)
+    found = asyncio.run(sampled(policy, seed, prompts, temperature))
     belief = belief_of(_counts(found), Belief())
     rows: list[Row] = []
     for steps, tasks, ours in _engine(policy, chains, seed, prompts, (), spread=False, temperature=temperature):
@@ -137,7 +131,7 @@ def votes(policy: str, temperature: float, chains: Lengths, seed: int, prompts: 
 
 def copies(policy: str, moduli: Sequence[int], chains: Lengths, seed: int, prompts: int) -> list[Row]:
     """Two checks of one step: what multiplying their rates claims, what the engine takes, and what is so."""
-    found = sampled(policy, seed, prompts, 1.0)
+    found = asyncio.run(sampled(policy, seed, prompts, 1.0))
     one, other, both = false_accept(found, moduli[:1]), false_accept(found, moduli[1:]), false_accept(found, moduli)
     shared = shared_cause(both.mean, (one.mean * other.mean) ** 0.5)
     rows: list[Row] = []
@@ -183,66 +177,39 @@ def _engine(
             calibrate(engine, sums.labelled(str(seed), prompts, STEPS), seed=seed)
         for steps, count in chains.items():
             tasks = [chain(f"{seed} ceiling {place}", int(steps)) for place in range(count)]
-            store = Path(shutil.copy(measured, Path(folder) / f"{steps}.db"))
-            with sums.engine(policy, store, checks=verifiers, target=TARGET, **options) as engine:
-                yield int(steps), tasks, asyncio.run(sums.runs(engine, tasks, seed))
+            ran = sums.measured_runs(policy, measured, tasks, seed, checks=verifiers, target=TARGET, **options)
+            yield int(steps), tasks, asyncio.run(ran)
 
 
 def scored(ends: Sequence[Row]) -> Row:
     """What came out, against the truth."""
-    accepted = [one for one in ends if one["accepted"]]
-    right = sum(one["right"] for one in accepted)
-    predicted = [one["predicted"] for one in accepted if one["predicted"] is not None]
-    return {
-        "runs": len(ends),
-        "accepted": len(accepted),
-        "predicted": round(sum(predicted) / len(predicted), 5) if predicted else None,
-        **observed(right, len(accepted)),
-        "samples_per_step": round(sum(one["samples"] for one in ends) / sum(one["steps"] for one in ends), 3),
-        "basis": " ".join(sorted({one["basis"] for one in accepted})) or None,
-    }
+    found = sums.scored(ends)
+    del found["right"]
+    return found | {"basis": " ".join(sorted({one["basis"] for one in ends if one["accepted"]})) or None}
 
 
 # --- other rules on the same network ----------------------------------------------------------------------------------
 
 
-def _seeds(seed: int, places: Sequence[str]) -> list[int]:
-    return [Random(f"{seed} {place}").randrange(2**31) for place in places]
-
-
-async def _retry(
-    model: LocalModel, modulus: int, seed: int, asked: Sequence[tuple[int, int]], places: Sequence[str]
-) -> Decided:
+async def _retry(model: LocalModel, modulus: int, seed: int, total: int, add: int, place: str) -> Taken:
     """The first sample that the check accepts."""
-    seeds = _seeds(seed, places)
-    found: Decided = [(None, 0)] * len(asked)
-    open_ = list(range(len(asked)))
+    first = Random(f"{seed} {place}").randrange(2**31)
     for attempt in range(PATIENCE):
-        said = await drawn(model, [(*asked[one], (seeds[one] + attempt) % 2**31) for one in open_], 1, 1.0)
-        for one, sums_ in zip(open_, said, strict=True):
-            fits = [each for each in sums_ if remainder_fits(modulus, *asked[one], each)]
-            found[one] = (fits[0] if fits else None, attempt + 1)
-        open_ = [one for one in open_ if found[one][0] is None]
-    return found
+        for said in await drawn(model, total, add, (first + attempt) % 2**31, 1, 1.0):
+            if remainder_fits(modulus, total, add, said):
+                return said, attempt + 1
+    return None, PATIENCE
 
 
-async def _plurality(
-    model: LocalModel, heat: float, seed: int, asked: Sequence[tuple[int, int]], places: Sequence[str]
-) -> Decided:
+async def _plurality(model: LocalModel, heat: float, seed: int, total: int, add: int, place: str) -> Taken:
     """The first form that is so many votes ahead, else the plurality."""
-    seeds = _seeds(seed, places)
-    ballots: list[Counter[str]] = [Counter() for _ in asked]
-    taken = [0] * len(asked)
-    open_ = list(range(len(asked)))
-    while open_ := [one for one in open_ if taken[one] < MOST and ahead(ballots[one])[1] < LEAD]:
-        said = await drawn(model, [(*asked[one], (seeds[one] + taken[one]) % 2**31) for one in open_], LEAD, heat)
-        for one, sums_ in zip(open_, said, strict=True):
-            ballots[one].update(map(str, sums_))
-            taken[one] += LEAD
-    return [
-        (int(ballot.most_common(1)[0][0]) if ballot else None, size)
-        for ballot, size in zip(ballots, taken, strict=True)
-    ]
+    first = Random(f"{seed} {place}").randrange(2**31)
+    ballot: Counter[str] = Counter()
+    taken = 0
+    while taken < MOST and ahead(ballot)[1] < LEAD:
+        ballot.update(map(str, await drawn(model, total, add, (first + taken) % 2**31, LEAD, heat)))
+        taken += LEAD
+    return int(ballot.most_common(1)[0][0]) if ballot else None, taken
 
 
 # --- the whole --------------------------------------------------------------------------------------------------------
@@ -271,7 +238,7 @@ def cells(options: argparse.Namespace) -> list[tuple[str, Row]]:
     return [(part, cell) for part, cell in found if part in options.parts]
 
 
-def main() -> int:
+def main() -> None:
     options = parser().parse_args()
     if options.quick:
         options.policies = ["p80"]
@@ -281,12 +248,8 @@ def main() -> int:
     common = {"seed": options.seed, "prompts": prompts}
     asked = ((f"benchmarks.ceiling:{part}", common | arguments) for part, arguments in cells(options))
     rows = [row for found in every(options.jobs, asked) for row in found]
-    if not options.json:
-        for part in options.parts:
-            show([row for row in rows if row["part"] == part], part)
-    finish(rows)
-    return 0
+    finish(rows, options.json, *(([row for row in rows if row["part"] == part], part) for part in options.parts))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

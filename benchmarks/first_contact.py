@@ -10,16 +10,15 @@ from __future__ import annotations
 
 import asyncio
 import json
-import sys
 import tempfile
 from collections import Counter
 from collections.abc import Callable
-from itertools import islice
+from itertools import islice, product
 from pathlib import Path
 from random import Random
 
 from benchmarks import sums
-from benchmarks.harness import Row, command, every, finish, machine, note, numbers, show
+from benchmarks.harness import Row, command, every, finish, machine, note, numbers
 from benchmarks.peers import trustgate
 from benchmarks.questions import questions, right
 from benchmarks.strangers import KINDS, Prompt, drawn, prompts, recorded
@@ -110,19 +109,15 @@ async def network(name: str, target: float, before: int, labels: int, tasks: int
     """The same for a packaged network that adds two numbers, with what its card says of it hidden."""
     sums_ = [chain(f"first contact {seed} {place}", 1) for place in range(before + labels + tasks)]
     asked = [({"first": one.first, "added": list(one.added)}, one.answer) for one in sums_]
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        hidden(name, Path(folder) / "runs.db") as engine,
-    ):
+    with tempfile.TemporaryDirectory() as folder, hidden(name, Path(folder) / "runs.db") as engine:
         return await _played(engine, asked, target, before, labels)
 
 
 def hidden(name: str, store: Path) -> Engine:
     """An engine with a packaged network that nobody measured."""
     model = sums.model(name)
-    model.card = {
-        field: value for field, value in model.card.items() if field not in ("sample", "sampling", "accepted")
-    }
+    measured = ("sample", "sampling", "accepted")
+    model.card = {field: value for field, value in model.card.items() if field not in measured}
     return Engine(model, planner=sums.ChainPlanner(), store=store)
 
 
@@ -172,11 +167,10 @@ def policy(seed: int, number: int, tasks: int, before: int, labels: list[int], t
 def packaged(seed: int, name: str, tasks: int, before: int, labels: list[int], targets: list[float]) -> list[Row]:
     """All cells of one packaged network."""
     rows = []
-    for target in targets:
-        for known in labels:
-            row = asyncio.run(network(name, target, before, known, tasks, seed))
-            head = {"policy": f"running-sums/{name}", "kind": "network", "p": int(name[1:]) / 100, "target": target}
-            rows.append(head | {"runs_before": before, "labels": known} | row)
+    for target, known in product(targets, labels):
+        row = asyncio.run(network(name, target, before, known, tasks, seed))
+        head = {"policy": f"running-sums/{name}", "kind": "network", "p": int(name[1:]) / 100, "target": target}
+        rows.append(head | {"runs_before": before, "labels": known} | row)
     return rows
 
 
@@ -330,26 +324,23 @@ def votes(path: str, targets: list[float], labels: list[int], orders: int) -> li
     rows = []
     kinds = sorted({prompt.kind for prompt in recorded(path, 0, 1)})
     two = any("s2" in row for row in json.loads(Path(path).read_text()))
-    for forms in (1, 2) if two else (1,):
-        for target in targets:
-            for known in labels:
-                for kind in (*kinds, "mixed"):
-                    parts = []
-                    for order in range(orders):
-                        asked = recorded(path, order, forms)
-                        if kind == "mixed":
-                            asked = [Prompt(prompt.draw, prompt.answer) for prompt in asked]
-                        else:
-                            asked = [prompt for prompt in asked if prompt.kind == kind]
-                        if known < len(asked) // 2 + 1:
-                            parts.append(asyncio.run(play(asked, target, 0, known, str(order))))
-                    if parts:
-                        head = {"file": Path(path).stem, "forms": forms, "target": target}
-                        rows.append(head | {"labels": known, "kind": kind} | _sum(parts))
+    for forms, target, known, kind in product((1, 2) if two else (1,), targets, labels, (*kinds, "mixed")):
+        parts = []
+        for order in range(orders):
+            asked = recorded(path, order, forms)
+            if kind == "mixed":
+                asked = [Prompt(prompt.draw, prompt.answer) for prompt in asked]
+            else:
+                asked = [prompt for prompt in asked if prompt.kind == kind]
+            if known < len(asked) // 2 + 1:
+                parts.append(asyncio.run(play(asked, target, 0, known, str(order))))
+        if parts:
+            head = {"file": Path(path).stem, "forms": forms, "target": target}
+            rows.append(head | {"labels": known, "kind": kind} | _sum(parts))
     return rows
 
 
-def main() -> int:
+def main() -> None:
     said = command("first_contact", __doc__, "of policies, tasks and samples", QUICK)
     said.add_argument("--policies", type=int, default=102)
     said.add_argument("--tasks", type=int, default=40, help="counted tasks of each policy in each cell")
@@ -379,11 +370,8 @@ def main() -> int:
         cells += [("benchmarks.first_contact:packaged", common | {"name": one}) for one in sums.POLICIES]
         rows = [row for found in every(options.jobs, cells) for row in found]
         shown = summed(rows)
-    if not options.json:
-        show(shown, "Models that nobody measured")
-    finish(rows)
-    return 0
+    finish(rows, options.json, (shown, "Models that nobody measured"))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -16,6 +16,7 @@ from surefoot.engine import Engine
 from surefoot.models.packaged import PocketModel
 from surefoot.models.pocket.pegs import PEGS, Turn, legal, path, shortened
 from surefoot.models.representation import Representation
+from surefoot.planners import planner
 from surefoot.planners.planner import Proposal, Request
 from surefoot.reflection.function import verifier
 from surefoot.storage.records import Attempt, Event, Json, Plan, PlannedStep, Step, Verdict, ref
@@ -110,15 +111,10 @@ def _tower(disks: int, pegs: list[int], turn: int, start: Json, end: list[int]) 
     return Step(f"tower-{turn}", goal, planner=TOWER, args=args, checks=(arrived.name,), kind="tower")
 
 
-class Row:
+@planner
+def row(disks: int, start: Json, **_: Json) -> Plan:
     """All moves in a row, each from the state that the one before wrote down. Nothing is known of any state."""
-
-    name = "row"
-    sampled = False
-    checks = ()
-
-    async def propose(self, request: Request, n: int = 1) -> list[Proposal]:
-        return [Proposal(chain(request.inputs["start"], 0, 2 ** request.inputs["disks"] - 1, ()), self.name)]
+    return chain(start, 0, 2**disks - 1, ())
 
 
 def chain(start: Json, turn: int, size: int, checks: tuple[str, ...]) -> Plan:
@@ -144,7 +140,7 @@ def engine(model: str, store: Path, mode: str, lead: int | None = None, rows: in
     options: dict[str, Any] = {"store": store, "concurrency": open_, "votes": lead, "canaries": 0.0}
     options["representations"] = forms
     if mode == "votes":
-        return Engine(asked, planner=Row(), **options)
+        return Engine(asked, planner=row, **options)
     towers = Towers(verifiers=() if lead else (allowed.name,))
     return Engine(asked, planner=towers, checks=[allowed], verifiers=[arrived], **options)
 

@@ -161,8 +161,11 @@ def cell(value: Any) -> str:
     return f"{value:,}" if isinstance(value, int | float) else str(value)
 
 
-def finish(rows: Sequence[Row]) -> None:
-    """The last line of a benchmark's output."""
+def finish(rows: Sequence[Row], only_json: bool, *tables: tuple[Sequence[Row], str]) -> None:
+    """The last line of a benchmark's output; before it, unless nothing but JSON is wanted, tables with their titles."""
+    if not only_json:
+        for table, title in tables:
+            show(table, title)
     print(json.dumps({"rows": list(rows)}), flush=True)
 
 
@@ -173,12 +176,15 @@ def observed(right: int, of: int) -> Row:
     return {name: round(figure, 5) if of else None for name, figure in figures.items()}
 
 
-def medians(samples: Iterable[Mapping[str, Any]], digits: int = 1) -> Row:
+def mean(figures: Iterable[float | None], digits: int) -> float | None:
+    """Of those figures that there are; None where there are none."""
+    known = [one for one in figures if one is not None]
+    return round(sum(known) / len(known), digits) if known else None
+
+
+def medians(samples: Sequence[Mapping[str, Any]], digits: int = 1) -> Row:
     """Each figure's median over samples of equal keys; None where a system has no such figure."""
-    columns: dict[str, list[Any]] = {}
-    for sample in samples:
-        for name, value in sample.items():
-            columns.setdefault(name, []).append(value)
+    columns = {name: [sample[name] for sample in samples] for name in samples[0]}
     return {
         name: None if None in values else round(statistics.median(values), digits) for name, values in columns.items()
     }

@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from random import Random
 
-from benchmarks.harness import ROOT, Row, command, files_size, finish, machine, note, peak_mb, show
+from benchmarks.harness import ROOT, Row, command, files_size, finish, machine, note, peak_mb
 from surefoot.storage.store import Store
 
 MODES = ("contract", "votes")
@@ -207,10 +207,8 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         row = drive(Path(folder), options)
     foreseen = predictions(options.model, options.lead) if options.lead else []
-    if not options.json:
-        show([{"figure": name, "value": value} for name, value in row.items()], "A run of verified moves")
-        show(foreseen, "Predicted for votes")
-    finish([row, *foreseen])
+    shown = [{"figure": name, "value": value} for name, value in row.items()]
+    finish([row, *foreseen], options.json, (shown, "A run of verified moves"), (foreseen, "Predicted for votes"))
     return 0 if sound(row, options.kills) else 1
 
 

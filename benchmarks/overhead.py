@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib import metadata
+from itertools import product
 from pathlib import Path
 from typing import Protocol, cast
 
@@ -33,7 +34,6 @@ from benchmarks.harness import (
     note,
     numbers,
     peak_mb,
-    show,
     words,
 )
 
@@ -135,16 +135,14 @@ def installed(entries: Sequence[Entry]) -> Iterator[Entry]:
 def rounds(entries: Sequence[Entry], options: argparse.Namespace) -> Iterator[tuple[Entry, str, int]]:
     """What to measure, in order: every size by all systems side by side, as often as asked, in changing order."""
     chance = random.Random(options.seed)
-    for shape in options.shapes:
-        for steps in options.steps:
-            for turn in range(options.repeat):
-                for entry in chance.sample(entries, len(entries)):
-                    if shape not in entry.shapes:
-                        continue
-                    if options.no_limit or entry.limit is None or steps <= entry.limit:
-                        yield entry, shape, steps
-                    elif turn == 0:
-                        note(f"{entry.name} {shape} {steps:,}: skipped, {entry.limit:,} are enough; see --no-limit")
+    for shape, steps, turn in product(options.shapes, options.steps, range(options.repeat)):
+        for entry in chance.sample(entries, len(entries)):
+            if shape not in entry.shapes:
+                continue
+            if options.no_limit or entry.limit is None or steps <= entry.limit:
+                yield entry, shape, steps
+            elif turn == 0:
+                note(f"{entry.name} {shape} {steps:,}: skipped, {entry.limit:,} are enough; see --no-limit")
 
 
 def collect(entries: Sequence[Entry], options: argparse.Namespace) -> tuple[list[Row], bool]:
@@ -200,9 +198,7 @@ def main() -> int:
     note(machine())
     entries = list(installed([OWN, *(PEERS if options.peers else ())]))
     rows, sound = collect(entries, options)
-    if not options.json:
-        show(rows, f"A durable verified step: median of {options.repeat}")
-    finish(rows)
+    finish(rows, options.json, (rows, f"A durable verified step: median of {options.repeat}"))
     return 0 if sound else 1
 
 

@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import sys
 import tempfile
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from random import Random
 
-from benchmarks.harness import Row, command, every, finish, machine, note, show
+from benchmarks.harness import Row, command, every, finish, machine, mean, note
 from surefoot.engine import Engine, Outcome
 from surefoot.engine.calibrate import Labelled, acalibrate
 from surefoot.models import ScriptedModel
@@ -112,12 +111,12 @@ async def _cell(row: Row, runs: int) -> Row:
     return row | {
         "runs": runs,
         "accepted": accepted,
-        "predicted": round(sum(predicted) / accepted, 5) if accepted else None,
+        "predicted": mean(predicted, 5),
         "observed": round(right / accepted, 5) if accepted else None,
         "observed_low": round(low, 5),
         "observed_high": round(high, 5),
         "silent_errors": accepted - right,
-        "abstention_predicted": round(sum(abstention) / accepted, 4) if accepted else None,
+        "abstention_predicted": mean(abstention, 4),
         "samples_per_step": round(samples / runs / row["steps"], 3),
     }
 
@@ -140,7 +139,7 @@ def told(rows: list[Row]) -> str:
     )
 
 
-def main() -> int:
+def main() -> None:
     said = command("policies", __doc__, "of policies, tasks and samples", "few policies, under two minutes")
     said.add_argument("--policies", type=int, default=50)
     said.add_argument("--runs", type=int, default=100, help="fresh tasks for each policy")
@@ -152,12 +151,9 @@ def main() -> int:
 
     asked = ({"seed": options.seed, "number": number, "runs": options.runs} for number in range(options.policies))
     rows: list[Row] = every(options.jobs, (("benchmarks.policies:cell", one) for one in asked))
-    if not options.json:
-        show(rows, "Policies drawn at random")
     note(told(rows))
-    finish(rows)
-    return 0
+    finish(rows, options.json, (rows, "Policies drawn at random"))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

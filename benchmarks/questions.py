@@ -109,14 +109,7 @@ def _many(rng: Random, number: int) -> Asked:
 
 
 KINDS: dict[str, Callable[[Random, int], Asked]] = {
-    "capital": _capital,
-    "opposite": _opposite,
-    "sum": _sum,
-    "larger": _larger,
-    "where": _where,
-    "last": _last,
-    "colour": _colour,
-    "many": _many,
+    ask.__name__.removeprefix("_"): ask for ask in (_capital, _opposite, _sum, _larger, _where, _last, _colour, _many)
 }
 
 

@@ -9,11 +9,8 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import shutil
-import sys
 import tempfile
 from collections import Counter
-from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
 from random import Random
@@ -21,8 +18,8 @@ from typing import Any
 
 from benchmarks import sums
 from benchmarks.formulas import step_error, votes_needed
-from benchmarks.harness import Row, command, every, finish, machine, note, observed, show, words
-from benchmarks.sums import Chain, chain
+from benchmarks.harness import Row, command, every, finish, machine, mean, note, words
+from benchmarks.sums import chain
 from surefoot.engine.calibrate import calibrate
 from surefoot.models.question import Question
 from surefoot.reflection.calibration import belief_of
@@ -64,17 +61,17 @@ def measure(folder: str, policy: str, seed: int, prompts: int) -> list[Row]:
 def cell(folder: str, method: str, policy: str, steps: int, target: float, count: int, seed: int) -> Row:
     """One method on so many fresh chains."""
     tasks = [chain(f"{seed} run {place}", steps) for place in range(count)]
-    counts = _counts(Path(folder) / f"{policy}.db")
+    with Store.open(Path(folder) / f"{policy}.db") as store:
+        counts = {one.source: one for one in store.learned() if isinstance(one, Sampling)}
     plain, spread = belief_of(counts[""], Belief()), belief_of(counts["split"], Belief())
     if method == "surefoot":
-        ended = asyncio.run(_engine_runs(Path(folder), policy, tasks, target, seed))
+        measured = Path(folder) / f"{policy}.db"
+        ended = asyncio.run(sums.measured_runs(policy, measured, tasks, seed, target=target))
     else:
         rule = Baseline(method, policy, plain.p, target, steps, seed).decide
         ended = asyncio.run(sums.lockstep(tasks, rule))
-    right = sum(one["right"] for one in ended if one["accepted"])
-    accepted = sum(one["accepted"] for one in ended)
-    predicted = [one["predicted"] for one in ended if one["accepted"] and one["predicted"] is not None]
-    bounds = [one["bound"] for one in ended if one["accepted"] and one["bound"] is not None]
+    found = sums.scored(ended)
+    accepted, right = found["accepted"], found.pop("right")
     return {
         "method": method,
         "policy": policy,
@@ -86,27 +83,12 @@ def cell(folder: str, method: str, policy: str, steps: int, target: float, count
         "abstained": count - accepted,
         "correct": right,
         "silent_errors": accepted - right,
-        "silent_bound": round(sum(bounds) / len(bounds), 5) if bounds else None,
+        "silent_bound": mean((one["bound"] for one in ended if one["accepted"]), 5),
         "unverified": round(plain.p**steps, 5),
-        "predicted": round(sum(predicted) / len(predicted), 5) if predicted else None,
-        **observed(right, accepted),
-        "samples_per_step": round(sum(one["samples"] for one in ended) / sum(one["steps"] for one in ended), 3),
+        **found,
         "bound_samples_per_step": round(wald(spread.p, step_error(target, steps)), 3),
         "basis": dict(Counter(one["basis"] for one in ended if one["accepted"])),
     }
-
-
-def _counts(store: Path) -> dict[str, Sampling]:
-    with Store.open(store) as opened:
-        return {one.source: one for one in opened.learned() if isinstance(one, Sampling)}
-
-
-async def _engine_runs(folder: Path, policy: str, tasks: Sequence[Chain], target: float, seed: int) -> list[Row]:
-    """Every chain is a run of the engine, with a store of its own kind."""
-    with tempfile.TemporaryDirectory() as place:
-        store = Path(shutil.copy(folder / f"{policy}.db", Path(place) / "runs.db"))
-        with sums.engine(policy, store, target=target) as engine:
-            return await sums.runs(engine, tasks, seed)
 
 
 class Baseline:
@@ -120,10 +102,7 @@ class Baseline:
         self.lead = votes_needed(p, step_error(target, steps)) or PATIENCE
         self.seed = seed
 
-    async def decide(self, asked: Sequence[tuple[int, int]], places: Sequence[str]) -> sums.Decided:
-        return await asyncio.gather(*(self._one(*pair, place) for pair, place in zip(asked, places, strict=True)))
-
-    async def _one(self, total: int, add: int, place: str) -> tuple[int | None, int]:
+    async def decide(self, total: int, add: int, place: str) -> sums.Taken:
         """The sum that the method takes, None where it takes none, and the samples drawn."""
         if self.method == "unverified":
             return (await self.sample(total, add, 1, place, 0))[0], 1
@@ -141,7 +120,7 @@ class Baseline:
                 return int(leader), drawn
         return int(ballot.most_common(1)[0][0]) if self.method == "plurality" and ballot else None, drawn
 
-    async def _criticised(self, total: int, add: int, place: str) -> tuple[int | None, int]:
+    async def _criticised(self, total: int, add: int, place: str) -> sums.Taken:
         """Retry until the model accepts its own answer, at most five times; then the last one is taken."""
         said = None
         for attempt in range(5):
@@ -184,7 +163,7 @@ def cells(options: argparse.Namespace) -> list[dict[str, Any]]:
     return sorted(found, key=lambda one: (one["method"] != "surefoot", -one["steps"], one["target"]))
 
 
-def main() -> int:
+def main() -> None:
     options = parser().parse_args()
     if options.quick:
         options.policies, options.steps, options.targets = ["p80", "p95"], ["10"], ["0.9", "0.99"]
@@ -197,11 +176,9 @@ def main() -> int:
         asked = (("benchmarks.reliability:cell", one | common) for one in cells(options))
         rows: list[Row] = every(options.jobs, asked)
     rows.sort(key=lambda row: (METHODS.index(row["method"]), row["policy"], row["steps"], row["target"]))
-    if not options.json:
-        show([{name: value for name, value in row.items() if name != "basis"} for row in rows], "Reliability")
-    finish(rows)
-    return 0
+    shown = [{name: value for name, value in row.items() if name != "basis"} for row in rows]
+    finish(rows, options.json, (shown, "Reliability"))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -16,9 +16,10 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from itertools import product
 from pathlib import Path
 
-from benchmarks.harness import Row, command, expect, finish, fresh, machine, medians, note, numbers, peak_mb, show
+from benchmarks.harness import Row, command, expect, finish, fresh, machine, medians, note, numbers, peak_mb
 from benchmarks.systems import ZeroLatency
 from surefoot.engine import Engine, Outcome
 from surefoot.models.chat import messages
@@ -143,20 +144,19 @@ def collect(options: argparse.Namespace) -> tuple[list[Row], bool]:
     """The median row of each number of runs and latency, and whether every measurement succeeded."""
     rows: list[Row] = []
     sound = True
-    for runs in options.runs:
-        for latency in options.latency:
-            samples: list[Row] = []
-            for _ in range(options.repeat):
-                try:
-                    found = fresh("benchmarks.runs:measure", runs=runs, latency=latency, seed=options.seed)
-                except subprocess.CalledProcessError as error:
-                    note(f"{runs:,} runs, {latency} ms: failed with exit code {error.returncode}")
-                    sound = False
-                    continue
-                samples.append(found)
-                note(f"{runs:,} runs, {latency} ms: {found['seconds']:.2f} s, longest gap {found['gap_ms']:.0f} ms")
-            if samples:
-                rows.append({"runs": runs, "latency_ms": latency, **medians(samples, 2)})
+    for runs, latency in product(options.runs, options.latency):
+        samples: list[Row] = []
+        for _ in range(options.repeat):
+            try:
+                found = fresh("benchmarks.runs:measure", runs=runs, latency=latency, seed=options.seed)
+            except subprocess.CalledProcessError as error:
+                note(f"{runs:,} runs, {latency} ms: failed with exit code {error.returncode}")
+                sound = False
+                continue
+            samples.append(found)
+            note(f"{runs:,} runs, {latency} ms: {found['seconds']:.2f} s, longest gap {found['gap_ms']:.0f} ms")
+        if samples:
+            rows.append({"runs": runs, "latency_ms": latency, **medians(samples, 2)})
     return rows, sound
 
 
@@ -174,9 +174,8 @@ def main() -> int:
         options.runs, options.repeat = options.runs[:1], 1
     note(machine())
     rows, sound = collect(options)
-    if not options.json:
-        show(rows, f"Runs of {STEPS} sampled steps, all at once in one process: median of {options.repeat}")
-    finish(rows)
+    title = f"Runs of {STEPS} sampled steps, all at once in one process: median of {options.repeat}"
+    finish(rows, options.json, (rows, title))
     return 0 if sound else 1
 
 

@@ -11,14 +11,14 @@ import argparse
 import asyncio
 import hashlib
 import subprocess
-import sys
 import time
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
+from itertools import product
 from random import Random
 from typing import Any
 
-from benchmarks.harness import Row, WrongResult, command, finish, fresh, machine, note, numbers, show
+from benchmarks.harness import Row, WrongResult, command, finish, fresh, machine, note, numbers
 from examples.countdown_search import Countdown, Nearness, State, actions
 from surefoot.planners.search import Offer, Router, Value, measure
 from surefoot.planners.search.drive import Problem, drive
@@ -171,16 +171,14 @@ def cells(judges: Sequence[Value], problems: Sequence[State], budgets: Iterable[
     rows: Rows = []
     against: Rows = []
     router = {judge.name: route(judge, seed) for judge in judges}
-    for acceptor in ACCEPTORS:
-        for tokens in budgets:
-            for judge in judges:
-                said = {}
-                for strategy in STRATEGIES:
-                    found = solve(strategy, judge, acceptor, problems, tokens, f"{seed} {strategy}")
-                    said[strategy] = right(problems, found)
-                    rows.append(row(acceptor, judge.name, strategy, tokens, found, said[strategy]))
-                note(f"{acceptor} {tokens} {judge.name}: {', '.join(f'{k} {sum(v)}' for k, v in said.items())}")
-                against.append(compare(acceptor, judge, tokens, said, router[judge.name]))
+    for acceptor, tokens, judge in product(ACCEPTORS, budgets, judges):
+        said = {}
+        for strategy in STRATEGIES:
+            found = solve(strategy, judge, acceptor, problems, tokens, f"{seed} {strategy}")
+            said[strategy] = right(problems, found)
+            rows.append(row(acceptor, judge.name, strategy, tokens, found, said[strategy]))
+        note(f"{acceptor} {tokens} {judge.name}: {', '.join(f'{k} {sum(v)}' for k, v in said.items())}")
+        against.append(compare(acceptor, judge, tokens, said, router[judge.name]))
     return rows, against
 
 
@@ -323,7 +321,7 @@ def parser() -> argparse.ArgumentParser:
     return said
 
 
-def main() -> int:
+def main() -> None:
     options = parser().parse_args()
     note(machine())
     budgets = options.tokens or ([1200] if options.quick else list(TOKENS))
@@ -333,14 +331,15 @@ def main() -> int:
     rows, against = cells([*judges, Nearness()], problems, budgets, options.seed)
     found = [pays(against, acceptor, tokens) for acceptor in ACCEPTORS for tokens in budgets]
     timed = paces(options.peer_python)
-    if not options.json:
-        show(table(rows), f"Share of {len(problems)} problems solved, by the judge's accuracy")
-        show(against, "Against best-of-n, on the same problems; and what the router says")
-        show(found, "Search pays from")
-        show([{"states": None} | one for one in timed], "Time of the tree itself")
-    finish([*rows, *against, *found, *timed])
-    return 0
+    finish(
+        [*rows, *against, *found, *timed],
+        options.json,
+        (table(rows), f"Share of {len(problems)} problems solved, by the judge's accuracy"),
+        (against, "Against best-of-n, on the same problems; and what the router says"),
+        (found, "Search pays from"),
+        ([{"states": None} | one for one in timed], "Time of the tree itself"),
+    )
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

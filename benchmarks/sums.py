@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
+import tempfile
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.harness import Row
+from benchmarks.harness import Row, mean, observed
 from surefoot.engine import Engine, Result
 from surefoot.reflection import verifier
 from surefoot.reflection.verifier import Verifier
@@ -48,6 +50,14 @@ async def runs(engine: Engine, tasks: Sequence[Chain], seed: int) -> list[Row]:
     return [_ended(result, task) for result, task in zip(await asyncio.gather(*asked), tasks, strict=True)]
 
 
+async def measured_runs(policy: str, measured: Path, tasks: Sequence[Chain], seed: int, **options: Any) -> list[Row]:
+    """The same for an engine of their own, whose store begins as a copy of what was measured."""
+    with tempfile.TemporaryDirectory() as folder:
+        store = Path(shutil.copy(measured, Path(folder) / "runs.db"))
+        with engine(policy, store, **options) as made:
+            return await runs(made, tasks, seed)
+
+
 def _ended(result: Result, task: Chain) -> Row:
     return {
         "accepted": bool(result),
@@ -61,15 +71,27 @@ def _ended(result: Result, task: Chain) -> Row:
     }
 
 
-Decided = list[tuple[int | None, int]]
-"""For each step the sum that was taken, None where none was, and the samples that it took."""
+def scored(ends: Sequence[Row]) -> Row:
+    """What came out, against the truth. right: of those accepted."""
+    accepted = [one for one in ends if one["accepted"]]
+    right = sum(one["right"] for one in accepted)
+    return {
+        "runs": len(ends),
+        "accepted": len(accepted),
+        "right": right,
+        "predicted": mean((one["predicted"] for one in accepted), 5),
+        **observed(right, len(accepted)),
+        "samples_per_step": round(sum(one["samples"] for one in ends) / sum(one["steps"] for one in ends), 3),
+    }
 
 
-async def lockstep(
-    tasks: Sequence[Chain], rule: Callable[[Sequence[tuple[int, int]], Sequence[str]], Awaitable[Decided]]
-) -> list[Row]:
-    """How chains end that go on side by side, each step decided by `rule`, from the numbers to add and a name of each
-    step that no other has.
+Taken = tuple[int | None, int]
+"""The sum that was taken for a step, None where none was, and the samples that it took."""
+
+
+async def lockstep(tasks: Sequence[Chain], rule: Callable[[int, int, str], Awaitable[Taken]]) -> list[Row]:
+    """How chains end that go on side by side, each step decided by `rule`, from the two numbers to add and a name of
+    the step that no other has.
 
     A chain that has taken a wrong sum is not carried on: its result is wrong, and its samples so far count.
     """
@@ -78,8 +100,8 @@ async def lockstep(
     totals = [one.first for one in tasks]
     for place in range(len(tasks[0].added)):
         open_ = [run for run, row in enumerate(rows) if row["accepted"] and row["right"]]
-        asked = [(totals[run], tasks[run].added[place]) for run in open_]
-        for run, (said, samples) in zip(open_, await rule(asked, [f"{run} {place}" for run in open_]), strict=True):
+        decided = (rule(totals[run], tasks[run].added[place], f"{run} {place}") for run in open_)
+        for run, (said, samples) in zip(open_, await asyncio.gather(*decided), strict=True):
             rows[run]["steps"] += 1
             rows[run]["samples"] += samples
             rows[run]["accepted"] = said is not None

@@ -258,10 +258,6 @@ def _minus(value: Pair) -> Pair:
     return -value[0], value[1]
 
 
-def _ceil(value: Pair) -> Pair:
-    return -(-value[0] // value[1]), 1
-
-
 def _round(value: Pair, places: Pair = (0, 1)) -> Pair:
     """To the nearest, halves to the even neighbour."""
     unit = _power((10, 1), places)
@@ -291,7 +287,7 @@ _OPERATIONS: Mapping[str, Callable[..., Pair]] = {
     "minus": _minus,
     "plus": lambda value: value,
     "floor": lambda value: (value[0] // value[1], 1),
-    "ceil": _ceil,
+    "ceil": lambda value: (-(-value[0] // value[1]), 1),
     "abs": lambda value: (abs(value[0]), value[1]),
     "min": _least,
     "max": _most,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
+from operator import attrgetter
 from types import SimpleNamespace
 from typing import Any, get_type_hints
 
@@ -15,11 +16,7 @@ from surefoot.storage.errors import SetupError
 Reader = Callable[[Case], Any]
 
 _READERS: Mapping[str, Reader] = {
-    "candidate": lambda case: case.candidate,
-    "inputs": lambda case: case.inputs,
-    "step": lambda case: case.step,
-    "goal": lambda case: case.goal,
-    "reply": lambda case: case.reply,
+    **{name: attrgetter(name) for name in ("candidate", "inputs", "step", "goal", "reply")},
     "case": lambda case: case,
 }
 _SHOWN = 3

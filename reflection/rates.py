@@ -35,10 +35,7 @@ class Beta:
     def interval(self, level: float = 0.95) -> tuple[float, float]:
         """Jeffreys' interval; it reaches 0 or 1 where no success or no failure was seen."""
         tail = (1 - level) / 2
-        return (
-            self.lower(tail) if self.successes else 0.0,
-            self.upper(tail) if self.failures else 1.0,
-        )
+        return (self.lower(tail) if self.successes else 0.0, self.upper(tail) if self.failures else 1.0)
 
 
 @lru_cache(maxsize=8192)

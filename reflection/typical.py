@@ -30,6 +30,9 @@ class Surprise:
     wrong one of two things is told by this alone.
     """
 
+    def within(self, most: Surprise) -> bool:
+        return self.mean <= most.mean and self.worst <= most.worst and self.again <= most.again
+
 
 class Typical(VerifierBase):
     """Fails a candidate whose prompt is unusual to the model that answered it.
@@ -52,15 +55,11 @@ class Typical(VerifierBase):
         seen = surprise(reply.prompt_logprobs, reply.prompt_ids)
         if isnan(seen.mean):
             return self.rule("abstain", "the model reported a log-probability that is not a number")
-        most = self.usual
-        usual = seen.mean <= most.mean and seen.worst <= most.worst and seen.again <= most.again
-        said = (
-            ""
-            if usual
-            else "the text is unlike what the model was trained on: put it more simply, or ask another model"
-        )
         evidence = {**asdict(seen), "tokens": len(reply.prompt_logprobs)}
-        return self.rule("pass" if usual else "fail", said, score=seen.mean, evidence=evidence)
+        if seen.within(self.usual):
+            return self.rule("pass", score=seen.mean, evidence=evidence)
+        said = "the text is unlike what the model was trained on: put it more simply, or ask another model"
+        return self.rule("fail", said, score=seen.mean, evidence=evidence)
 
 
 def surprise(logprobs: Sequence[float], ids: Sequence[int]) -> Surprise:

@@ -14,7 +14,7 @@ import pytest
 from servers import Body, Response, ScriptedServer, refuse, say
 from terminal import Shell
 
-from surefoot.service.cli.report import page, summary
+from surefoot.service.cli.page import page, summary
 from surefoot.service.display.charts import Judged, figure, png
 from surefoot.storage.learned import Agreement, Sampling
 from surefoot.storage.store import Store

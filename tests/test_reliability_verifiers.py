@@ -115,7 +115,7 @@ def test_a_copy_of_a_check_adds_nothing(store: Store) -> None:
 
 
 def test_where_only_a_verifiers_word_is_known_the_share_of_right_candidates_is_estimated(store: Store) -> None:
-    from surefoot.service.cli.report import estimates
+    from surefoot.service.cli.page import estimates
 
     def engine(plan: Plan, seed: int = 0) -> Engine:
         return Engine(ScriptedModel(nines), planner=plan, checks=[digits], store=store, seed=seed, canaries=0)

@@ -163,7 +163,8 @@ def _compile(expression: str) -> tuple[_Code, tuple[str, ...]]:
     if len(expression) > MAX_LENGTH:
         raise Retry(f"the expression has {len(expression)} characters, at most {MAX_LENGTH} are read; split it up")
     text = _LEADING_ZEROS.sub("", expression.translate(_SIGNS).strip())
-    end = _tokens_end(text)
+    found = _TOKENS.match(text)
+    end = found.end() if found else 0
     if end < len(text):
         raise Retry(f"{_quoted(expression)} cannot be read at {text[end : end + 20]!r}; {_GRAMMAR}")
     try:
@@ -182,11 +183,6 @@ _CACHED_LENGTH = 200
 """Longer expressions are read anew each time, so that the cache stays within a few megabytes."""
 
 _GRAMMAR = "use numbers, names of values, + - * / // % ** ( ), floor, ceil, round, abs, min, max, sqrt"
-
-
-def _tokens_end(text: str) -> int:
-    found = _TOKENS.match(text)
-    return found.end() if found else 0
 
 
 def _emit(tree: ast.expr, text: str) -> _Code:

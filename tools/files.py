@@ -185,10 +185,8 @@ def _explained(path: str) -> Iterator[None]:
 
 
 def _read(fd: int, limit: int) -> bytes:
-    chunks = bytearray()
-    while len(chunks) < limit and (data := os.read(fd, limit - len(chunks))):
-        chunks += data
-    return bytes(chunks)
+    with os.fdopen(fd, "rb", closefd=False) as file:
+        return file.read(limit)
 
 
 def _part(fd: int, first: int, count: int | None, path: str) -> bytes:

@@ -69,13 +69,7 @@ class FunctionTool(Guarded, Generic[P, R]):
     Made of a method, in its class, it is a tool once it is read from an object: `tools=[shop.price]`.
     """
 
-    def __init__(
-        self,
-        function: Callable[P, R],
-        *,
-        name: str | None = None,
-        **limits: Unpack[Limits],
-    ) -> None:
+    def __init__(self, function: Callable[P, R], *, name: str | None = None, **limits: Unpack[Limits]) -> None:
         bound_to = "class" if isinstance(function, classmethod) else None
         if isinstance(function, (staticmethod, classmethod)):
             function = function.__func__
@@ -93,11 +87,7 @@ class FunctionTool(Guarded, Generic[P, R]):
         self._validate = self._model.__pydantic_validator__.validate_python
         self._async = _is_async(function)
         super().__init__(
-            label,
-            description,
-            _schema(self._model),
-            returns=_returns(signature.return_annotation),
-            **limits,
+            label, description, _schema(self._model), returns=_returns(signature.return_annotation), **limits
         )
         self.function = function
         functools.update_wrapper(self, function, updated=())

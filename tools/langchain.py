@@ -45,12 +45,11 @@ class LangChainTool(Guarded):
     def _check(self, arguments: Mapping[str, Json]) -> None:
         from jsonschema import Draft202012Validator
 
-        problems = [
+        text = " ".join(
             f"{'.'.join(map(str, e.absolute_path)) or 'arguments'}: {e.message}."
             for e in Draft202012Validator(self.parameters).iter_errors(arguments)
-        ]
-        if problems:
-            text = " ".join(problems)
+        )
+        if text:
             raise Retry(f"{self.name} was not run, its arguments are wrong. {text} Mend them and call it again.")
 
     async def invoke(self, values: dict[str, Any], context: ToolContext) -> Any:

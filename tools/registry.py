@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from importlib import import_module
+from itertools import chain
 from types import MethodType
 from typing import Any
 
@@ -13,8 +15,8 @@ from surefoot.tools.function import FunctionTool
 from surefoot.tools.langchain import LangChainTool, is_langchain
 from surefoot.tools.tool import Tool
 
-BUILT_IN = ("calculator", "python", "files")
-"""Names that stand for tools of ours; `files` is three of them."""
+BUILT_IN = {"calculator": ("calculator",), "python": ("python",), "files": ("read_file", "write_file", "list_files")}
+"""Names that stand for tools of ours: each is a module here, and says which tools of it are meant."""
 
 
 def registered(tools: Iterable[Any] = ()) -> dict[str, Tool]:
@@ -25,7 +27,7 @@ def registered(tools: Iterable[Any] = ()) -> dict[str, Tool]:
     if isinstance(tools, str):
         raise SetupError(f"tools is the text {tools!r}; give a list: [{tools!r}]")
     found: dict[str, Tool] = {}
-    for made in (one for item in tools for one in _tools(item)):
+    for made in chain.from_iterable(built_in(one) if isinstance(one, str) else (as_tool(one),) for one in tools):
         known = found.setdefault(made.name, made)
         if known is not made and not _same(known, made):
             raise SetupError(
@@ -66,29 +68,11 @@ def as_tool(obj: Any) -> Tool:
 
 
 def built_in(name: str) -> tuple[Tool, ...]:
-    """The tools that a built-in name stands for; empty where it stands for none."""
-    if name == "calculator":
-        from surefoot.tools.calculator import calculator
-
-        return (calculator,)
-    if name == "python":
-        from surefoot.tools.python import python
-
-        return (python,)
-    if name == "files":
-        from surefoot.tools.files import list_files, read_file, write_file
-
-        return (read_file, write_file, list_files)
-    return ()
-
-
-def _tools(item: Any) -> tuple[Tool, ...]:
-    if not isinstance(item, str):
-        return (as_tool(item),)
-    group = built_in(item)
-    if not group:
-        raise SetupError(f"there is no built-in tool {item!r}; the names are: {', '.join(BUILT_IN)}")
-    return group
+    """The tools that a built-in name stands for. Raises SetupError where it stands for none."""
+    if name not in BUILT_IN:
+        raise SetupError(f"there is no built-in tool {name!r}; the names are: {', '.join(BUILT_IN)}")
+    module = import_module(f"surefoot.tools.{name}")
+    return tuple(getattr(module, one) for one in BUILT_IN[name])
 
 
 def _inlined(parameters: Json) -> Json:

@@ -67,10 +67,6 @@ class Steps:
 
     def _launch(self, folder: Path) -> None:
         # Its log goes to stderr, and says nothing of a step unless that fails.
-        config = DBOSConfig(
-            name="count",
-            system_database_url=f"sqlite:///{folder / 'dbos.sqlite'}",
-            log_level="ERROR",
-        )
+        config = DBOSConfig(name="count", system_database_url=f"sqlite:///{folder / 'dbos.sqlite'}", log_level="ERROR")
         DBOS(config=config)
         DBOS.launch()

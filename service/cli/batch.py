@@ -7,8 +7,8 @@ import time
 from collections import Counter
 from collections.abc import AsyncGenerator, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
+from surefoot.engine import Engine, Result
 from surefoot.engine.labels import backfill_labels
 from surefoot.engine.setup.setup import check_fixed
 from surefoot.service.cli.rows import Broken, TaskRow
@@ -16,12 +16,8 @@ from surefoot.service.cli.scoring import same
 from surefoot.service.display.receipt import as_json
 from surefoot.service.display.tree import RunTree
 from surefoot.storage.errors import PlanError, SetupError
-from surefoot.storage.records import Outcome, Reward
+from surefoot.storage.records import Json, Outcome, Reward
 from surefoot.trajectories.rewards import Ended, rewards
-
-if TYPE_CHECKING:
-    from surefoot.engine import Engine, Result
-    from surefoot.storage.records import Json
 
 
 @dataclass(slots=True)
@@ -87,6 +83,10 @@ class Summary:
     @property
     def coverage(self) -> float | None:
         return self.accepted / self.tasks if self.tasks else None
+
+    def counts(self) -> str:
+        """How many ended in which way, the most frequent first."""
+        return ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in self.outcomes.most_common())
 
     def add(self, done: Done) -> None:
         self.outcomes[done.outcome] += 1

@@ -11,12 +11,7 @@ from surefoot.service.cli.command import INTERRUPTED, Stopped, command
 from surefoot.service.display.terminal import tell
 
 Seed = Annotated[
-    int | None,
-    typer.Option(
-        help="Draw all tasks and samples from this seed. Default: a fresh one, which is shown.",
-        show_default=False,
-        min=0,
-    ),
+    int | None, o.option(help="Draw all tasks and samples from this seed. Default: a fresh one, which is shown.", min=0)
 ]
 Problems = Annotated[
     int, typer.Option("--problems", help="How often the sums in a row are done, without and with verification.", min=1)

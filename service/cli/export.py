@@ -25,11 +25,10 @@ else:
     Name = Literal[*FORMATS]
 
 Format = Annotated[
-    Name,
-    typer.Option("--format", help="; ".join(f"{name}: {one.told}" for name, one in FORMATS.items()) + "."),
+    Name, typer.Option("--format", help="; ".join(f"{name}: {one.told}" for name, one in FORMATS.items()) + ".")
 ]
 Out = Annotated[Path, typer.Option("--out", "-o", help="File to write; - is stdout.")]
-Runs = Annotated[list[str] | None, typer.Option("--run", help="Only this run. Repeatable.", show_default=False)]
+Runs = Annotated[list[str] | None, o.option("--run", help="Only this run. Repeatable.")]
 
 
 @command

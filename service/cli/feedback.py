@@ -12,19 +12,13 @@ from surefoot.service.cli.command import OK, command, usage
 from surefoot.service.display.terminal import emit, put, shown, tell
 
 StepName = Annotated[
-    str | None,
-    typer.Option("--step", help="A step, by its id or number (`surefoot show`); default: the run.", show_default=False),
+    str | None, o.option("--step", help="A step, by its id or number (`surefoot show`); default: the run.")
 ]
-Score = Annotated[
-    float | None,
-    typer.Option("--score", help="How good it is, from 0 to 1; .5 or more says right.", show_default=False),
-]
-Comment = Annotated[str, typer.Option("--comment", help="Why, in words.", show_default=False)]
-Correction = Annotated[
-    str | None, typer.Option("--correction", help="What it should have been, as JSON.", show_default=False)
-]
+Score = Annotated[float | None, o.option("--score", help="How good it is, from 0 to 1; .5 or more says right.")]
+Comment = Annotated[str, o.option("--comment", help="Why, in words.")]
+Correction = Annotated[str | None, o.option("--correction", help="What it should have been, as JSON.")]
 Key = Annotated[str, typer.Option("--key", help="What the score is about.")]
-By = Annotated[str, typer.Option("--by", help="Who says so.", show_default=False)]
+By = Annotated[str, o.option("--by", help="Who says so.")]
 
 
 @command

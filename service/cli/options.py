@@ -32,23 +32,23 @@ MODELS, WORK, LIMITS, SHOWN = (
 )
 
 
-def _option(*names: str, help: str, panel: str | None = None, env: str | None = None, **more: Any) -> Any:
+def option(*names: str, help: str, panel: str | None = None, env: str | None = None, **more: Any) -> Any:
+    """An option without a default to show: where there is one, its help says so."""
     return typer.Option(*names, help=help, rich_help_panel=panel, envvar=env, show_default=False, **more)
 
 
 StoreUrl = Annotated[
-    str | None,
-    _option("--store", help="Path or URL of the store. Default: .surefoot/surefoot.db", env="SUREFOOT_STORE"),
+    str | None, option("--store", help="Path or URL of the store. Default: .surefoot/surefoot.db", env="SUREFOOT_STORE")
 ]
 Run = Annotated[
     str, typer.Argument(help="A run's id, 4 or more characters of either end of it, or 'last'.", metavar="RUN")
 ]
-AsJson = Annotated[bool, _option("--json", help="JSON on stdout, one object a line.", panel=SHOWN)]
-Quiet = Annotated[bool, _option("--quiet", "-q", help="Print the answer and nothing else.", panel=SHOWN)]
+AsJson = Annotated[bool, option("--json", help="JSON on stdout, one object a line.", panel=SHOWN)]
+Quiet = Annotated[bool, option("--quiet", "-q", help="Print the answer and nothing else.", panel=SHOWN)]
 
 Model = Annotated[
     str | None,
-    _option(
+    option(
         "--model",
         "-m",
         help="Model by its litellm name (openai/gpt-5.1, ollama/...), 'pocket', or local/<folder>. "
@@ -56,20 +56,16 @@ Model = Annotated[
         panel=MODELS,
     ),
 ]
-PlanModel = Annotated[str | None, _option("--plan-model", help="Model that makes plans.", panel=MODELS)]
-ActModel = Annotated[str | None, _option("--act-model", help="Model that carries out steps.", panel=MODELS)]
-JudgeModel = Annotated[str | None, _option("--judge-model", help="Model that judges.", panel=MODELS)]
+PlanModel = Annotated[str | None, option("--plan-model", help="Model that makes plans.", panel=MODELS)]
+ActModel = Annotated[str | None, option("--act-model", help="Model that carries out steps.", panel=MODELS)]
+JudgeModel = Annotated[str | None, option("--judge-model", help="Model that judges.", panel=MODELS)]
 BaseUrl = Annotated[
     str | None,
-    _option(
-        "--base-url",
-        help="Base URL of an OpenAI-compatible server. Default: SUREFOOT_BASE_URL",
-        panel=MODELS,
-    ),
+    option("--base-url", help="Base URL of an OpenAI-compatible server. Default: SUREFOOT_BASE_URL", panel=MODELS),
 ]
 Option = Annotated[
     list[str] | None,
-    _option(
+    option(
         "--option",
         "-o",
         help="How models are asked: NAME=VALUE or ROLE.NAME=VALUE, as in max_tokens=500 or plan.temperature=0. "
@@ -78,8 +74,7 @@ Option = Annotated[
     ),
 ]
 OptionsFile = Annotated[
-    Path | None,
-    _option("--options", help="YAML file of such options. Default: SUREFOOT_OPTIONS", panel=MODELS),
+    Path | None, option("--options", help="YAML file of such options. Default: SUREFOOT_OPTIONS", panel=MODELS)
 ]
 
 
@@ -110,23 +105,23 @@ Models = Annotated[Any, Gathered(models_of)]
 
 Tools = Annotated[
     str,
-    _option(
+    option(
         "--tools", help="Tools that steps may use: calculator, python, files, or none. Default: calculator", panel=WORK
     ),
 ]
 Approve = Annotated[
-    bool, _option("--approve", help="Ask a person before each use of a tool that changes something.", panel=WORK)
+    bool, option("--approve", help="Ask a person before each use of a tool that changes something.", panel=WORK)
 ]
 PlanFile = Annotated[
-    Path | None, _option("--plan", help="YAML or JSON file with the plan; else the plan model makes one.", panel=WORK)
+    Path | None, option("--plan", help="YAML or JSON file with the plan; else the plan model makes one.", panel=WORK)
 ]
 Input = Annotated[
     list[str] | None,
-    _option("--input", "-i", help="key=value for the task; the value is JSON, else text. Repeatable.", panel=WORK),
+    option("--input", "-i", help="key=value for the task; the value is JSON, else text. Repeatable.", panel=WORK),
 ]
 Workspace = Annotated[
     Path | None,
-    _option(
+    option(
         "--workspace",
         help="Folder that tools work in. Default for files: .surefoot/workspace",
         panel=WORK,
@@ -136,24 +131,35 @@ Workspace = Annotated[
     ),
 ]
 Target = Annotated[
-    float | None, _option("--target", help="Wanted probability that an accepted answer is right.", panel=LIMITS)
+    float | None, option("--target", help="Wanted probability that an accepted answer is right.", panel=LIMITS)
 ]
-Steps = Annotated[int | None, _option("--steps", help="At most so many attempts at steps.", panel=LIMITS, min=1)]
-Tokens = Annotated[int | None, _option("--tokens", help="At most so many tokens.", panel=LIMITS, min=1)]
-Usd = Annotated[float | None, _option("--usd", help="At most so many US dollars.", panel=LIMITS, min=0)]
-Seconds = Annotated[float | None, _option("--seconds", help="At most so many seconds.", panel=LIMITS, min=0)]
+Steps = Annotated[int | None, option("--steps", help="At most so many attempts at steps.", panel=LIMITS, min=1)]
+Tokens = Annotated[int | None, option("--tokens", help="At most so many tokens.", panel=LIMITS, min=1)]
+Usd = Annotated[float | None, option("--usd", help="At most so many US dollars.", panel=LIMITS, min=0)]
+Seconds = Annotated[float | None, option("--seconds", help="At most so many seconds.", panel=LIMITS, min=0)]
+
+
+def limits_of(steps: Steps = None, tokens: Tokens = None, usd: Usd = None, seconds: Seconds = None) -> dict[str, float]:
+    """The limits that a command gives, by their names in a budget."""
+    given = {"steps": steps, "tokens": tokens, "usd": usd, "seconds": seconds}
+    return {name: limit for name, limit in given.items() if limit is not None}
+
+
+Limits = Annotated[Any, Gathered(limits_of)]
+"""What a command says of its budget."""
+
 Votes = Annotated[
     int | None,
-    _option("--votes", help="Lead in votes that an unproven answer needs. Default: from --target", panel=LIMITS, min=1),
+    option("--votes", help="Lead in votes that an unproven answer needs. Default: from --target", panel=LIMITS, min=1),
 ]
-Seed = Annotated[int, _option("--seed", help="Seed of every sample. Default: 0", panel=LIMITS)]
+Seed = Annotated[int, option("--seed", help="Seed of every sample. Default: 0", panel=LIMITS)]
 Concurrency = Annotated[
-    int, _option("--concurrency", help="Steps, and tasks of a file, at once. Default: 32", panel=LIMITS, min=1)
+    int, option("--concurrency", help="Steps, and tasks of a file, at once. Default: 32", panel=LIMITS, min=1)
 ]
 Strict = Annotated[
-    bool, _option("--strict", help="Abstain where votes alone would accept (outcome: agreed).", panel=LIMITS)
+    bool, option("--strict", help="Abstain where votes alone would accept (outcome: agreed).", panel=LIMITS)
 ]
-NoVerify = Annotated[bool, _option("--no-verify", help="Accept the first sample of everything.", panel=LIMITS)]
+NoVerify = Annotated[bool, option("--no-verify", help="Accept the first sample of everything.", panel=LIMITS)]
 
 
 WORKSPACE = Path(".surefoot") / "workspace"
@@ -325,14 +331,11 @@ def _parsed(text: str) -> Json:
     return value
 
 
-def budget_of(
-    steps: int | None, tokens: int | None, usd: float | None, seconds: float | None, base: Budget | None = None
-) -> Budget:
-    """A budget; what is not given is that of `base`."""
+def budget_of(limits: Mapping[str, Any], base: Budget | None = None) -> Budget:
+    """A budget; what the command does not say is that of `base`."""
     from surefoot.storage.records import Budget
 
-    given = {"steps": steps, "tokens": tokens, "usd": usd, "seconds": seconds}
-    return replace(base or Budget(), **{name: limit for name, limit in given.items() if limit is not None})  # type: ignore[arg-type]
+    return replace(base or Budget(), **limits)
 
 
 def where(store: str | None) -> str:

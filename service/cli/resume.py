@@ -17,10 +17,9 @@ Yes = Annotated[bool, typer.Option("--yes", "-y", help="Agree to everything that
 No = Annotated[bool, typer.Option("--no", "-n", help="Decline everything that the run asks.")]
 Answer = Annotated[
     str | None,
-    typer.Option(
+    o.option(
         help='JSON: true, false, {"approve": ..., "arguments": ..., "output": ..., "comment": ...}, or such an answer '
-        "by each question's key.",
-        show_default=False,
+        "by each question's key."
     ),
 ]
 
@@ -31,10 +30,7 @@ def resume(
     yes: Yes = False,
     no: No = False,
     answer: Answer = None,
-    steps: o.Steps = None,
-    tokens: o.Tokens = None,
-    usd: o.Usd = None,
-    seconds: o.Seconds = None,
+    limits: o.Limits = None,
     models: o.Models = None,
     store: o.StoreUrl = None,
     json: o.AsJson = False,
@@ -65,7 +61,7 @@ def resume(
         if info.over:
             tell(f"the run {run_id} has ended")
             return finish(stored(info), tree, json=json, quiet=quiet, where=o.where(store))
-        budget = o.budget_of(steps, tokens, usd, seconds, opened.task(run_id).budget)
+        budget = o.budget_of(limits, opened.task(run_id).budget)
         with o.noted(info, models).engine(opened, draw=not json and not quiet) as engine:
             return solve(
                 engine,

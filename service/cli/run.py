@@ -17,11 +17,8 @@ if TYPE_CHECKING:
 TaskText = Annotated[str | None, typer.Argument(metavar="TASK", help="What is to be done; - reads it from stdin.")]
 TaskFile = Annotated[
     Path | None,
-    typer.Option(
-        "--file",
-        "-f",
-        help='Many tasks, a JSON object a line: {"id"?, "task", "inputs"?, "answer"?}; - reads stdin.',
-        show_default=False,
+    o.option(
+        "--file", "-f", help='Many tasks, a JSON object a line: {"id"?, "task", "inputs"?, "answer"?}; - reads stdin.'
     ),
 ]
 Score = Annotated[
@@ -41,10 +38,7 @@ def run(
     input: o.Input = None,
     workspace: o.Workspace = None,
     target: o.Target = None,
-    steps: o.Steps = None,
-    tokens: o.Tokens = None,
-    usd: o.Usd = None,
-    seconds: o.Seconds = None,
+    limits: o.Limits = None,
     votes: o.Votes = None,
     seed: o.Seed = 0,
     concurrency: o.Concurrency = 32,
@@ -74,16 +68,17 @@ def run(
         workspace=o.workspace_of(workspace, names),
         settings={
             "votes": votes, "seed": seed, "concurrency": concurrency, "verify": not no_verify, "strict": strict,
-            "target": target, "budget": o.budget_of(steps, tokens, usd, seconds),
+            "target": target, "budget": o.budget_of(limits),
         },
     )  # fmt: skip
     if task is not None:
         return usage("--score is for --file") if score else _one(setup, store, task, input or [], json, quiet)
     if input:
         return usage('--input is for one task; the rows of a --file have "inputs" of their own')
+    from surefoot.service.cli.batch import Summary
     from surefoot.service.cli.sheet import Sheet, fill
 
-    return fill(setup, store, file or Path("-"), Sheet(json=json, quiet=quiet, scored=score))
+    return fill(setup, store, file or Path("-"), Sheet(json, quiet, Summary(scored=score)))
 
 
 def _one(setup: o.Setup, store: str | None, task: str, pairs: list[str], json: bool, quiet: bool) -> int:

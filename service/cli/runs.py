@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 Limit = Annotated[int, typer.Option("--limit", "-n", help="At most so many runs.", min=1)]
 Wide = Annotated[bool, typer.Option("--wide", help="Whole tasks, over several lines where they are long.")]
-Which = Annotated[Ending | None, typer.Option("--outcome", help="Only runs that ended so.", show_default=False)]
+Which = Annotated[Ending | None, o.option("--outcome", help="Only runs that ended so.")]
 
 
 @command
@@ -48,20 +48,18 @@ def _table(found: list[RunInfo], wide: bool) -> None:
     from rich.text import Text
 
     from surefoot.service.display.clean import one_line
-    from surefoot.service.display.receipt import short
+    from surefoot.service.display.receipt import ending, short
 
     console = stdout()
     whole = wide or not console.is_terminal
     console.print(Text(f"{'RUN':<8}  {'BEGAN':<16}  {'OUTCOME':<14}  TASK", "dim"))
     for info in found:
-        ending = info.outcome.value if info.outcome is not None else "running"
+        how, style = ending(info.outcome)
         began = time.strftime("%Y-%m-%d %H:%M", time.localtime(info.created_at))
         line = Text.assemble(
             (short(info.run_id), "bold"), "  ", (began, "dim"), "  ", no_wrap=True, overflow="ellipsis"
         )
-        line.append(
-            f"{ending.replace('_', ' '):<14}  ", info.outcome.means.style if info.outcome is not None else "cyan"
-        )
+        line.append(f"{how:<14}  ", style)
         answer = Text() if info.output is None else Text(f"  = {one_line(shown(info.output), 40)}", "bold")
         goal = Text(one_line(info.goal, 1000))
         if not whole:

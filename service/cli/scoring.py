@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from fractions import Fraction
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from surefoot.storage.records import Json
+from surefoot.reflection.canonical import canonical
+from surefoot.service.display.terminal import dumps
+from surefoot.storage.records import Json
 
 _NUMBER = re.compile(
     r"(?P<sign>[-+]?)(?P<value>\d{1,3}(?:,\d{3})+(?:\.\d*)?|\d+(?:\.\d*)?|\.\d+)"
@@ -20,8 +20,6 @@ LONGEST = 1000
 
 def same(output: Json, answer: Json) -> bool:
     """Equal exactly: 0.5, "0.50" and "1/2" are one number; text is compared as votes are, and spelling counts."""
-    from surefoot.reflection.canonical import canonical
-
     left, right = number(output), number(answer)
     if left is not None and right is not None:
         return left == right
@@ -46,6 +44,4 @@ def number(value: Json) -> Fraction | None:
 
 
 def _text(value: Json) -> str:
-    from surefoot.service.display.terminal import dumps
-
     return value if isinstance(value, str) else dumps(value)

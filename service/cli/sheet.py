@@ -2,41 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from rich.table import Table
 from rich.text import Text
 
+from surefoot.engine import Engine
 from surefoot.service.cli.batch import Done, Summary, run_rows
 from surefoot.service.cli.command import FAILED, INTERRUPTED, OK, USAGE, Stopped, drive
-from surefoot.service.cli.options import where
+from surefoot.service.cli.options import Setup, where
 from surefoot.service.cli.rows import Broken, TaskRow, read
 from surefoot.service.display.clean import one_line
-from surefoot.service.display.receipt import short
-from surefoot.service.display.terminal import emit, shown, stderr, stdout, tell, watched
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from surefoot.engine import Engine
-    from surefoot.service.cli.options import Setup
-    from surefoot.storage.records import Json
+from surefoot.service.display.receipt import ending, short
+from surefoot.service.display.terminal import busy, emit, shown, stdout, tell
+from surefoot.storage.records import Json
 
 
 @dataclass
 class Sheet:
     """Where the rows of a batch go as they end."""
 
-    json: bool = False
-    quiet: bool = False
-    scored: bool = False
-    summary: Summary = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.summary = Summary(scored=self.scored)
+    json: bool
+    quiet: bool
+    summary: Summary
 
     def add(self, row: Done | Broken) -> None:
         if isinstance(row, Broken):
@@ -67,8 +58,7 @@ def fill(setup: Setup, store: str | None, path: Path, sheet: Sheet) -> int:
     name = "stdin" if str(path) == "-" else path.name
     with setup.engine(store, draw=not sheet.quiet) as engine:
         try:
-            set_up = engine.parts.settings
-            drive(batch(engine, read(path), sheet, set_up.concurrency, set_up.verify, name))
+            drive(batch(engine, read(path), sheet, name))
         except Stopped:
             ended = sheet.summary.tasks
             tell(f"interrupted; {ended} tasks had ended, those under way are kept")
@@ -80,53 +70,26 @@ def fill(setup: Setup, store: str | None, path: Path, sheet: Sheet) -> int:
     return sheet.code
 
 
-async def batch(
-    engine: Engine,
-    rows: Iterable[TaskRow | Broken],
-    sheet: Sheet,
-    concurrency: int,
-    verify: bool,
-    source: str,
-    total: int | None = None,
-) -> None:
+async def batch(engine: Engine, rows: Iterable[TaskRow | Broken], sheet: Sheet, source: str) -> None:
     """Runs rows and puts each on the sheet as it ends, with a count on the terminal meanwhile."""
-    with Count(total, on=not sheet.quiet) as count:
-        found = run_rows(engine, rows, sheet.summary, concurrency=concurrency, verify=verify, source=source)
+    with busy("0 tasks", draw=not sheet.quiet) as count:
+        set_up = engine.parts.settings
+        found = run_rows(
+            engine, rows, sheet.summary, concurrency=set_up.concurrency, verify=set_up.verify, source=source
+        )
         async with aclosing(found) as ended:
             async for row in ended:
                 sheet.add(row)
-                count.show(sheet.summary)
-
-
-class Count:
-    """How far a batch is, in one line that it takes away again; only on a terminal."""
-
-    def __init__(self, total: int | None = None, *, on: bool = True, label: str = "tasks") -> None:
-        self._total = total
-        self._label = label
-        self._status = stderr().status(f"0 {label}", spinner="dots") if on and watched() else None
-
-    def __enter__(self) -> Count:
-        if self._status is not None:
-            self._status.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._status is not None:
-            self._status.stop()
-
-    def show(self, summary: Summary) -> None:
-        if self._status is not None:
-            of = f" of {self._total}" if self._total is not None else ""
-            outcomes = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in summary.outcomes.most_common())
-            self._status.update(Text(f"{summary.tasks}{of} {self._label}: {outcomes}"))
+                if count is not None:
+                    count.update(Text(f"{sheet.summary.tasks} tasks: {sheet.summary.counts()}"))
 
 
 def line(done: Done) -> Text:
     """One row of the table for people."""
     text = Text(no_wrap=True)
     text.append(f"{one_line(done.id, 16):<16}  ")
-    text.append(f"{done.outcome.replace('_', ' '):<14}  ", done.outcome.means.style)
+    how, style = ending(done.outcome)
+    text.append(f"{how:<14}  ", style)
     if done.correct is not None:
         text.append("right  " if done.correct else "WRONG  ", "green" if done.correct else "bold red")
     if done.result is None:
@@ -142,8 +105,7 @@ def total(summary: Summary) -> Table:
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0), title_justify="left")
     table.add_column(style="dim")
     table.add_column()
-    counts = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in summary.outcomes.most_common())
-    table.add_row("tasks", f"{summary.tasks}" + (f": {counts}" if counts else ""))
+    table.add_row("tasks", f"{summary.tasks}" + (f": {summary.counts()}" if summary.outcomes else ""))
     if summary.broken:
         table.add_row("broken rows", str(summary.broken))
     table.add_row("coverage", f"{share(summary.coverage)}, {summary.accepted} accepted")

@@ -9,9 +9,7 @@ import typer
 from surefoot.service.cli import options as o
 from surefoot.service.cli.command import OK, command
 
-StepName = Annotated[
-    str | None, typer.Option("--step", help="One step in full, by its id or number.", show_default=False)
-]
+StepName = Annotated[str | None, o.option("--step", help="One step in full, by its id or number.")]
 Limit = Annotated[int, typer.Option("--limit", "-n", help="At most so many lines of steps.", min=4)]
 
 

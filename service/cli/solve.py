@@ -29,13 +29,7 @@ BEYOND = "the pocket model knows some kinds of word problems; for other tasks se
 
 
 def solve(
-    engine: Engine,
-    work: Work,
-    *,
-    json: bool = False,
-    quiet: bool = False,
-    tree: RunTree | None = None,
-    where: str = "",
+    engine: Engine, work: Work, *, json: bool = False, quiet: bool = False, tree: RunTree | None = None, where: str = ""
 ) -> int:
     """Carries out `work`, which takes the run's listener; prints the answer and the receipt; returns the exit code.
 

@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING
 from rich import box
 from rich.table import Table
 
-from surefoot.storage.records import Outcome
+from surefoot.storage.records import Json, Outcome
 
 if TYPE_CHECKING:
     from surefoot.engine import Result
-    from surefoot.storage.records import Json
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,32 +8,31 @@ import json
 import secrets
 import textwrap
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from importlib import resources
-from typing import TYPE_CHECKING
 
+from surefoot.engine import Engine, Result
+from surefoot.engine.calibrate import acalibrate
+from surefoot.engine.review import ToLabel, answer, asked_of
 from surefoot.service.cli.command import OK, drive
 from surefoot.service.cli.options import Setup, models_of, where
 from surefoot.service.cli.rows import TaskRow, row
 from surefoot.service.cli.scoring import same
 from surefoot.service.cli.solve import KEPT, watch
 from surefoot.service.cli.tally import Tally, hundred, table, tally
+from surefoot.service.demo.sums import SPLIT, Chain, ChainPlanner, chain, labelled, model
 from surefoot.service.display.clean import one_line
 from surefoot.service.display.receipt import BASIS, probability, short
 from surefoot.service.display.terminal import busy, dumps, emit, shown, stderr, stdout, tell, watched
 from surefoot.service.display.tree import RunTree
 from surefoot.service.display.view import lines
 from surefoot.service.display.view import tally as counted
+from surefoot.storage.learned import Sampling
+from surefoot.storage.records import Json
+from surefoot.storage.run_store import RunStore
 from surefoot.storage.sql.database import address
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from surefoot.engine import Engine, Result
-    from surefoot.engine.review import ToLabel
-    from surefoot.service.demo.sums import Chain
-    from surefoot.storage.records import Json
-    from surefoot.storage.run_store import RunStore
+from surefoot.trajectories.exports.formats import export
 
 POCKET = "pocket"
 FILE = "problems.jsonl"
@@ -192,9 +191,6 @@ def _weak(store: RunStore, count: int, seed: int, json: bool) -> tuple[Json, lis
 
 
 def _engine(policy: Policy, store: RunStore, seed: int) -> Engine:
-    from surefoot.engine import Engine
-    from surefoot.service.demo.sums import SPLIT, ChainPlanner, model
-
     with busy("loading the network"):
         return Engine(
             model(policy.name),
@@ -209,10 +205,6 @@ def _engine(policy: Policy, store: RunStore, seed: int) -> Engine:
 
 def _measured(engine: Engine, seed: int) -> float:
     """Share of right answers among single samples, the prior of one right and one wrong left out."""
-    from surefoot.engine.calibrate import acalibrate
-    from surefoot.service.demo.sums import labelled
-    from surefoot.storage.learned import Sampling
-
     with busy(f"measuring the network on {LABELLED} sums"):
         found = drive(acalibrate(engine, labelled(f"{seed} demo", LABELLED, [STEPS]), samples=EACH, seed=seed))
     plain = next(one for one in found.counts if isinstance(one, Sampling) and not one.source)
@@ -220,8 +212,6 @@ def _measured(engine: Engine, seed: int) -> float:
 
 
 def _chain(seed: int, purpose: str, place: int) -> Chain:
-    from surefoot.service.demo.sums import chain
-
     return chain(f"{seed} demo {purpose} {place}", STEPS)
 
 
@@ -276,8 +266,6 @@ def _label(store: RunStore, runs: Sequence[Result], given: str | None) -> Json:
 
 def _to_label(store: RunStore, runs: Sequence[Result]) -> tuple[Result, ToLabel | None]:
     """The last step of a run that can be labelled; one whose leading answer is wrong, where there is one."""
-    from surefoot.engine.review import asked_of
-
     last = [(run, steps[-1]) for run in runs if (steps := asked_of(store, run.run_id))]
     wrong = [(run, asked) for run, asked in last if asked.candidates[0].output != _sum(asked)]
     return next(iter([*wrong, *last]), (runs[0], None))
@@ -290,8 +278,6 @@ def _sum(asked: ToLabel) -> int:
 
 def _row(store: RunStore, run: Result) -> dict[str, Json]:
     """The run as `surefoot export` writes it."""
-    from surefoot.trajectories.exports.formats import export
-
     line = io.StringIO()
     export(store, "jsonl", line, runs=[run.run_id])
     return dict(json.loads(line.getvalue()))
@@ -307,8 +293,6 @@ def _part(name: str, value: Json) -> str:
 
 def _taught(store: RunStore, run: Result, asked: ToLabel, given: str | None) -> Json:
     """Labels the step, as a person would who knows the sum."""
-    from surefoot.engine.review import answer
-
     said, correct = asked.candidates[0], _sum(asked)
     right = said.output == correct
     say(

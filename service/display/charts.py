@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from surefoot.reflection.rates import Beta
 from surefoot.storage.errors import MissingExtra
 
@@ -68,16 +70,12 @@ def groups(runs: Sequence[Judged], most: int = 8) -> list[list[Judged]]:
     """
     known = sorted((one for one in runs if one.predicted is not None), key=lambda one: one.predicted or 0)
     count = max(1, min(most, len(known) // 10))
-    size, rest = divmod(len(known), count)
     found: list[list[Judged]] = []
-    start = 0
-    for place in range(count):
-        stop = start + size + (place < rest)
-        if found and _mean(known[start:stop]) - _mean(found[-1]) < NEAR:
-            found[-1] += known[start:stop]
+    for part in map(list, np.array_split(np.array(known, dtype=object), count)):
+        if found and _mean(part) - _mean(found[-1]) < NEAR:
+            found[-1] += part
         else:
-            found.append(known[start:stop])
-        start = stop
+            found.append(part)
     return [one for one in found if one]
 
 

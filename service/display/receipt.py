@@ -14,7 +14,7 @@ from surefoot.service.display.terminal import shown, stderr
 if TYPE_CHECKING:
     from surefoot.engine import Result
     from surefoot.service.display.tree import RunTree
-    from surefoot.storage.records import Json, Reliability, Usage
+    from surefoot.storage.records import Json, Outcome, Reliability, Usage
 
 
 TRUST = ("target", "predicted", "silent_error_bound", "basis", "by_votes")
@@ -24,6 +24,11 @@ UNPROVED = {"unverified": "nothing verified", "agreed": "some of them by votes a
 def short(run_id: str) -> str:
     """The end of a run's id, which tells runs apart better than its beginning, the time."""
     return run_id[-8:]
+
+
+def ending(outcome: Outcome | None) -> tuple[str, str]:
+    """How a run ended, in words, and their style."""
+    return ("running", "cyan") if outcome is None else (outcome.replace("_", " "), outcome.means.style)
 
 
 def usage_of(usage: Usage) -> dict[str, Json]:
@@ -107,7 +112,7 @@ def receipt(result: Result, tree: RunTree, then: str) -> None:
     """Prints, on stderr, how the run ended and what that rests on."""
     console = stderr()
     outcome = result.outcome.value
-    rows = [("result", Text(outcome.replace("_", " "), result.outcome.means.style))]
+    rows = [("result", Text(*ending(result.outcome)))]
     if result.reason and not result.questions:
         rows.append(("why", Text(clean(result.reason))))
     if line := trust(result.reliability):

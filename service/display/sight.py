@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
+from rich.console import Console
 from rich.text import Text
 
 from surefoot.service.display.clean import clean, one_line
-from surefoot.service.display.receipt import asked, asks, labelled, next_command, short, spent, trust
+from surefoot.service.display.receipt import asked, asks, ending, labelled, next_command, short, spent, trust
 from surefoot.service.display.terminal import dumps, shown, stdout, tell, value
 from surefoot.service.display.tree import RunTree
 from surefoot.service.display.view import lines
@@ -25,12 +26,8 @@ from surefoot.storage.records import (
     Usage,
     Verdict,
 )
-
-if TYPE_CHECKING:
-    from rich.console import Console
-
-    from surefoot.storage.run import RunInfo
-    from surefoot.storage.run_store import RunStore
+from surefoot.storage.run import RunInfo
+from surefoot.storage.run_store import RunStore
 
 RULINGS = {"pass": "green", "fail": "red", "abstain": "yellow"}
 
@@ -38,13 +35,12 @@ RULINGS = {"pass": "green", "fail": "red", "abstain": "yellow"}
 def show_run(store: RunStore, run_id: str, limit: int, where: str) -> None:
     info = store.run(run_id)
     tree = RunTree()
-    verdicts: dict[str, dict[str, int]] = {}
+    verdicts: dict[str, Counter[str]] = defaultdict(Counter)
     rewards: list[Reward] = []
     for record in store.records(run_id):
         tree.add(record)
         if isinstance(record, Verdict):
-            counts = verdicts.setdefault(record.verifier, {})
-            counts[record.ruling] = counts.get(record.ruling, 0) + 1
+            verdicts[record.verifier][record.ruling] += 1
         elif isinstance(record, Reward):
             rewards.append(record)
     console = stdout()
@@ -62,12 +58,11 @@ def show_run(store: RunStore, run_id: str, limit: int, where: str) -> None:
     tell(f"next   {_next(info, tree, where)}")
 
 
-def _facts(info: RunInfo, tree: RunTree, verdicts: dict[str, dict[str, int]]) -> Iterable[tuple[str, Text]]:
-    ending = info.outcome.value if info.outcome is not None else "running"
-    yield "", Text(ending.replace("_", " "), info.outcome.means.style if info.outcome is not None else "cyan")
+def _facts(info: RunInfo, tree: RunTree, verdicts: dict[str, Counter[str]]) -> Iterable[tuple[str, Text]]:
+    yield "", Text(*ending(info.outcome))
     if info.output is not None:
         yield "answer", Text(shown(info.output), "bold")
-    if info.reason and not (ending == "input_required" and tree.questions()):
+    if info.reason and not (info.outcome == "input_required" and tree.questions()):
         yield "why", Text(clean(info.reason))
     if info.reliability is not None and (line := trust(info.reliability)):
         yield "trust", Text(line)
@@ -112,10 +107,10 @@ def show_step(store: RunStore, run_id: str, seq: int, where: str) -> None:
         _row(console, "by", Text(one_line(does)))
     if step.step.args:
         _row(console, "given", Text(dumps(dict(step.step.args))))
-    verdicts: dict[int, list[Verdict]] = {}
+    verdicts: dict[int, list[Verdict]] = defaultdict(list)
     for one in records:
         if isinstance(one, Verdict):
-            verdicts.setdefault(one.attempt, []).append(one)
+            verdicts[one.attempt].append(one)
     for one in records:
         _record(console, one, verdicts)
     _feedback(console, [one for one in store.feedbacks(run_id) if one.step == seq])
@@ -135,7 +130,7 @@ def _record(console: Console, record: JournalRecord, verdicts: dict[int, list[Ve
         if record.error:
             _row(console, "", Text(clean(record.error), "red"))
     elif isinstance(record, Attempt):
-        _attempt(console, record, verdicts.get(record.seq, []))
+        _attempt(console, record, verdicts[record.seq])
     elif isinstance(record, Event) and record.kind not in ("started", "finished"):
         _event(console, record)
 

@@ -12,6 +12,7 @@ from surefoot.service.display.clean import clean, one_line, safe_json
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.status import Status
 
     from surefoot.storage.records import Json
 
@@ -78,6 +79,6 @@ def asked() -> bool:
     return sys.stdin is not None and sys.stdin.isatty() and sys.stderr.isatty()
 
 
-def busy(what: str, *, draw: bool = True) -> AbstractContextManager[object]:
-    """A spinner for as long as the context lasts, where somebody looks."""
+def busy(what: str, *, draw: bool = True) -> AbstractContextManager[Status | None]:
+    """A spinner for as long as the context lasts, where somebody looks: else None."""
     return stderr().status(what, spinner="dots") if draw and watched() else nullcontext()

@@ -4,20 +4,15 @@ from __future__ import annotations
 
 import threading
 import time
-from typing import TYPE_CHECKING
 
-from rich.console import Group
+from rich.console import Console, ConsoleOptions, Group, RenderResult
 from rich.live import Live
 from rich.text import Text
 
 from surefoot.service.display.clean import one_line
 from surefoot.service.display.terminal import stderr, value
 from surefoot.service.display.tree import Node, RunTree
-
-if TYPE_CHECKING:
-    from rich.console import Console, ConsoleOptions, RenderResult
-
-    from surefoot.storage.records import JournalRecord
+from surefoot.storage.records import JournalRecord
 
 SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 MARKS = {

@@ -30,13 +30,7 @@ class TableJournal:
     """Made by `Store.begin` and `Store.reopen`; the promises are those of `Journal`."""
 
     def __init__(
-        self,
-        writer: Writer,
-        run_id: str,
-        number: int,
-        last: int,
-        policies: Mapping[int, Policy],
-        owner: object = None,
+        self, writer: Writer, run_id: str, number: int, last: int, policies: Mapping[int, Policy], owner: object = None
     ) -> None:
         self.run_id = run_id
         self._owner = owner  # keeps the store open for as long as the journal is used

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine, text
-from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_delay, wait_random_exponential
+from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random_exponential
 
 from surefoot.storage.errors import StoreError
 from surefoot.storage.fork import PATIENCE
@@ -223,7 +223,7 @@ class Writer:
             retry=retry_if_exception(transient),
             wait=wait_random_exponential(0.05, max=2.0),
             stop=stop_after_delay(self._patience),
-            before_sleep=self._reset,
+            before_sleep=lambda _: self._disconnect(),
             reraise=True,
         )
         self._token = None
@@ -234,9 +234,6 @@ class Writer:
                 raise
             self._token = None
             retrying(self._transact, batch, self._apart)
-
-    def _reset(self, _: RetryCallState) -> None:
-        self._disconnect()
 
     def _disconnect(self) -> None:
         with self._turn:

@@ -60,9 +60,7 @@ def _fill(pattern: str, rng: Random, person: str | None = None, item: str | None
         "a": lambda: fixed["a"],
         "other": lambda: name(rng),
         "b": lambda: thing(rng),
-        "n": lambda: _number(rng),
-        "m": lambda: _number(rng),
-        "k": lambda: _number(rng),
+        **dict.fromkeys("nmk", lambda: _number(rng)),
         "place": lambda: rng.choice(words.PLACES),
         "adj": lambda: rng.choice(words.ADJECTIVES),
         "verb": lambda: rng.choice(words.VERBS),
@@ -97,16 +95,8 @@ def _prose(rng: Random) -> str:
     return " ".join(_fill(p, rng) for p in rng.sample(words.PROSE, rng.randint(1, 5)))
 
 
-def _asking(rng: Random) -> str:
-    return _fill(rng.choice(words.ASKING), rng)
-
-
 def _command(rng: Random) -> str:
     return _fill(rng.choice(words.COMMANDS), rng)
-
-
-def _command_with_text(rng: Random) -> str:
-    return f"{_command(rng)} {_prose(rng)}"
 
 
 def _code(rng: Random) -> str:
@@ -139,9 +129,9 @@ def _short(rng: Random) -> str:
 GENERATED: dict[str, Callable[[Random], str]] = {
     "word_problem": word_problem,
     "prose": _prose,
-    "asking": _asking,
+    "asking": lambda rng: _fill(rng.choice(words.ASKING), rng),
     "command": _command,
-    "command_with_text": _command_with_text,
+    "command_with_text": lambda rng: f"{_command(rng)} {_prose(rng)}",
     "code": _code,
     "language": _language,
     "gibberish": _gibberish,

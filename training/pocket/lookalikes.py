@@ -11,10 +11,7 @@ from random import Random
 from typing import Any
 
 ALTERNATIVES: dict[int, tuple[str, ...]] = {
-    0: (
-        "How long will it take her to peel {total_amount} {food}s?",
-        "How many {food}s can she peel in an hour?",
-    ),
+    0: ("How long will it take her to peel {total_amount} {food}s?", "How many {food}s can she peel in an hour?"),
     3: ("How many pages does he write in a week?", "How many minutes does he spend writing a week?"),
     5: (
         "How many signatures have the sisters collected so far?",
@@ -40,10 +37,7 @@ ALTERNATIVES: dict[int, tuple[str, ...]] = {
     22: ("What is the total price of the {property_type}?",),
     25: ("How many calories does the whole bag have?",),
     28: ("How much did the {item} cost?", "How much more did he pay than usual?"),
-    29: (
-        "What percentage of all the puppies have no spots?",
-        "How many puppies of {name1}'s dog have no spots?",
-    ),
+    29: ("What percentage of all the puppies have no spots?", "How many puppies of {name1}'s dog have no spots?"),
     30: ("How many like to {hobby4}?",),
     31: ("How many slices of {fruit} are left?", "How many slices did her {sibling2} eat?"),
     33: ("How many customers does {name1} process daily?",),

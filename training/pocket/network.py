@@ -152,15 +152,20 @@ def batches(examples: Sequence[Example], tokens: int, rng: Random) -> list[list[
     return groups
 
 
+def padded(batch: Sequence[Example], pad: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Token ids and weights, (examples, tokens of the longest), filled up on the right."""
+    length = max(len(example.ids) for example in batch)
+    ids = torch.tensor([[*e.ids, *[pad] * (length - len(e.ids))] for e in batch])
+    return ids, torch.tensor([[*e.weights, *[0.0] * (length - len(e.weights))] for e in batch])
+
+
 def loss(model: LlamaForCausalLM, batch: Sequence[Example], pad: int) -> torch.Tensor:
     """Weighted mean cross-entropy in nats per unit of weight, a scalar.
 
     Padding is on the right, so causal attention needs no mask; logits are computed only where a token
     has weight.
     """
-    length = max(len(example.ids) for example in batch)
-    ids = torch.tensor([[*e.ids, *[pad] * (length - len(e.ids))] for e in batch])
-    weights = torch.tensor([[*e.weights, *[0.0] * (length - len(e.weights))] for e in batch])
+    ids, weights = padded(batch, pad)
     hidden = model.model(input_ids=ids[:, :-1], use_cache=False).last_hidden_state
     learned = weights[:, 1:] > 0
     logits = model.lm_head(hidden[learned])

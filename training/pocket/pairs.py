@@ -94,10 +94,8 @@ def right(model: LlamaForCausalLM, tokenizer: Tokenizer, pairs: Sequence[Pair], 
     training = model.training
     model.eval()
     for start in range(0, len(examples), batch):
-        part = examples[start : start + batch]
-        length = max(len(example.ids) for example in part)
-        ids = torch.tensor([[*e.ids, *[pad] * (length - len(e.ids))] for e in part])  # (B, T)
-        learned = torch.tensor([[*e.weights, *[0.0] * (length - len(e.ids))] for e in part])[:, 1:] > 0  # (B, T - 1)
+        ids, weights = network.padded(examples[start : start + batch], pad)  # (B, T)
+        learned = weights[:, 1:] > 0  # (B, T - 1)
         logp = model(ids[:, :-1]).logits.log_softmax(-1)  # (B, T - 1, V)
         each = logp.gather(2, ids[:, 1:, None])[..., 0]  # (B, T - 1)
         found.append((each * learned).sum(1).exp())

@@ -137,14 +137,10 @@ def checked(rule: Rule) -> Rule:
     return where(rule, sound)
 
 
-def typical(rule: Rule, within: Surprise) -> Rule:
+def typical(rule: Rule, usual: Surprise) -> Rule:
     """The rule, abstaining from texts that do not look like what the model was taught."""
 
-    def usual(record: Record, value: str) -> bool:
-        seen = surprise(*prompt(record))
-        return all(one <= most for one, most in zip(astuple(seen), astuple(within), strict=True))
-
-    return where(rule, usual)
+    return where(rule, lambda record, value: surprise(*prompt(record)).within(usual))
 
 
 def agreeing(rule: Rule) -> Rule:

@@ -104,10 +104,7 @@ class Run:
         """Weight decay for matrices only."""
         matrices = [p for p in self.model.parameters() if p.dim() > 1]
         vectors = [p for p in self.model.parameters() if p.dim() <= 1]
-        return [
-            {"params": matrices, "weight_decay": self.recipe.decay},
-            {"params": vectors, "weight_decay": 0.0},
-        ]
+        return [{"params": matrices, "weight_decay": self.recipe.decay}, {"params": vectors, "weight_decay": 0.0}]
 
     def _resume(self) -> None:
         path = self.recipe.out / "checkpoint.pt"
@@ -199,8 +196,6 @@ def from_command_line(description: str, minutes: float, shape: network.Shape) ->
     parser.add_argument("--width", type=int, default=shape.width)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--start", type=Path, help="folder of an exported network to go on from")
-    given = parser.parse_args()
-    wanted = replace(shape, width=given.width, layers=given.layers, inner=3 * given.width)
-    return Recipe(
-        given.minutes, given.out, given.seed, given.rate, threads=given.threads, start=given.start, shape=wanted
-    )
+    given = vars(parser.parse_args())
+    layers, width = given.pop("layers"), given.pop("width")
+    return Recipe(**given, shape=replace(shape, width=width, layers=layers, inner=3 * width))
