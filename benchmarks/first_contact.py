@@ -118,7 +118,7 @@ def hidden(name: str, store: Path) -> Engine:
     model = sums.model(name)
     measured = ("sample", "sampling", "accepted")
     model.card = {field: value for field, value in model.card.items() if field not in measured}
-    return Engine(model, planner=sums.ChainPlanner(), store=store)
+    return Engine(model, planner=sums.chain_planner(), store=store)
 
 
 async def _played(engine: Engine, tasks: list[tuple[Row, Json]], target: float, before: int, labels: int) -> Row:

@@ -13,9 +13,9 @@ from benchmarks.harness import Row, mean, observed
 from surefoot.engine import Engine, Result
 from surefoot.reflection import verifier
 from surefoot.reflection.verifier import Verifier
-from surefoot.service.demo.sums import GOAL, SPLIT, Chain, ChainPlanner, chain, labelled, model
+from surefoot.service.demo.sums import GOAL, SPLIT, Chain, chain, chain_planner, labelled, model
 
-__all__ = ["GOAL", "Chain", "ChainPlanner", "chain", "labelled", "model"]
+__all__ = ["GOAL", "Chain", "chain", "chain_planner", "labelled", "model"]
 
 POLICIES = ("p80", "p90", "p95", "p99")
 
@@ -36,7 +36,7 @@ def remainder_fits(modulus: int, total: int, add: int, said: int) -> bool:
 
 def engine(policy: str, store: Path, *, spread: bool = True, checks: Sequence[Verifier] = (), **options: Any) -> Engine:
     """An engine for chains whose sums are put before `checks`; `spread` lets it ask each sum in other forms."""
-    planner = ChainPlanner([one.name for one in checks])
+    planner = chain_planner([one.name for one in checks])
     forms = [SPLIT] if spread else []
     return Engine(model(policy), planner=planner, store=store, representations=forms, checks=checks, **options)
 

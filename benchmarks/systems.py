@@ -80,13 +80,8 @@ def chain(start: int, n: int) -> Plan:
     if n <= SEGMENT:
         steps = [one(f"s_{i}", (f"s_{i - 1}",) if i else ()) for i in range(n)]
         return Plan(tuple(steps), ref(steps[-1].id))
-    parts = -(-n // SEGMENT)
-    sizes = [n // parts + (i < n % parts) for i in range(parts)]
-    steps = [
-        Step(f"part_{i}", planner="chain", args={"start": ref(f"part_{i - 1}") if i else given("start"), "n": size})
-        for i, size in enumerate(sizes)
-    ]
-    return Plan(tuple(steps), ref(steps[-1].id))
+    parts = segments("chain", n, lambda i: ref(f"part_{i - 1}") if i else given("start"))
+    return Plan(parts, ref(parts[-1].id))
 
 
 @planner
@@ -94,14 +89,15 @@ def fan(start: int, n: int) -> Plan:
     """Every step adds one to the same number; none needs another."""
     if n <= SEGMENT:
         return Plan(tuple(one(f"s_{i}") for i in range(n)), given("start"))
+    return Plan(segments("fan", n, lambda i: given("start")), given("start"))
+
+
+def segments(planner: str, n: int, start: Callable[[int], Json]) -> tuple[Step, ...]:
+    """Sub-plans of about the same size. start: what the i-th begins with."""
     parts = -(-n // SEGMENT)
     sizes = [n // parts + (i < n % parts) for i in range(parts)]
-    return Plan(
-        tuple(
-            Step(f"part_{i}", planner="fan", args={"start": given("start"), "n": size}) for i, size in enumerate(sizes)
-        ),
-        given("start"),
-    )
+    args = [{"start": start(i), "n": size} for i, size in enumerate(sizes)]
+    return tuple(Step(f"part_{i}", planner=planner, args=one) for i, one in enumerate(args))
 
 
 class Surefoot:

@@ -183,7 +183,9 @@ def _evaluate(postfix: Sequence[str], values: Mapping[str, Pair]) -> Pair:
             first = len(stack) - int(count or 2)
             arguments = stack[first:]
             del stack[first:]
-            stack.append(_sized(_operation(name)(*arguments)))
+            if name not in _OPERATIONS:
+                raise ValueError(f"{name} is no function that is known here")
+            stack.append(_sized(_OPERATIONS[name](*arguments)))
         elif symbol[0].isdigit() or symbol[0] == ".":
             stack.append(_pair(symbol))
         elif symbol in values:
@@ -191,12 +193,6 @@ def _evaluate(postfix: Sequence[str], values: Mapping[str, Pair]) -> Pair:
         else:
             raise ValueError(f"{symbol} has no value")
     return stack.pop()
-
-
-def _operation(name: str) -> Callable[..., Pair]:
-    if name not in _OPERATIONS:
-        raise ValueError(f"{name} is no function that is known here")
-    return _OPERATIONS[name]
 
 
 def _sized(pair: Pair) -> Pair:

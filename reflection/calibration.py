@@ -333,10 +333,5 @@ def rates_in(one: Checking) -> Rates:
 
 
 def _sum(found: Sequence[Checking]) -> Checking:
-    return replace(
-        found[0],
-        good_passed=sum(one.good_passed for one in found),
-        good_failed=sum(one.good_failed for one in found),
-        bad_passed=sum(one.bad_passed for one in found),
-        bad_failed=sum(one.bad_failed for one in found),
-    )
+    counts = ("good_passed", "good_failed", "bad_passed", "bad_failed")
+    return replace(found[0], **{name: sum(getattr(one, name) for one in found) for name in counts})

@@ -41,13 +41,10 @@ EXACT = Support(1.0, 0.0, "exact")
 NOTHING = Support(0.0, 1.0, "none")
 
 
-_SUMS = ("_right", "_agreed", "_sound", "_spent", "_decided", "_samples", "_least", "_lost")
-
-
 class Trust:
     """Running totals over the committed steps: `add` and `remove` take constant time and no memory."""
 
-    __slots__ = ("_counts", *_SUMS)
+    __slots__ = ("_agreed", "_counts", "_decided", "_least", "_lost", "_right", "_samples", "_sound", "_spent")
 
     def __init__(self) -> None:
         self._right = 0.0  # sum of ln p
@@ -72,8 +69,14 @@ class Trust:
 
     def take(self, other: Trust, sign: int = 1) -> None:
         """Add all that `other` counts, or with a sign of -1 take it back."""
-        for name in _SUMS:
-            setattr(self, name, getattr(self, name) + sign * getattr(other, name))
+        self._right += sign * other._right
+        self._agreed += sign * other._agreed
+        self._sound += sign * other._sound
+        self._decided += sign * other._decided
+        self._spent += sign * other._spent
+        self._samples += sign * other._samples
+        self._least += sign * other._least
+        self._lost += sign * other._lost
         for basis, count in other._counts.items():
             self._counts[basis] += sign * count
 

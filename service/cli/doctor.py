@@ -25,9 +25,8 @@ def doctor(models: o.Models = None, store: o.StoreUrl = None, json: o.AsJson = F
             emit({"check": found.check, "status": found.status, "detail": found.detail})
             continue
         mark, style = marks[found.status]
-        console = stdout()
         line = Text(f"{mark} ", style).append(f"{found.check:<13} ", "bold").append(found.detail)
-        console.print(line, soft_wrap=True)
+        stdout().print(line, soft_wrap=True)
     if not json:
         tell("next   " + ("mend what is marked with ✗" if broken else "surefoot demo"))
     return FAILED if broken else OK

@@ -21,7 +21,7 @@ from surefoot.service.cli.rows import TaskRow, row
 from surefoot.service.cli.scoring import same
 from surefoot.service.cli.solve import KEPT, watch
 from surefoot.service.cli.tally import Tally, hundred, table, tally
-from surefoot.service.demo.sums import SPLIT, Chain, ChainPlanner, chain, labelled, model
+from surefoot.service.demo.sums import SPLIT, Chain, chain, chain_planner, labelled, model
 from surefoot.service.display.clean import one_line
 from surefoot.service.display.receipt import BASIS, probability, short
 from surefoot.service.display.terminal import busy, dumps, emit, shown, stderr, stdout, tell, watched
@@ -194,7 +194,7 @@ def _engine(policy: Policy, store: RunStore, seed: int) -> Engine:
     with busy("loading the network"):
         return Engine(
             model(policy.name),
-            planner=ChainPlanner(),
+            planner=chain_planner(),
             representations=[SPLIT] if policy is STRONG else [],
             store=store,
             temperature=policy.temperature,

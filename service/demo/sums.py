@@ -9,15 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from random import Random
-from typing import Any
 
 from surefoot.engine.calibrate import Labelled
 from surefoot.models.packaged import PocketModel
 from surefoot.models.pocket.digits import split
 from surefoot.models.representation import Representation
-from surefoot.planners.planner import Proposal, Request
-from surefoot.reflection.verifier import Verifier
-from surefoot.storage.records import Plan, Step, ref
+from surefoot.planners.fixed import FunctionPlanner
+from surefoot.storage.records import Json, Plan, Step, ref
 
 KIND = "sum"
 GOAL = "Add the two numbers."
@@ -57,23 +55,19 @@ def labelled(seed: str, count: int, steps: Sequence[int]) -> Iterator[Labelled]:
         yield Labelled(total + add, {"total": total, "add": add}, GOAL, KIND)
 
 
-class ChainPlanner:
+def chain_planner(verifiers: Sequence[str] = ()) -> FunctionPlanner:
     """The plan of a chain: it is given, and nothing in it is the model's."""
+    checks = tuple(verifiers)
 
-    name = "chain"
-    sampled = False
-    checks: tuple[Verifier, ...] = ()
-
-    def __init__(self, verifiers: Sequence[str] = ()) -> None:
-        self.verifiers = tuple(verifiers)
-
-    async def propose(self, request: Request, n: int = 1) -> list[Proposal]:
-        total: Any = request.inputs["first"]
+    def chain(first: int, added: Sequence[int]) -> Plan:
+        total: Json = first
         steps = []
-        for place, add in enumerate(request.inputs["added"]):
-            steps.append(Step(f"s{place}", GOAL, args={"total": total, "add": add}, checks=self.verifiers, kind=KIND))
+        for place, add in enumerate(added):
+            steps.append(Step(f"s{place}", GOAL, args={"total": total, "add": add}, checks=checks, kind=KIND))
             total = ref(f"s{place}")
-        return [Proposal(Plan(tuple(steps), total), "chain")]
+        return Plan(tuple(steps), total)
+
+    return FunctionPlanner(chain)
 
 
 def model(policy: str) -> PocketModel:

@@ -49,8 +49,7 @@ def figure(runs: Sequence[Judged], instruments: Sequence[Instrument]) -> Figure:
         raise MissingExtra("report", "pictures") from error
     height = 4.2 + 0.42 * max(len(instruments), 3)
     made = Figure(figsize=(11, height), layout="constrained", facecolor="white")
-    ratios = [4.2, height - 4.2]
-    grid = made.add_gridspec(2, 2, height_ratios=ratios)
+    grid = made.add_gridspec(2, 2, height_ratios=[4.2, height - 4.2])
     _predicted(made.add_subplot(grid[0, 0]), runs)
     _cost(made.add_subplot(grid[0, 1]), runs)
     _rates(made.add_subplot(grid[1, :]), instruments)

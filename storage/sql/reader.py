@@ -64,10 +64,8 @@ class Reader:
             yield from self._page(run, chosen, low, min(low + PAGE, end), wanted)
 
     def _page(self, run: int, kinds: Sequence[type], low: int, high: int, wanted: Wanted | None) -> list[JournalRecord]:
-        found: dict[type, Iterable[Row]] = {}
         with self._reading() as read:
-            for kind in kinds:
-                found[kind] = self._rows(read, run, kind, low, high)
+            found = {kind: self._rows(read, run, kind, low, high) for kind in kinds}
         page: list[JournalRecord] = []
         for kind, rows in found.items():
             page += map(KINDS[kind].decode, rows if wanted is None else filter(wanted[kind], rows))

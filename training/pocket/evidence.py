@@ -211,14 +211,13 @@ def record(reader: Reader, case: Case, samples: int, temperature: float) -> dict
     if reading is None:
         return None
     view = reader.read(toggled(case.text), 0, 1.0, seed)
+    read = asdict(reading)
+    greedy, *sampled = read.pop("replies")
     return {
         **asdict(case),
-        "prompt_ids": reading.prompt_ids,
-        "prompt_nll": reading.prompt_nll,
-        "none": reading.none,
-        "reply_nll": reading.reply_nll,
-        "greedy": {"reply": reading.replies[0], **key(reading.replies[0], case.text)},
-        "samples": [key(reply, case.text) for reply in reading.replies[1:]],
+        **read,
+        "greedy": {"reply": greedy, **key(greedy, case.text)},
+        "samples": [key(reply, case.text) for reply in sampled],
         "toggled": key(view.replies[0], case.text)["key"] if view else "none",
     }
 
