@@ -31,7 +31,7 @@ from surefoot.storage.fork import watch as watch_forks
 from surefoot.storage.journal import Journal
 from surefoot.storage.outcome import STOPPED
 from surefoot.storage.records import Budget, Event, JournalRecord, Json, Outcome, PlannedStep, Task
-from surefoot.storage.run_store import RunStore
+from surefoot.storage.run_store import RunStore, open_store
 
 Listener = Callable[[JournalRecord], None]
 
@@ -83,9 +83,7 @@ class Runs(Forked):
                 if isinstance(self._where, RunStore):
                     self._store = self._where
                 else:
-                    from surefoot.storage.store import Store
-
-                    self._store = Store.open(self._where)
+                    self._store = open_store(self._where)
             return self._store
 
     async def ready(self) -> RunStore:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from importlib import import_module
+from pathlib import Path
 from typing import Literal, Protocol, TypedDict, Unpack, runtime_checkable
 
 from surefoot.storage.journal import Journal
-from surefoot.storage.learned import Learned
+from surefoot.storage.learned import Learned, Ruled
 from surefoot.storage.outcome import Outcome
 from surefoot.storage.records import Feedback, JournalRecord, Json, Policy, Reward, Task
 from surefoot.storage.run import RunInfo
@@ -115,8 +117,23 @@ class RunStore(Protocol):
     def learned(self) -> Sequence[Learned]:
         """The counts of all runs, one value for each place: what all but the counts of it say."""
 
+    def ruled(self) -> Sequence[Ruled]:
+        """What verifiers that prove nothing said in all runs, by class of step, verifier and version."""
+
     async def alearned(self) -> Sequence[Learned]:
         """The same, with all that runs which ended before this call taught. Not to be changed: others may share it."""
 
     def close(self) -> None:
         """Write what waits and let go. Raises StoreError where that failed. Journals take nothing afterwards."""
+
+
+STORES: dict[str, str] = {}
+"""Stores that are no SQL database: by the scheme of their addresses (as in redis://...) the `module:function` that
+opens one, which takes the address and `create`."""
+
+
+def open_store(address: str | Path | None = None, *, create: bool = True) -> RunStore:
+    """The store at an address; a path, and None, are one in a file. Raises StoreError as `Store.open` does."""
+    module, _, name = STORES.get(str(address).partition("://")[0], "surefoot.storage.store:opened").partition(":")
+    found: RunStore = getattr(import_module(module), name)(address, create=create)
+    return found

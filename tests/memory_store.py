@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal, Unpack
@@ -12,7 +13,7 @@ from surefoot.storage.errors import StoreError
 from surefoot.storage.ids import run_id as new_run_id
 from surefoot.storage.journal import Journal
 from surefoot.storage.jsonable import to_json
-from surefoot.storage.learned import Learned
+from surefoot.storage.learned import Learned, Ruled
 from surefoot.storage.outcome import Outcome
 from surefoot.storage.records import (
     Attempt,
@@ -294,6 +295,21 @@ class MemoryStore:
     def learned(self) -> Sequence[Learned]:
         self._open()
         return list(self.memory.learned.values())
+
+    def ruled(self) -> Sequence[Ruled]:
+        self._open()
+        counts: Counter[tuple[str, str, str, bool]] = Counter()
+        for run in self.memory.runs.values():
+            records = list(run.records.values())
+            steps = {one.seq: one.step for one in records if isinstance(one, PlannedStep)}
+            attempts = {one.seq: steps[one.step] for one in records if isinstance(one, Attempt)}
+            for one in records:
+                if isinstance(one, Verdict) and one.ruling != "abstain" and not one.exact:
+                    step = attempts[one.attempt]
+                    kind = step.kind or step.tool or step.planner or "answer"
+                    counts[kind, one.verifier, one.version, one.ruling == "pass"] += 1
+        places = sorted({place[:3] for place in counts})
+        return [Ruled(*place, counts[(*place, True)], counts[(*place, False)]) for place in places]
 
     async def alearned(self) -> Sequence[Learned]:
         return self.learned()

@@ -8,15 +8,20 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
+from memory_store import Memory, MemoryStore
 from steps import TASK, Open, add_step
 
+from surefoot.engine import Engine
+from surefoot.models import ScriptedModel
 from surefoot.storage import Feedback
 from surefoot.storage.errors import MissingExtra, StoreError
 from surefoot.storage.ids import run_id
 from surefoot.storage.records import Budget, Outcome, Policy, Reward, Task
+from surefoot.storage.run_store import STORES, RunStore, open_store
 from surefoot.storage.sql.database import PLACE, Tuning, wal_is_safe
 from surefoot.storage.store import Store
 
@@ -103,6 +108,7 @@ def test_a_store_that_may_not_be_written_says_so_and_can_be_read(tmp_path: Path,
 import os, tempfile
 from surefoot.storage.store import Store
 from surefoot.storage.errors import StoreError
+from surefoot.storage.run_store import STORES, RunStore, open_store
 from surefoot.storage.sql.database import Tuning
 from surefoot.storage.records import Task
 with tempfile.TemporaryDirectory() as folder:
@@ -399,3 +405,13 @@ def test_a_step_takes_well_under_a_kilobyte(tmp_path: Path) -> None:
             add_step(journal, ordinal, number, (1, 2))
         journal.close()
     assert (path.stat().st_size - empty) / 5000 < 800
+
+
+def test_a_store_of_another_kind_is_opened_by_its_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(STORES, "memory", f"{__name__}:in_memory")
+    with closing(open_store("memory://one")) as store, Engine(ScriptedModel([]), store="memory://two") as engine:
+        assert isinstance(store, MemoryStore) and isinstance(engine.store, MemoryStore)
+
+
+def in_memory(address: str, *, create: bool) -> RunStore:
+    return MemoryStore(Memory())

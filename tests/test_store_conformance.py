@@ -7,6 +7,7 @@ import io
 import json
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from surefoot.models.question import Question
 from surefoot.storage import Feedback, Plan, Step, ref
 from surefoot.storage.errors import StoreError
 from surefoot.storage.journal import Journal
-from surefoot.storage.learned import Agreement, Checking, Learned, Lesson, Sampling
+from surefoot.storage.learned import Agreement, Checking, Learned, Lesson, Ruled, Sampling
 from surefoot.storage.records import (
     Attempt,
     Event,
@@ -479,3 +480,20 @@ def test_a_task_runs_is_resumed_and_said_more_of(opens: Opens) -> None:
     row = json.loads(out.getvalue())
     assert (row["run"]["outcome"], row["task"]["goal"]) == ("agreed", "pay the sum")
     assert [one["comment"] for one in row["feedback"]] == ["right"]
+
+
+async def test_what_verifiers_said_is_counted_by_class_of_step(opens: Opens) -> None:
+    with closing(opens()) as store:
+        journal = store.begin(TASK)
+        for record in (
+            PlannedStep(journal.seq(), None, 0, 1, Step("s", "go", kind="letters")),
+            Attempt(journal.seq(), 1, 1, "act", "candidate", "a"),
+            Verdict("judge", "pass", "2", seq=journal.seq(), attempt=2),
+            Verdict("judge", "fail", "2", seq=journal.seq(), attempt=2),
+            Verdict("judge", "abstain", "2", seq=journal.seq(), attempt=2),
+            Verdict("proof", "pass", exact=True, seq=journal.seq(), attempt=2),
+        ):
+            journal.append(record)
+        journal.finish(Outcome.VERIFIED, "")
+        journal.close()
+        assert store.ruled() == [Ruled("letters", "judge", "2", 1, 1)]

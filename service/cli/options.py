@@ -6,6 +6,7 @@ import json
 import os
 import shlex
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from copy import copy
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from surefoot.models.options import Layer
     from surefoot.storage.records import Budget, Json
     from surefoot.storage.run import RunInfo
-    from surefoot.storage.store import Store
+    from surefoot.storage.run_store import RunStore
     from surefoot.tools import Tool
 
 MODELS, WORK, LIMITS, SHOWN = (
@@ -185,7 +186,7 @@ class Setup:
     settings: Mapping[str, Any] = field(default_factory=dict)
     """What else the engine takes, by its name there."""
 
-    def engine(self, store: Store | str | None, *, draw: bool = True) -> Engine:
+    def engine(self, store: RunStore | str | None, *, draw: bool = True) -> Engine:
         """With `draw`, a spinner on the terminal meanwhile. Raises SetupError where something does not fit together."""
         from surefoot.engine import Engine
         from surefoot.planners.document import plan_from
@@ -343,8 +344,8 @@ def where(store: str | None) -> str:
     return "" if store is None or store == os.environ.get("SUREFOOT_STORE") else f" --store {shlex.quote(store)}"
 
 
-def open_store(url: str | None) -> Store:
+def open_store(url: str | None) -> closing[RunStore]:
     """The store that holds runs already. Raises StoreError where there is none."""
-    from surefoot.storage.store import Store
+    from surefoot.storage.run_store import open_store
 
-    return Store.open(url, create=False)
+    return closing(open_store(url, create=False))
