@@ -93,6 +93,7 @@ class Loaded(Sampled):
     dtype: str | None = Field(None, description="numbers that weights compute in: float32, bfloat16, ...")
     threads: Count | None = Field(None, description="threads that weights compute with")
     max_batch: Count | None = Field(None, description="samples that weights compute at once; default 256")
+    worker: bool | None = Field(None, description="weights in a process of their own, which engines share")
 
 
 class ModelOptions(Served, Loaded):

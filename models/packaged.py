@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from surefoot.models.local.dialects import CompactDialect, Dialect, dialect
-from surefoot.models.local.model import LocalModel
+from surefoot.models.local.dialects import Beyond, CompactDialect, Dialect, dialect
+from surefoot.models.local.model import Encoded, LocalModel
 from surefoot.models.pocket.compact import Names
 from surefoot.models.question import Question
 from surefoot.storage.errors import SetupError
@@ -40,16 +40,17 @@ class PocketModel(LocalModel):
             "dialect": _dialect(self.card),
             "max_tokens": MAX_TOKENS,
             "device": "cpu",
-            "threads": 1,  # its matrices are so small that threads wait for each other longer than they work
         }
         super().__init__(place, **own | options)
 
-    def beyond(self, question: Question) -> str | None:
-        """Also texts that are longer than any that it was taught: those are none of its tasks."""
-        beyond, most = super().beyond(question), self.card.get("max_prompt_tokens")
-        if beyond is None and most is not None and (tokens := len(self._encode(question).ids)) > most:
-            return f"the text is longer than any that the pocket model was taught: {tokens} tokens, at most {most}"
-        return beyond
+    def _encode(self, question: Question, keep: bool = True) -> Encoded:
+        """Beyond it are also texts that are longer than any that it was taught: those are none of its tasks."""
+        encoded, most = super()._encode(question, keep), self.card.get("max_prompt_tokens")
+        if most is not None and (tokens := len(encoded.ids)) > most:
+            raise Beyond(
+                f"the text is longer than any that the pocket model was taught: {tokens} tokens, at most {most}"
+            )
+        return encoded
 
 
 def names() -> list[str]:

@@ -16,10 +16,11 @@ import pytest
 import tiny
 import torch
 
-from surefoot.models.local.decode import Decoder, _noise
+from surefoot.models.local.decode import Decoder
 from surefoot.models.local.dialects import ChatDialect
 from surefoot.models.local.model import LocalModel
-from surefoot.models.local.sampler import Draw
+from surefoot.models.local.pick import noise
+from surefoot.models.local.sampler import Drawn, Request
 from surefoot.models.local.weights import Weights, load_weights
 from surefoot.models.question import ChatMessage, Model, Question, Reply, ToolRequest, ToolSpec
 from surefoot.storage.errors import ModelRefused, SetupError
@@ -126,7 +127,8 @@ async def test_equal_prompts_are_read_once_and_counted_as_cached(model: LocalMod
 async def test_questions_asked_together_share_a_batch(weights: Weights) -> None:
     model = LocalModel(weights, max_tokens=4)
     forwards = Counter[int]()
-    hook = weights.network.register_forward_pre_hook(lambda module, args: forwards.update([args[0].shape[0]]))
+    head = weights.network.lm_head
+    hook = head.register_forward_pre_hook(lambda module, args: forwards.update([args[0].shape[0]]))
     try:
         await asyncio.gather(*(model.ask(ask(f"question {i}", seed=i)) for i in range(32)))
     finally:
@@ -189,7 +191,7 @@ async def test_layers_with_a_sliding_window_are_sampled_alike_in_a_crowd() -> No
 async def test_canceling_takes_the_question_out_of_the_batch(weights: Weights) -> None:
     begun = threading.Event()
     held = tiny.weights(end_bias=-50.0)
-    held.network.register_forward_pre_hook(lambda *_: begun.set())
+    held.network.lm_head.register_forward_pre_hook(lambda *_: begun.set())
     endless = LocalModel(held)
     long = asyncio.create_task(endless.ask(ask("go", seed=1, max_tokens=3000)))
     await asyncio.to_thread(begun.wait)
@@ -210,13 +212,17 @@ async def test_an_error_in_the_network_reaches_whoever_asked(weights: Weights) -
 
 def test_sampled_tokens_have_the_distribution_that_the_network_gives(weights: Weights) -> None:
     decoder = Decoder(weights)
-    draws = [Draw(0, seed, index, 1) for seed in range(50) for index in range(80)]
-    drawn = [one for ended in decoder.sample([array("i", [5, 6, 7])], draws) for one in ended]
+    size = 4000
+    for seed in range(50):
+        decoder.add(seed, Request(array("i", [5, 6, 7]), seed, 80, 1))
+    drawn: list[Drawn] = []
+    while len(drawn) < size:
+        drawn += decoder.step()
     with torch.inference_mode():
         p = torch.softmax(weights.network(torch.tensor([[5, 6, 7]])).logits[0, -1].double(), dim=-1)
     counts = Counter(one.ids[0] for one in drawn)
-    usual = [id for id in range(len(p)) if p[id] * len(draws) >= 5]
-    statistic = sum((counts[id] - float(p[id]) * len(draws)) ** 2 / (float(p[id]) * len(draws)) for id in usual)
+    usual = [id for id in range(len(p)) if p[id] * size >= 5]
+    statistic = sum((counts[id] - float(p[id]) * size) ** 2 / (float(p[id]) * size) for id in usual)
     # Wilson-Hilferty: a chi-square beyond 4 standard deviations has probability 3e-5.
     freedom = len(usual) - 1
     z = ((statistic / freedom) ** (1 / 3) - (1 - 2 / (9 * freedom))) / math.sqrt(2 / (9 * freedom))
@@ -225,13 +231,14 @@ def test_sampled_tokens_have_the_distribution_that_the_network_gives(weights: We
 
 def test_noise_is_exponential_and_independent_of_the_row_beside_it() -> None:
     key = torch.tensor([[1, 2], [3, 4], [-5, 6]], dtype=torch.int32)
-    noise = _noise(key, 9, 100_000)
-    assert torch.equal(_noise(key[1:2], 9, 100_000)[0], noise[1])
-    assert torch.isfinite(noise).all() and (noise > 0).all()
-    assert noise.mean(dim=1).tolist() == pytest.approx([1, 1, 1], abs=0.02)
-    assert noise.var(dim=1).tolist() == pytest.approx([1, 1, 1], abs=0.04)
-    assert abs(float(torch.corrcoef(noise)[0, 1])) < 0.02
-    assert abs(float(torch.corrcoef(torch.stack([noise[0], _noise(key, 10, 100_000)[0]]))[0, 1])) < 0.02
+    nine = torch.full((3,), 9)
+    made = noise(key, nine, 100_000)
+    assert torch.equal(noise(key[1:2], nine[1:2], 100_000)[0], made[1])
+    assert torch.isfinite(made).all() and (made > 0).all()
+    assert made.mean(dim=1).tolist() == pytest.approx([1, 1, 1], abs=0.02)
+    assert made.var(dim=1).tolist() == pytest.approx([1, 1, 1], abs=0.04)
+    assert abs(float(torch.corrcoef(made)[0, 1])) < 0.02
+    assert abs(float(torch.corrcoef(torch.stack([made[0], noise(key, nine + 1, 100_000)[0]]))[0, 1])) < 0.02
 
 
 # --- dialects of local weights ------------------------------------------------------------------------------

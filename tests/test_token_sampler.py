@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import pickle
 import random
+import sys
 from array import array
-from collections.abc import Callable, Collection, Generator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass
 
 import pytest
 import tiny
@@ -15,7 +17,7 @@ import torch
 
 from surefoot.models.local.decode import Decoder
 from surefoot.models.local.model import LocalModel
-from surefoot.models.local.sampler import Draw, Drawn, TokenSampler, check
+from surefoot.models.local.sampler import Drawn, Request, TokenSampler
 from surefoot.models.question import Question
 
 END = 1
@@ -41,32 +43,35 @@ class ScriptedTokens:
         table[END] = -1.6
         return heated(table, 1.0)
 
-    def sample(self, prompts: Sequence[array[int]], draws: Sequence[Draw]) -> Generator[list[Drawn], None, None]:
-        check(prompts, draws)
-        self.dropped: set[int] = set()
-        said = {at: (array("i"), array("f")) for at in range(len(draws))}
-        told = [
-            array("f", [self.logprobs(prompt[:at])[prompt[at]] for at in range(1, len(prompt))]) for prompt in prompts
-        ]
-        while said:
-            ended = []
-            for at, (ids, logprobs) in list(said.items()):
-                draw = draws[at]
-                prompt = prompts[draw.prompt]
-                odds = heated(self.logprobs([*prompt, *ids]), draw.temperature if draw.temperature > 0 else 1.0)
-                chance = random.Random(repr((prompt, draw.seed, draw.index, len(ids))))
-                (id,) = chance.choices(range(len(odds)), [math.exp(value) for value in odds])
-                ids.append(id if draw.temperature > 0 else odds.index(max(odds)))
-                logprobs.append(odds[ids[-1]])
-                if ids[-1] == END or len(ids) == draw.max_tokens:
-                    why = "stop" if ids[-1] == END else "length"
-                    ended.append(Drawn(at, ids, logprobs, why, told[draw.prompt]))
-                    del said[at]
-            yield ended
-            said = {at: so_far for at, so_far in said.items() if at not in self.dropped}
+    def __init__(self) -> None:
+        self.open: dict[int, Request] = {}
+        self.said: dict[tuple[int, int], tuple[array[int], array[float]]] = {}
 
-    def drop(self, draws: Collection[int]) -> None:
-        self.dropped.update(draws)
+    def add(self, number: int, request: Request) -> None:
+        self.open[number] = request
+        self.said |= {(number, index): (array("i"), array("f")) for index in range(request.count)}
+
+    def step(self) -> list[Drawn]:
+        ended = []
+        for (number, index), (ids, logprobs) in list(self.said.items()):
+            request = self.open[number]
+            heat, seen = request.temperature, [*request.prompt, *ids]
+            odds = heated(self.logprobs(seen), heat if heat > 0 else 1.0)
+            chance = random.Random(repr((request.prompt, request.seed, index, len(ids))))
+            (id,) = chance.choices(range(len(odds)), [math.exp(value) for value in odds])
+            ids.append(id if heat > 0 else odds.index(max(odds)))
+            logprobs.append(odds[ids[-1]])
+            if ids[-1] == END or len(ids) == request.max_tokens:
+                why = "stop" if ids[-1] == END else "length"
+                prompt = request.prompt
+                told = array("f", [self.logprobs(prompt[:at])[prompt[at]] for at in range(1, len(prompt))])
+                cached = len(prompt) if index else 0
+                ended.append(Drawn(number, index, ids, logprobs, why, told, cached))  # type: ignore[arg-type]
+                del self.said[number, index]
+        return ended
+
+    def drop(self, numbers: Collection[int]) -> None:
+        self.said = {key: value for key, value in self.said.items() if key[0] not in numbers}
 
 
 @dataclass
@@ -76,11 +81,21 @@ class Case:
     """Of every token after those seen, at temperature 1."""
 
 
-@pytest.fixture(scope="module", params=["decoder", "scripted"])
-def case(request: pytest.FixtureRequest) -> Case:
+def unfused(weights: tiny.Weights) -> Decoder:
+    """By the network's own forward pass, as any that is not Llama-like is."""
+    from surefoot.models.local.foreign import Foreign
+
+    decoder = Decoder(weights)
+    decoder._network = Foreign(weights.network)
+    return decoder
+
+
+@pytest.fixture(scope="module", params=["decoder", "unfused", "worker", "scripted"])
+def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Case]:
     if request.param == "scripted":
         scripted = ScriptedTokens()
-        return Case(scripted, scripted.logprobs)
+        yield Case(scripted, scripted.logprobs)
+        return
     weights = tiny.weights(end_bias=2.0)
 
     def logprobs(seen: Sequence[int]) -> list[float]:
@@ -88,22 +103,50 @@ def case(request: pytest.FixtureRequest) -> Case:
             logits = weights.network(torch.tensor([list(seen)])).logits[0, -1]
         return list(torch.log_softmax(logits.double(), dim=-1).tolist())
 
-    return Case(Decoder(weights), logprobs)
+    if request.param == "worker":
+        if sys.platform == "win32":
+            pytest.skip("no Unix sockets")
+        from surefoot.models.local.remote import WorkerSampler
+        from surefoot.models.local.wire import Wanted
+
+        weights = tiny.weights(end_scale=3.0)
+        folder = tmp_path_factory.mktemp("weights")
+        weights.network.save_pretrained(folder)
+        weights.tokenizer.save_pretrained(folder)
+        sampler = WorkerSampler(Wanted(str(folder), "cpu", None, 64, True, 1))
+        yield Case(sampler, logprobs)
+        sampler.close()
+        return
+    yield Case(Decoder(weights) if request.param == "decoder" else unfused(weights), logprobs)
 
 
 PROMPT = array("i", [70, 71, 72, 73])
 OTHER = array("i", [75, 76])
+_numbers = itertools.count()
 
 
-def sampled(sampler: TokenSampler, draws: Sequence[Draw], *prompts: array[int]) -> list[Drawn]:
-    """In the order of the draws."""
-    drawn = [one for ended in sampler.sample(prompts or [PROMPT], draws) for one in ended]
-    assert sorted(one.draw for one in drawn) == list(range(len(draws))), "every draw ends, and once"
-    return sorted(drawn, key=lambda one: one.draw)
+def through(sampler: TokenSampler, asked: Sequence[Request]) -> Iterator[list[tuple[int, Drawn]]]:
+    """What each step gives, with the place of each sample's request, until all have ended or were dropped."""
+    numbers = {next(_numbers): place for place in range(len(asked))}
+    for number, place in numbers.items():
+        sampler.add(number, asked[place])
+    left = sum(one.count for one in asked)
+    while left:
+        ended = [(numbers[one.request], one) for one in sampler.step()]
+        left -= len(ended)
+        yield ended
 
 
-def many(count: int, seed: int = 5, **changes: float) -> list[Draw]:
-    return [replace(Draw(0, seed, index, 24), **changes) for index in range(count)]  # type: ignore[arg-type]
+def sampled(sampler: TokenSampler, *asked: Request) -> list[Drawn]:
+    """In the order of the requests and their indexes."""
+    drawn = [one for ended in through(sampler, asked) for one in ended]
+    wanted = [(place, index) for place, one in enumerate(asked) for index in range(one.count)]
+    assert sorted((place, one.index) for place, one in drawn) == wanted, "every sample ends, and once"
+    return [one for _, one in sorted(drawn, key=lambda pair: (pair[0], pair[1].index))]
+
+
+def many(count: int, seed: int = 5, prompt: array[int] = PROMPT, tokens: int = 24, heat: float = 1.0) -> Request:
+    return Request(prompt, seed, count, tokens, heat)
 
 
 def words(drawn: Sequence[Drawn]) -> list[tuple[int, ...]]:
@@ -127,8 +170,10 @@ def test_it_stops_at_an_end_token_or_is_cut_off_at_its_limit(case: Case) -> None
 
 def test_limits_differ_within_a_batch_and_a_larger_one_only_goes_on(case: Case) -> None:
     long = words(sampled(case.sampler, many(6)))
-    short = words(sampled(case.sampler, [replace(draw, max_tokens=1 + draw.index) for draw in many(6)]))
-    assert short == [ids[: 1 + index] for index, ids in enumerate(long)]
+    short = sampled(case.sampler, *(many(6, tokens=1 + place) for place in range(6)))
+    for place in range(6):
+        cut = [ids[: 1 + place] for ids in long]
+        assert words(short[6 * place : 6 * place + 6]) == cut
 
 
 def test_a_seed_gives_the_same_samples_again(case: Case) -> None:
@@ -140,33 +185,68 @@ def test_a_seed_gives_the_same_samples_again(case: Case) -> None:
 
 
 def test_indexes_seeds_and_prompts_tell_samples_apart(case: Case) -> None:
-    draws = [Draw(prompt, seed, index, 24) for prompt in range(2) for seed in (5, 6) for index in range(4)]
-    assert len(set(words(sampled(case.sampler, draws, PROMPT, OTHER)))) == len(draws)
-    chances = [Draw(prompt, 5, index, 1, 50.0) for index in range(40) for prompt in range(2)]
-    first = words(sampled(case.sampler, chances, PROMPT, OTHER))
-    assert sum(one == other for one, other in zip(first[::2], first[1::2], strict=True)) < 20
+    asked = [many(4, seed, prompt) for prompt in (PROMPT, OTHER) for seed in (5, 6)]
+    assert len(set(words(sampled(case.sampler, *asked)))) == 16
+    chances = [many(40, 5, prompt, 1, 50.0) for prompt in (PROMPT, OTHER)]
+    first = words(sampled(case.sampler, *chances))
+    assert sum(one == other for one, other in zip(first[:40], first[40:], strict=True)) < 20
 
 
 def test_what_is_drawn_beside_it_changes_nothing(case: Case) -> None:
-    alone = sampled(case.sampler, many(2, temperature=0.7))
-    crowd = [Draw(index % 2, 100 + index, index, 1 + index, 0.1 * index) for index in range(20)]
-    beside = sampled(case.sampler, [*crowd, *(replace(draw, prompt=2) for draw in many(2, temperature=0.7))], OTHER,
-                     array("i", range(66, 90)), PROMPT)[20:]  # fmt: skip
+    alone = sampled(case.sampler, many(2, heat=0.7))
+    longer = array("i", range(66, 90))
+    crowd = [
+        many(1 + place % 3, 100 + place, (OTHER, longer)[place % 2], 1 + place, 0.1 * place) for place in range(20)
+    ]
+    beside = sampled(case.sampler, *crowd, many(2, heat=0.7))[-2:]
     assert words(beside) == words(alone)
     for one, other in zip(alone, beside, strict=True):
         assert list(one.logprobs) == pytest.approx(list(other.logprobs), abs=1e-4)
 
 
-@pytest.mark.parametrize("temperature", [1.0, 0.5, 0.0])
-def test_logprobs_are_those_of_the_ids_at_the_temperature_that_sampled(case: Case, temperature: float) -> None:
-    for one in sampled(case.sampler, many(3, temperature=temperature)):
+def test_samples_that_join_others_are_the_same_and_change_none(case: Case) -> None:
+    longer = array("i", range(66, 120))
+    asked = [many(3, 40 + place, (PROMPT, OTHER, longer)[place % 3], 24 + 8 * (place % 4)) for place in range(12)]
+    alone = [words(sampled(case.sampler, one)) for one in asked]
+    numbers = {next(_numbers): place for place in range(len(asked))}
+    found: list[dict[int, tuple[int, ...]]] = [{} for _ in asked]
+    waiting = list(numbers)
+    while waiting or any(len(found[place]) < asked[place].count for place in numbers.values()):
+        if waiting:
+            case.sampler.add(waiting[0], asked[numbers[waiting.pop(0)]])
+        for one in case.sampler.step():
+            found[numbers[one.request]][one.index] = tuple(one.ids)
+    assert [[said[index] for index in sorted(said)] for said in found] == alone
+
+
+def test_prompts_that_begin_alike_are_sampled_as_if_they_stood_alone(case: Case) -> None:
+    start = array("i", [66 + place % 20 for place in range(90)])
+    asked = [many(2, place, start + array("i", [70] * (place % 5) + [71]), 8) for place in range(24)]
+    together = sampled(case.sampler, *asked)
+    alone = [one for each in asked for one in sampled(case.sampler, each)]
+    assert words(together) == words(alone)
+    for one, other in zip(together, alone, strict=True):
+        assert list(one.logprobs) == pytest.approx(list(other.logprobs), abs=1e-4)
+        if one.prompt_logprobs is not None and other.prompt_logprobs is not None:
+            assert list(one.prompt_logprobs) == pytest.approx(list(other.prompt_logprobs), abs=1e-3)
+    assert all(0 <= one.cached <= len(asked[place // 2].prompt) for place, one in enumerate(together))
+
+
+def test_more_samples_than_it_has_rows_are_all_drawn(case: Case) -> None:
+    many_of_them = words(sampled(case.sampler, *(many(30, seed) for seed in range(40, 50))))
+    assert many_of_them[60:90] == words(sampled(case.sampler, many(30, 42)))
+
+
+@pytest.mark.parametrize("heat", [1.0, 0.5, 0.0])
+def test_logprobs_are_those_of_the_ids_at_the_temperature_that_sampled(case: Case, heat: float) -> None:
+    for one in sampled(case.sampler, many(3, heat=heat)):
         for at, id in enumerate(one.ids):
-            odds = heated(case.logprobs([*PROMPT, *one.ids[:at]]), temperature or 1.0)
+            odds = heated(case.logprobs([*PROMPT, *one.ids[:at]]), heat or 1.0)
             assert one.logprobs[at] == pytest.approx(odds[id], abs=1e-4)
 
 
 def test_temperature_zero_takes_the_likeliest_whatever_the_seed(case: Case) -> None:
-    one, *others = sampled(case.sampler, [Draw(0, seed, index, 6, 0.0) for seed in (1, 2) for index in range(2)])
+    one, *others = sampled(case.sampler, many(2, 1, tokens=6, heat=0.0), many(2, 2, tokens=6, heat=0.0))
     assert words(others) == [tuple(one.ids)] * 3
     for at, id in enumerate(one.ids):
         odds = list(case.logprobs([*PROMPT, *one.ids[:at]]))
@@ -174,67 +254,59 @@ def test_temperature_zero_takes_the_likeliest_whatever_the_seed(case: Case) -> N
 
 
 def test_a_prompt_has_logprobs_from_its_second_token_on_or_none(case: Case) -> None:
-    drawn = sampled(case.sampler, [Draw(0, 1, 0, 2, 0.5), Draw(1, 1, 0, 2), Draw(2, 1, 0, 2)], PROMPT, OTHER, OTHER[:1])
-    for prompt, one in zip((PROMPT, OTHER, OTHER[:1]), drawn, strict=True):
+    prompts = (PROMPT, OTHER, OTHER[:1])
+    drawn = sampled(case.sampler, *(many(1, 1, prompt, 2, 0.5) for prompt in prompts))
+    for prompt, one in zip(prompts, drawn, strict=True):
         if one.prompt_logprobs is not None:
             assert one.prompt_logprobs.typecode == "f"
             told = [case.logprobs(prompt[:at])[prompt[at]] for at in range(1, len(prompt))]
             assert list(one.prompt_logprobs) == pytest.approx(told, abs=1e-4)
 
 
-@pytest.mark.parametrize(
-    ("prompts", "draws"),
-    [
-        ([PROMPT], []),
-        ([], [Draw(0, 1, 0, 4)]),
-        ([array("i")], [Draw(0, 1, 0, 4)]),
-        ([PROMPT, array("i")], [Draw(0, 1, 0, 4)]),
-        ([PROMPT], [Draw(0, 1, 0, 0)]),
-        ([PROMPT], [Draw(0, 1, 0, 4), Draw(1, 1, 0, 4)]),
-    ],
-)
-def test_what_cannot_be_drawn_is_refused(case: Case, prompts: list[array[int]], draws: list[Draw]) -> None:
-    with pytest.raises(ValueError):
-        next(case.sampler.sample(prompts, draws))
-    assert sampled(case.sampler, many(1))
+@pytest.mark.parametrize("wrong", [(array("i"), 1, 1, 4), (PROMPT, 1, 0, 4), (PROMPT, 1, 1, 0)])
+def test_a_request_for_nothing_is_refused(wrong: tuple[array[int], int, int, int]) -> None:
+    with pytest.raises(ValueError, match="samples of"):
+        Request(*wrong)
 
 
 def test_whoever_waits_can_speak_before_a_long_sample_ends(case: Case) -> None:
-    longest = max(sampled(case.sampler, many(64)), key=lambda one: len(one.ids)).draw
-    items = list(case.sampler.sample([PROMPT], [Draw(0, 5, longest, 24)]))
-    assert len(items) > 1 and [len(item) for item in items if item] == [1]
+    numbers = next(_numbers), next(_numbers)
+    case.sampler.add(numbers[0], many(64, tokens=200))
+    case.sampler.step()
+    case.sampler.add(numbers[1], many(1, tokens=1))
+    while not any(one.request == numbers[1] for one in case.sampler.step()):
+        pass
+    case.sampler.drop(numbers)
 
 
 def test_samples_that_are_dropped_end_nothing_else(case: Case) -> None:
-    whole = {one.draw: tuple(one.ids) for one in sampled(case.sampler, many(64))}
-    kept = {index for index in whole if index % 8 == 0}
-    sampling = case.sampler.sample([PROMPT], many(64))
-    seen = next(sampling)
-    case.sampler.drop(whole.keys() - kept)
-    for ended in sampling:
-        assert {one.draw for one in ended} <= kept
-        seen += ended
-    assert kept <= {one.draw for one in seen} and len(seen) < 64
-    assert all(tuple(one.ids) == whole[one.draw] for one in seen)
-    assert len(sampled(case.sampler, many(64))) == 64, "it holds for one batch"
+    asked = [many(1, seed) for seed in range(64)]
+    whole = words(sampled(case.sampler, *asked))
+    numbers = {next(_numbers): place for place in range(64)}
+    for number, place in numbers.items():
+        case.sampler.add(number, asked[place])
+    kept = {number for number, place in numbers.items() if place % 8 == 0}
+    early = case.sampler.step()
+    case.sampler.drop(numbers.keys() - kept)
+    late: list[Drawn] = []
+    while len({one.request for one in (*early, *late)} & kept) < len(kept):
+        late += case.sampler.step()
+    assert {one.request for one in late} <= kept
+    assert all(tuple(one.ids) == whole[numbers[one.request]] for one in (*early, *late))
+    assert len(sampled(case.sampler, many(64))) == 64, "it holds for those requests alone"
 
 
-def test_dropping_all_that_is_left_ends_the_batch(case: Case) -> None:
-    sampling = case.sampler.sample([PROMPT], many(64))
-    next(sampling)
-    case.sampler.drop(range(64))
-    assert list(sampling) == []
-
-
-def test_a_batch_that_is_closed_leaves_it_fit_for_the_next(case: Case) -> None:
-    sampling = case.sampler.sample([PROMPT], many(64))
-    next(sampling)
-    sampling.close()
+def test_where_nothing_is_left_it_comes_back_at_once(case: Case) -> None:
+    number = next(_numbers)
+    case.sampler.add(number, many(64, tokens=4000))
+    case.sampler.step()
+    case.sampler.drop([number, next(_numbers)])
+    assert case.sampler.step() == [] == case.sampler.step()
     assert sampled(case.sampler, many(2))
 
 
 def test_what_goes_in_and_comes_out_is_plain_data(case: Case) -> None:
-    asked = ([PROMPT], many(2))
+    asked = many(2)
     assert pickle.loads(pickle.dumps(asked)) == asked
     drawn = sampled(case.sampler, many(2))
     assert pickle.loads(pickle.dumps(drawn)) == drawn
@@ -246,13 +318,13 @@ def test_what_goes_in_and_comes_out_is_plain_data(case: Case) -> None:
 @pytest.mark.anyio
 async def test_a_model_speaks_through_any_sampler() -> None:
     weights = tiny.weights()
-    weights.network.register_forward_pre_hook(lambda *_: pytest.fail("the network was asked"))
+    weights.network.model.embed_tokens.register_forward_pre_hook(lambda *_: pytest.fail("the network was asked"))
     model = LocalModel(weights, sampler=ScriptedTokens(), max_tokens=24)
     question = Question("act", "go", seed=3)
     replies = await model.ask(question, 8)
     prompt = replies[0].prompt_ids
     assert prompt is not None and model.prompt_tokens == len(prompt)
-    for reply, one in zip(replies, sampled(ScriptedTokens(), many(8, seed=3), prompt), strict=True):
+    for reply, one in zip(replies, sampled(ScriptedTokens(), many(8, 3, prompt)), strict=True):
         assert reply.token_ids == one.ids and reply.logprobs == one.logprobs
         assert reply.prompt_logprobs == one.prompt_logprobs and reply.finish_reason == one.finish_reason
         assert reply.text == weights.tokenizer.decode([id for id in one.ids if id != END])

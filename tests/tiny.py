@@ -30,8 +30,9 @@ def tokenizer(template: str | None = TEMPLATE) -> PreTrainedTokenizerFast:
     )
 
 
-def network(seed: int = 0, *, end_bias: float = 0.0, **changes: Any) -> LlamaForCausalLM:
-    """About 40,000 parameters; a positive `end_bias` makes it end its replies sooner."""
+def network(seed: int = 0, *, end_bias: float = 0.0, end_scale: float = 1.0, **changes: Any) -> LlamaForCausalLM:
+    """About 40,000 parameters; a positive `end_bias`, or an `end_scale` above 1, makes it end its replies sooner. The
+    second survives being saved."""
     torch.manual_seed(seed)
     config = LlamaConfig(
         **{
@@ -50,6 +51,8 @@ def network(seed: int = 0, *, end_bias: float = 0.0, **changes: Any) -> LlamaFor
         | changes
     )
     made = LlamaForCausalLM(config).eval()
+    with torch.no_grad():
+        made.lm_head.weight[1] *= end_scale
     if end_bias:
         head = torch.nn.Linear(config.hidden_size, config.vocab_size, bias=True)
         head.weight, head.bias.data[:] = made.lm_head.weight, 0.0
@@ -58,8 +61,8 @@ def network(seed: int = 0, *, end_bias: float = 0.0, **changes: Any) -> LlamaFor
     return made
 
 
-def weights(seed: int = 0, *, template: str | None = TEMPLATE, end_bias: float = 0.0, **changes: Any) -> Weights:
-    return Weights(network(seed, end_bias=end_bias, **changes), tokenizer(template))
+def weights(seed: int = 0, *, template: str | None = TEMPLATE, **changes: Any) -> Weights:
+    return Weights(network(seed, **changes), tokenizer(template))
 
 
 def save(folder: Path, seed: int = 0) -> Path:

@@ -19,15 +19,15 @@ from surefoot.storage.records import Json
 Name = Literal["chat", "compact", "digits", "pegs"]
 
 
+class Beyond(Exception):
+    """Why a model cannot be asked something at all, so that its answer is `unknown`."""
+
+
 class Dialect(Protocol):
     """Turns a question into a prompt, and the text that follows into a reply."""
 
-    def beyond(self, question: Question) -> str | None:
-        """Why the model cannot be asked this at all; None where it can."""
-        ...
-
     def prompt(self, question: Question, tokenizer: Any) -> tuple[tuple[ChatMessage, ...], str]:
-        """The prompt as messages, for the record, and as the exact text to tokenize."""
+        """The prompt as messages, for the record, and as the exact text to tokenize. Raises Beyond."""
         ...
 
     def read(self, question: Question, reply: Reply) -> Reply:
@@ -55,9 +55,6 @@ _TOOL_CALL = re.compile(r"<tool_call>\s*(.*?)\s*</tool_call>", re.DOTALL)
 
 class ChatDialect:
     """The tokenizer's chat template; plain headings where it has none. Tool calls in <tool_call> tags."""
-
-    def beyond(self, question: Question) -> str | None:
-        return None
 
     def prompt(self, question: Question, tokenizer: Any) -> tuple[tuple[ChatMessage, ...], str]:
         chat = render(question)
@@ -124,16 +121,13 @@ class CompactDialect:
     def __init__(self, names: compact.Names = compact.AS_THEY_ARE) -> None:
         self.names = names
 
-    def beyond(self, question: Question) -> str | None:
-        if question.role != "plan":
-            return f"a pocket model only plans; the role {question.role!r} needs another model"
-        if question.tools:
-            return "a pocket model cannot call tools itself"
-        if question.inputs.get("inputs"):
-            return "a pocket model reads the goal and no other inputs"
-        return None
-
     def prompt(self, question: Question, tokenizer: Any) -> tuple[tuple[ChatMessage, ...], str]:
+        if question.role != "plan":
+            raise Beyond(f"a pocket model only plans; the role {question.role!r} needs another model")
+        if question.tools:
+            raise Beyond("a pocket model cannot call tools itself")
+        if question.inputs.get("inputs"):
+            raise Beyond("a pocket model reads the goal and no other inputs")
         text = compact.render(question.goal, self.names)
         return (ChatMessage("user", text),), text
 
@@ -167,16 +161,14 @@ class StepDialect(ABC):
     def value(self, text: str) -> Json:
         """The answer in a reply. Raises ValueError for another form, which is dropped and never mended."""
 
-    def beyond(self, question: Question) -> str | None:
+    def prompt(self, question: Question, tokenizer: Any) -> tuple[tuple[ChatMessage, ...], str]:
         try:
-            self.text(question.inputs)
+            text = self.text(question.inputs)
         except (KeyError, TypeError, ValueError) as error:
             why = f"{error} is missing" if isinstance(error, KeyError) else str(error)
-            return f"the model {self.needs} ({why})"
-        return None if question.role == "act" else f"the model {self.needs}, and does not {question.role}"
-
-    def prompt(self, question: Question, tokenizer: Any) -> tuple[tuple[ChatMessage, ...], str]:
-        text = self.text(question.inputs)
+            raise Beyond(f"the model {self.needs} ({why})") from None
+        if question.role != "act":
+            raise Beyond(f"the model {self.needs}, and does not {question.role}")
         return (ChatMessage("user", text),), text
 
     def read(self, question: Question, reply: Reply) -> Reply:

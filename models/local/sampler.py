@@ -7,32 +7,38 @@ text or dialects, or of torch, so a sampler may as well work in another process.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Collection, Generator, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
 
 @dataclass(frozen=True, slots=True)
-class Draw:
-    """One sample to draw."""
+class Request:
+    """Samples to draw from one prompt."""
 
-    prompt: int
-    """Index of its prompt."""
+    prompt: array[int]
+    """int32 token ids, the special ones included."""
     seed: int
-    index: int
-    """Which of the samples drawn with this seed."""
+    count: int
+    """Samples; their indexes are 0 to `count` - 1."""
     max_tokens: int
-    """At least 1; the end token counts."""
+    """Of each sample; the end token counts."""
     temperature: float = 1.0
     """At 0 and below the likeliest token is taken, whatever the seed."""
+
+    def __post_init__(self) -> None:
+        """Raises ValueError where there is nothing to draw, or nothing to draw it from."""
+        if not self.prompt or self.count < 1 or self.max_tokens < 1:
+            raise ValueError(f"{self.count} samples of {self.max_tokens} tokens after {len(self.prompt)} of a prompt")
 
 
 @dataclass(frozen=True, slots=True)
 class Drawn:
     """One finished sample."""
 
-    draw: int
-    """Index of its draw."""
+    request: int
+    """The number that its request was given."""
+    index: int
     ids: array[int]
     """int32, from 1 to `max_tokens` of them; the last is an end token where it stopped by itself."""
     logprobs: array[float]
@@ -41,34 +47,32 @@ class Drawn:
     """It ended by itself, with one of the end tokens of the weights; or it was cut off at `max_tokens`."""
     prompt_logprobs: array[float] | None
     """float32, in nats, one a prompt token from the second on, at temperature 1; None where the sampler tells none."""
+    cached: int
+    """Prompt tokens that were not read for this sample: another one had read them."""
+    retries: int = 0
+    """How often its request was begun anew because what samples had died."""
 
 
 class TokenSampler(Protocol):
-    """Samples from weights of its own. It is asked by one thread at a time, and samples one batch at a time."""
+    """Samples from weights of its own. It is used by one thread at a time.
 
-    def sample(self, prompts: Sequence[array[int]], draws: Sequence[Draw]) -> Generator[list[Drawn], None, None]:
-        """Draws every sample from `prompts` (int32 token ids, the special ones included).
+    A sample is decided by (ids of its prompt, seed, index), its temperature and its `max_tokens`, never by what is
+    drawn beside it, up to ties within float rounding; a larger `max_tokens` only makes it longer. Samples of other
+    prompts, seeds or indexes are independent of it.
+    """
 
-        Yields the samples that have ended since the last time, in any order, each once; every few tokens also where
-        that is none, so that whoever asked can `drop` what is not wanted any more. Closing it ends the batch.
+    def add(self, number: int, request: Request) -> None:
+        """Draws the samples of a request with all others that are under way. `number` is not among those."""
+        ...
 
-        A sample is decided by (ids of its prompt, seed, index), its temperature and its `max_tokens`, never by what is
-        drawn beside it, up to ties within float rounding; a larger `max_tokens` only makes it longer. Samples of other
-        prompts, seeds or indexes are independent of it.
+    def step(self) -> list[Drawn]:
+        """Goes on for some tokens; the samples that have ended since the last time, in any order, each once.
 
-        The first item raises ValueError where `check` does. What else goes wrong with the weights is raised as it is.
+        Comes back with nothing every few tokens, so that whoever asks can `add` and `drop`, and at once where nothing
+        is under way. What goes wrong with the weights is raised as it is; nothing is under way any more then.
         """
         ...
 
-    def drop(self, draws: Collection[int]) -> None:
-        """Indexes of draws of the batch under way that nobody waits for: they need not be drawn any further. Those that
-        have ended may be among them. Called between two items of `sample`."""
+    def drop(self, numbers: Collection[int]) -> None:
+        """Requests that nobody waits for. Those that have ended may be among them."""
         ...
-
-
-def check(prompts: Sequence[array[int]], draws: Sequence[Draw]) -> None:
-    """Raises ValueError where there is nothing to draw, a prompt is empty, or a draw names none or has no token."""
-    if not draws or not all(prompts):
-        raise ValueError(f"{len(draws)} samples of prompts of {[len(prompt) for prompt in prompts]} tokens")
-    if wrong := [draw for draw in draws if draw.max_tokens < 1 or not 0 <= draw.prompt < len(prompts)]:
-        raise ValueError(f"no such prompt, or not one token: {wrong[0]}")

@@ -19,7 +19,7 @@ class Weights:
     """A network and its tokenizer, as transformers has them.
 
     `folder` is where they were loaded from; None for weights that exist only in memory, which have no
-    hashes and so no exact policy.
+    hashes and so no exact policy. The network is None where another process has it.
     """
 
     network: Any
@@ -51,12 +51,14 @@ class Weights:
         return int(getattr(self.network.config, "max_position_embeddings", None) or 1 << 20)
 
 
-def load_weights(source: str | Path, *, device: str | None = None, dtype: str | None = None) -> Weights:
+def load_weights(
+    source: str | Path, *, device: str | None = None, dtype: str | None = None, network: bool = True
+) -> Weights:
     """Weights from a folder, or from a model id of the Hugging Face Hub (which may download them).
 
     Only safetensors files are read and no code of the model's is run. `device` is where a GPU is found, else
-    "cpu"; `dtype` is float32 on a CPU, else the file's. Raises MissingExtra without torch and transformers,
-    SetupError where there are no such weights.
+    "cpu"; `dtype` is float32 on a CPU, else the file's. network=False: the tokenizer alone.
+    Raises MissingExtra without torch and transformers, SetupError where there are no such weights.
     """
     torch = _torch()
     from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -69,16 +71,20 @@ def load_weights(source: str | Path, *, device: str | None = None, dtype: str | 
     options = {"local_files_only": local, "trust_remote_code": False}
     try:
         with _quiet():
-            network = AutoModelForCausalLM.from_pretrained(
-                str(source), use_safetensors=True, dtype=dtype or ("float32" if place == "cpu" else "auto"), **options
-            )
+            if network:
+                loaded = AutoModelForCausalLM.from_pretrained(
+                    str(source),
+                    use_safetensors=True,
+                    dtype=dtype or ("float32" if place == "cpu" else "auto"),
+                    **options,
+                )
             tokenizer = AutoTokenizer.from_pretrained(str(source), **options)
     except (OSError, ValueError) as error:
         raise SetupError(
             f"no usable weights at {str(source)!r}: {str(error).splitlines()[0]} "
             "(wanted: config.json, tokenizer.json and *.safetensors)"
         ) from error
-    return Weights(network.to(place).eval(), tokenizer, folder if local else _snapshot(str(source)))
+    return Weights(loaded.to(place).eval() if network else None, tokenizer, folder if local else _snapshot(str(source)))
 
 
 def _torch() -> Any:

@@ -1,0 +1,54 @@
+"""How many threads compute fastest: found out while they compute."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+TRIED = 3
+"""Turns with each number of threads, one after another."""
+KEPT = 96
+"""Turns with the faster one, before both are tried again: what else the machine does changes."""
+
+
+class Threads:
+    """Sets torch's number of threads around turns of work that are alike.
+
+    One thread, or as many as torch had: many small operations wait for threads longer than they work, and where
+    another program computes they wait for that too.
+    """
+
+    def __init__(self, fixed: int | None = None) -> None:
+        self._usual = torch.get_num_threads()
+        self._choices = [fixed] if fixed else sorted({1, self._usual}, reverse=True)
+        self._turn = 0
+        self._seconds = [0.0] * len(self._choices)
+        self._best = 0
+
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        which, tried = self._best, self._turn // TRIED
+        if trying := tried < len(self._choices) > 1:
+            which = tried
+        before = torch.get_num_threads()
+        if before != self._choices[which]:
+            torch.set_num_threads(self._choices[which])
+        began = time.perf_counter()
+        try:
+            yield
+        finally:
+            if trying and self._turn % TRIED:  # the first turn with so many threads starts them
+                self._seconds[which] += time.perf_counter() - began
+            self._turn += 1
+            if self._turn == TRIED * len(self._choices):
+                self._best = self._seconds.index(min(self._seconds))
+            elif self._turn == KEPT:
+                self._turn, self._seconds = 0, [0.0] * len(self._choices)
+
+    def restore(self) -> None:
+        """Torch has the number of threads that it had."""
+        if torch.get_num_threads() != self._usual:
+            torch.set_num_threads(self._usual)
