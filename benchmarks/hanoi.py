@@ -132,7 +132,8 @@ def chain(start: Json, turn: int, size: int, checks: tuple[str, ...]) -> Plan:
 
 def engine(model: str, store: Path, mode: str, lead: int | None = None, rows: int = ROWS, open_: int = OPEN) -> Engine:
     """contract: towers side by side, moves checked by the rules, or by votes where `lead` is set. votes: in a row."""
-    asked = PocketModel(f"hanoi-moves/{model}", max_batch=rows, prompt_logprobs=False)
+    # A process of its own has the network, and a core: the engine has the other one.
+    asked = PocketModel(f"hanoi-moves/{model}", max_batch=rows, prompt_logprobs=False, worker=True, threads=1)
     # Engines lend the calculator to what is called pocket, and ask it one sample at a time for the sake of its calls.
     asked.name = f"hanoi/{model}"
     # Where the network is wrong again and again, the ladder asks it about the same turn with fewer disks.

@@ -28,9 +28,6 @@ LEAD = 3
 """Votes ahead in the mode votes, as in MAKER (arXiv 2511.09030)."""
 POLL = 0.1
 """Seconds between two looks at how far a run has come."""
-SWITCH = 0.0005
-"""Seconds after which a thread that computes lets another one: the network's lets go of the interpreter at every
-operation, and waits this long to get it back."""
 
 
 # --- the process that does the work -----------------------------------------------------------------------------
@@ -40,7 +37,6 @@ def work(options: argparse.Namespace) -> int:
     """Runs the tower, or goes on with the run that the store holds."""
     from benchmarks import hanoi
 
-    sys.setswitchinterval(SWITCH)
     database = options.work / "runs.db"
     with Store.open(database) as store:
         begun = bool(store.runs(1))

@@ -1,6 +1,6 @@
 """What a step costs beside the model and the tool: time, bytes and memory, from 100 steps to 100,000.
 
-    python -m benchmarks.overhead [--steps 1000,10000] [--shapes chain,fan] [--peers] [--json] [--repeat N] [--seed S]
+    python -m benchmarks.overhead [--steps 1000,10000] [--shapes chain,fan,sampled] [--peers] [--repeat N] [--json]
 
 `docs/benchmarks.md` says what is measured, and what is fair in it.
 """
@@ -38,7 +38,7 @@ from benchmarks.harness import (
 )
 
 STEPS = (100, 1000, 10_000, 100_000)
-SHAPES = ("chain", "fan")
+SHAPES = ("chain", "fan", "sampled")
 WARM = 2
 """Steps of a run before the measured one, in another store: what is imported on first use is no step's cost."""
 
@@ -186,7 +186,7 @@ def shapes(text: str) -> list[str]:
 def parser() -> argparse.ArgumentParser:
     said = command("overhead", __doc__, "of the engine, and of the order of measurements")
     said.add_argument("--steps", type=numbers(1), default=list(STEPS), help="sizes, parted by commas")
-    said.add_argument("--shapes", type=shapes, default=list(SHAPES), help="chain, fan or both")
+    said.add_argument("--shapes", type=shapes, default=list(SHAPES), help=f"of {', '.join(SHAPES)}")
     said.add_argument("--peers", action="store_true", help="measure what is installed of the peers beside it")
     said.add_argument("--no-limit", action="store_true", help="measure peers at every size, however long it takes")
     said.add_argument("--repeat", type=int, default=3, help="measurements of each kind; rows hold the median")

@@ -6,7 +6,7 @@ stand for values that are not known yet.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from surefoot.storage.records import Json
@@ -16,17 +16,24 @@ def is_marker(value: Json) -> bool:
     return isinstance(value, dict) and len(value) == 1 and ("$ref" in value or "$input" in value)
 
 
-def markers(value: Json) -> Iterator[tuple[str, Json]]:
+PLAIN = frozenset({int, float, str, bool, type(None)})
+"""Types of values that hold no others: what walks through values looks at most of them, and goes on."""
+
+
+def markers(value: Json) -> list[tuple[str, Json]]:
     """Every reference in a value, as (kind, name) with kind `$ref` or `$input`. A model may give anything as name."""
-    if isinstance(value, dict):
-        if is_marker(value):
-            yield next(iter(value.items()))
-        else:
-            for item in value.values():
-                yield from markers(item)
-    elif isinstance(value, (list, tuple)):
-        for item in value:
-            yield from markers(item)
+    found: list[tuple[str, Json]] = []
+    _gather(value, found)
+    return found
+
+
+def _gather(value: Json, found: list[tuple[str, Json]]) -> None:
+    if is_marker(value):
+        found.append(next(iter(value.items())))
+    elif isinstance(value, (dict, list, tuple)):
+        for item in value.values() if isinstance(value, dict) else value:
+            if type(item) not in PLAIN:
+                _gather(item, found)
 
 
 def siblings(value: Json) -> set[str]:
@@ -51,18 +58,18 @@ def resolve(value: Json, outputs: Mapping[str, Json], inputs: Mapping[str, Json]
                 return _dig(inputs[name], path, f"input {name}")
         return {key: resolve(item, outputs, inputs) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [resolve(item, outputs, inputs) for item in value]
+        return [item if type(item) in PLAIN else resolve(item, outputs, inputs) for item in value]
     return value
 
 
 def copied(value: Json) -> Json:
     """The value with lists and objects of its own: for code that may change what it is given."""
-    if value is None or isinstance(value, (str, int, float)):  # first: to tell that it is no Mapping takes far longer
+    if type(value) in PLAIN:  # first: to tell that it is no Mapping takes far longer
         return value
     if isinstance(value, Mapping):
         return {key: copied(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [copied(item) for item in value]
+        return [item if type(item) in PLAIN else copied(item) for item in value]
     return value
 
 

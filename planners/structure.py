@@ -8,7 +8,7 @@ from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
 from surefoot.planners.document import plan_from
-from surefoot.planners.refs import is_marker, markers, siblings
+from surefoot.planners.refs import PLAIN, is_marker, markers, siblings
 from surefoot.reflection.verifier import Case
 from surefoot.storage.errors import PlanError
 from surefoot.storage.records import Json, Plan, Step, Verdict
@@ -89,7 +89,8 @@ def _unmarked(value: Json, known: Collection[str], inputs: Collection[str]) -> I
             yield from _unmarked(part, known, inputs)
     elif isinstance(value, (list, tuple)):
         for part in value:
-            yield from _unmarked(part, known, inputs)
+            if type(part) not in PLAIN:
+                yield from _unmarked(part, known, inputs)
 
 
 ALIKE = ("$ref", "$input", "$given", "$reference", "$output", "$step")

@@ -25,6 +25,8 @@ LONGEST = 200
 
 _DECIMAL_BITS = 2048
 """Larger integers are written in base 16: Python limits decimal text, and that limit can be changed."""
+BIG = 1 << 63
+"""Integers below it need no look at their size: lists are full of them."""
 
 
 def canonical(value: Json) -> str:
@@ -74,7 +76,11 @@ def _container(value: Json) -> str:
         pairs = sorted((_key(key), _form(item)) for key, item in value.items())
         return "{" + ",".join(f"{key}:{item}" for key, item in pairs) + "}"
     if isinstance(value, (list, tuple)):
-        return "[" + ",".join([_form(item) for item in value]) + "]"
+        return (
+            "["
+            + ",".join([str(item) if type(item) is int and -BIG < item < BIG else _form(item) for item in value])
+            + "]"
+        )
     for base in (str, bool, int, float):  # subclasses, such as the members of a StrEnum
         if isinstance(value, base):
             return _form(base(value))

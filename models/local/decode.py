@@ -44,11 +44,14 @@ class Decoder:
         self._last = weights.ends
         self._most = rows
         self._told = prompt_logprobs
-        self._threads = Threads(threads)
+        self._threads = Threads(threads), Threads(threads)
+        """For prompts, and for one more token of each row."""
         self._captured = Captured(self._device)
         self._waiting: deque[Sample] = deque()
         self._waited = 0
         """Tokens that were drawn since a sample came that waits."""
+        self._spare = 0
+        """Tokens for which a quarter of the rows were over."""
         self._ended: list[Drawn] = []
         self._usual = 0
         """Tokens of the longest samples of late."""
@@ -96,8 +99,7 @@ class Decoder:
                 if self._ended or not self._places.any():
                     break
                 self._fit()
-                with self._threads.turn():
-                    self._token()
+                self._token()
             self._collect()
             ended, self._ended = self._ended, []
             return ended
@@ -107,7 +109,6 @@ class Decoder:
             self._clear()
             raise
         finally:
-            self._threads.restore()
             if training:
                 self._weights.train()
 
@@ -121,16 +122,18 @@ class Decoder:
             return
         if min(len(self._waiting), free) * SHARE < under_way and self._waited < LOOK:
             return
-        self._waited = 0
-        if not under_way:
-            self._clear()
+        self._waited = self._spare = 0
         samples = [self._waiting.popleft() for _ in range(min(free, len(self._waiting)))]
+        if not under_way:
+            self._begin_anew(max(len(one.request.prompt) for one in samples))
         places: dict[bytes, list[Sample]] = {}
         for sample in samples:
             places.setdefault(sample.request.prompt.tobytes(), []).append(sample)
         alike = list(places.values())
-        for read in self._network.prompts([ones[0].request.prompt for ones in alike], self._told):
-            self._begin(read, [alike[at] for at in read.which])
+        prompts = [ones[0].request.prompt for ones in alike]
+        with self._threads[0].turn(sum(map(len, prompts))):
+            for read in self._network.prompts(prompts, self._told):
+                self._begin(read, [alike[at] for at in read.which])
 
     def _begin(self, read: Read, alike: list[list[Sample]]) -> None:
         """The first token of samples of prompts that were read, and a row for each that goes on."""
@@ -164,6 +167,13 @@ class Decoder:
         for row, sample in zip(rows, staying, strict=True):
             self._samples[row], self._places[row], self._counts[row] = sample, len(sample.request.prompt), 1
 
+    def _begin_anew(self, prompt: int) -> None:
+        """Nothing is under way. What there is of room stays, unless it is far too much: memory takes time to get."""
+        if self._rows is None or not self._network.joins or self._network.room > 2 * (prompt + self._usual):
+            self._clear()
+        else:
+            self._rows.plain = True
+
     def _size(self, rows: int) -> int:
         """Rows that there are for so many: on CUDA a power of two, for each other number is another graph."""
         return rows if self._device.type == "cpu" else max(8, 1 << (rows - 1).bit_length())
@@ -189,11 +199,14 @@ class Decoder:
     # --- going on ---
 
     def _fit(self) -> None:
-        """Room for one more token of each row; rows that are over go, once they are a quarter of all."""
+        """Room for one more token of each row; rows that are over go, once a quarter of all are that for a while."""
         assert self._rows is not None
         staying = np.flatnonzero(self._places)
         size = self._size(len(staying))
-        if size * 4 <= len(self._samples) * 3 and not (self._waiting and self._network.joins):
+        spare = size * 4 <= len(self._samples) * 3 and not (self._waiting and self._network.joins)
+        self._spare = self._spare + 1 if spare else 0
+        if self._spare > LOOK:
+            self._spare = 0
             others = np.flatnonzero(self._places == 0)[: size - len(staying)]
             staying = np.concatenate([staying, others])
             rows = torch.from_numpy(staying).to(self._device)
@@ -211,7 +224,8 @@ class Decoder:
         assert self._rows is not None
         rows = self._rows
         key = (id(rows), rows.plain, len(rows.live), rows.ids.shape[1], self._network.room)
-        self._captured(key, lambda: rows.take(self._network.forward(rows.token, rows.place), self._ends))
+        with self._threads[1].turn(len(rows.live)):
+            self._captured(key, lambda: rows.take(self._network.forward(rows.token, rows.place), self._ends))
         self._network.moved()
         under_way = self._places > 0
         self._places += under_way

@@ -140,7 +140,7 @@ class Fused:
             before, prefix, after = None, array("f"), torch.empty(0)
             if shared:
                 ids, _ = padded([prompts[group[0]][:shared]], device)
-                hidden, before = self.read(ids, None)
+                hidden, before = self.read(ids, None, last=not told)
                 after = self.logits(hidden[:, -1])[0].log_softmax(-1)  # (V,)
                 prefix = floats(self._told(hidden, ids)[0]) if told else prefix
             while group:
@@ -148,7 +148,7 @@ class Fused:
                 size = next(fits, 1)
                 which, group = group[:size], group[size:]
                 ids, pads = padded([prompts[at][shared:] for at in which], device)
-                hidden, cached = self.read(ids, pads if pads.any() else None, before)
+                hidden, cached = self.read(ids, pads if pads.any() else None, before, last=not told)
                 found: list[array[float] | None] = [None] * size
                 if told:
                     table, starts = self._told(hidden, ids), pads.tolist()
@@ -165,11 +165,13 @@ class Fused:
         ]
         return torch.cat(parts, dim=1).cpu() if parts else torch.empty((len(ids), 0))
 
-    def read(self, ids: Tensor, pads: Tensor | None, before: Cached | None = None) -> tuple[Tensor, Cached]:
+    def read(
+        self, ids: Tensor, pads: Tensor | None, before: Cached | None = None, last: bool = False
+    ) -> tuple[Tensor, Cached]:
         """Hidden states (P, S, E) after each token of `ids` (P, S), and keys and values of these tokens.
 
         pads: tokens (P,) at the beginning of each row that are no part of it. before: keys and values of what stands
-        before all of them (1, K, T, D), without a gap.
+        before all of them (1, K, T, D), without a gap. last: the hidden state after the last token alone (P, 1, E).
         """
         rows, length = ids.shape
         past = 0 if before is None else before[0][0].shape[2]
@@ -192,11 +194,13 @@ class Fused:
             if before is not None:
                 key = torch.cat([before[at][0].expand(rows, -1, -1, -1), key], dim=2)
                 value = torch.cat([before[at][1].expand(rows, -1, -1, -1), value], dim=2)
-            seen = F.scaled_dot_product_attention(
-                query, key, value, mask, is_causal=mask is None, scale=1.0, enable_gqa=True
-            )
-            hidden = self._rest(layer, hidden, seen.transpose(1, 2).reshape(rows * length, -1))
-        return self._normal(hidden).view(rows, length, -1), kept
+            causal = mask is None
+            if last and at == len(self._layers) - 1:
+                query, hidden, causal = query[:, :, -1:], hidden.view(rows, length, -1)[:, -1], False
+                mask = None if mask is None else mask[:, :, -1:]
+            seen = F.scaled_dot_product_attention(query, key, value, mask, is_causal=causal, scale=1.0, enable_gqa=True)
+            hidden = self._rest(layer, hidden, seen.transpose(1, 2).reshape(len(hidden), -1))
+        return self._normal(hidden).view(rows, -1, hidden.shape[-1]), kept
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Logits (..., V) of the token after each hidden state (..., E), in float32."""
@@ -246,28 +250,20 @@ class Fused:
     def join(self, rows: Tensor, prompts: Tensor, read: Read) -> None:
         """Puts what was read of prompts (indexes into it) into rows of the ring, up to the cursor."""
         before, cached, pads = read.cached
-        width, room, own = cached[0][0].shape[2], self.room, self._next
-        steps = torch.arange(max(width, read.shared), device=rows.device)
-        columns = (own - width + steps[:width]) % room
-        start = (own - width) % room
-        # All rows, and columns in a row, as when a batch begins, are copied as they stand.
-        whole = (
-            len(rows) == self.rows
-            and start + width <= room
-            and bool((rows == torch.arange(len(rows), device=rows.device)).all())
-        )
+        width, room = cached[0][0].shape[2], self.room
+        start = (self._next - width) % room
+        # Up to the end of the ring, and from its beginning on.
+        parts = [(start, 0, min(width, room - start)), (0, room - start, width)][: 2 if start + width > room else 1]
         # Where texts differ in length, what stands before them ends where each of them begins.
-        earlier = (own - width + pads[prompts, None] - read.shared + steps[: read.shared]) % room  # (R, T)
-        for at, read_of_it in enumerate(cached):
-            for table, new, first in zip(
-                (self.keys[at], self.values[at]), read_of_it, before[at] if before else (None, None), strict=True
-            ):
-                if whole:
-                    table[:, :, start : start + width] = new[prompts]
-                else:
-                    table[rows[:, None], :, columns] = new.transpose(1, 2)[prompts]
-                if first is not None:
-                    table[rows[:, None], :, earlier] = first.transpose(1, 2)
+        steps = torch.arange(read.shared, device=rows.device)
+        earlier = (self._next - width + pads[prompts, None] - read.shared + steps) % room  # (R, T)
+        for at in range(len(self._layers)):
+            for which, table in enumerate((self.keys[at], self.values[at])):
+                new = cached[at][which][prompts]
+                for column, first, end in parts:
+                    table[rows, :, column : column + end - first] = new[:, :, first:end]
+                if before is not None:
+                    table[rows[:, None], :, earlier] = before[at][which].transpose(1, 2)
 
     # --- one more token ---
 

@@ -15,7 +15,7 @@ KEPT = 96
 
 
 class Threads:
-    """Sets torch's number of threads around turns of work that are alike.
+    """Sets torch's number of threads around turns of one kind of work.
 
     One thread, or as many as torch had: many small operations wait for threads longer than they work, and where
     another program computes they wait for that too.
@@ -29,26 +29,26 @@ class Threads:
         self._best = 0
 
     @contextmanager
-    def turn(self) -> Iterator[None]:
-        which, tried = self._best, self._turn // TRIED
-        if trying := tried < len(self._choices) > 1:
-            which = tried
+    def turn(self, size: int) -> Iterator[None]:
+        """A turn of the work, of which there is this much in it."""
+        tried = self._turn // TRIED
+        trying = tried < len(self._choices) > 1
+        which = tried if trying else self._best
         before = torch.get_num_threads()
-        if before != self._choices[which]:
-            torch.set_num_threads(self._choices[which])
+        self._set(self._choices[which])
         began = time.perf_counter()
         try:
             yield
         finally:
+            self._set(before)
             if trying and self._turn % TRIED:  # the first turn with so many threads starts them
-                self._seconds[which] += time.perf_counter() - began
+                self._seconds[which] += (time.perf_counter() - began) / size
             self._turn += 1
             if self._turn == TRIED * len(self._choices):
                 self._best = self._seconds.index(min(self._seconds))
             elif self._turn == KEPT:
                 self._turn, self._seconds = 0, [0.0] * len(self._choices)
 
-    def restore(self) -> None:
-        """Torch has the number of threads that it had."""
-        if torch.get_num_threads() != self._usual:
-            torch.set_num_threads(self._usual)
+    def _set(self, count: int) -> None:
+        if torch.get_num_threads() != count:
+            torch.set_num_threads(count)
