@@ -8,16 +8,20 @@ import pickle
 import random
 import sys
 from array import array
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterator, Sequence
 from dataclasses import dataclass
 
 import pytest
 import tiny
 import torch
+from torch.fx.experimental.proxy_tensor import make_fx
 
 from surefoot.models.local.decode import Decoder
+from surefoot.models.local.foreign import Foreign
+from surefoot.models.local.graph import Captured
 from surefoot.models.local.model import LocalModel
 from surefoot.models.local.sampler import Drawn, Request, TokenSampler
+from surefoot.models.local.weights import Weights
 from surefoot.models.question import Question
 
 END = 1
@@ -81,16 +85,40 @@ class Case:
     """Of every token after those seen, at temperature 1."""
 
 
-def unfused(weights: tiny.Weights) -> Decoder:
+def unfused(weights: Weights) -> Decoder:
     """By the network's own forward pass, as any that is not Llama-like is."""
-    from surefoot.models.local.foreign import Foreign
-
     decoder = Decoder(weights)
     decoder._network = Foreign(weights.network)
     return decoder
 
 
-@pytest.fixture(scope="module", params=["decoder", "unfused", "worker", "scripted"])
+class Played(Captured):
+    """What CUDA graphs do, done by torch's tracer on this device: work is noted once, with everything in it that is no
+    tensor as it was then, and played back from there on."""
+
+    captures = True
+    played = 0
+
+    def __call__(self, key: Hashable, work: Callable[[], None]) -> None:
+        if key != self._key:
+            self._key, self._trace = key, None
+            work()
+        elif self._trace is None:
+            self._trace = make_fx(lambda: (work(), torch.zeros(1))[1])()
+        else:
+            self._trace()
+            Played.played += 1
+
+
+def captured(weights: Weights) -> Decoder:
+    """As on a GPU, as far as that can be without one."""
+    decoder = Decoder(weights)
+    decoder._captured = Played(torch.device("cpu"))
+    decoder._captured.captures = decoder._network._captured = True
+    return decoder
+
+
+@pytest.fixture(scope="module", params=["decoder", "captured", "unfused", "worker", "scripted"])
 def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Case]:
     if request.param == "scripted":
         scripted = ScriptedTokens()
@@ -117,7 +145,9 @@ def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
         yield Case(sampler, logprobs)
         sampler.close()
         return
-    yield Case(Decoder(weights) if request.param == "decoder" else unfused(weights), logprobs)
+    before = Played.played
+    yield Case({"decoder": Decoder, "captured": captured, "unfused": unfused}[request.param](weights), logprobs)
+    assert (Played.played > before) == (request.param == "captured")
 
 
 PROMPT = array("i", [70, 71, 72, 73])

@@ -98,6 +98,14 @@ async def test_it_says_what_it_holds(model: LocalModel, folder: Path) -> None:
     assert (holds["device"], holds["dtype"], holds["rows"]) == ("cpu", "float32", 256)
 
 
+def test_doctor_says_what_workers_hold(model: LocalModel, folder: Path) -> None:
+    words = [str(Path(sys.executable).with_name("surefoot")), "doctor", "-m", "openai/x", "--json"]
+    said = subprocess.run(words, capture_output=True, text=True, cwd=folder)
+    (found,) = (row for row in map(json.loads, said.stdout.splitlines()) if row["check"] == "workers")
+    size = tiny.network().num_parameters()
+    assert f"process {sampler(model).holds['pid']}: {folder}, {size:,} parameters, float32 on cpu" in found["detail"]
+
+
 CHILD = """
 import asyncio, json, sys
 from surefoot.models.local.model import LocalModel

@@ -90,11 +90,10 @@ class Decoder:
         if training := self._weights.training:
             self._weights.eval()
         try:
-            if self._network.renew() and self._samples:
-                self._captured.forget()
+            self._network.renew()
             self._admit()
             for _ in range(LOOK):
-                if self._device.type == "cpu":  # elsewhere a look costs as much as a token
+                if not self._captured.captures:
                     self._collect()
                 if self._ended or not self._places.any():
                     break
@@ -155,9 +154,6 @@ class Decoder:
         staying = [samples[row] for row in on.tolist()]
         if self._rows is None:
             made.room(BLOCK)
-        else:
-            self._rows.room(made.ids.shape[1] - 1)
-            made.room(self._rows.ids.shape[1] - 1)
         rows = self._free(len(staying), made)
         self._network.fit(max(len(one.request.prompt) for one in staying), self._usual)
         where = torch.tensor(rows, device=self._device)
@@ -175,8 +171,8 @@ class Decoder:
             self._rows.plain = True
 
     def _size(self, rows: int) -> int:
-        """Rows that there are for so many: on CUDA a power of two, for each other number is another graph."""
-        return rows if self._device.type == "cpu" else max(8, 1 << (rows - 1).bit_length())
+        """Rows that there are for so many: a power of two where each number is another graph."""
+        return max(8, 1 << (rows - 1).bit_length()) if self._captured.captures else rows
 
     def _free(self, count: int, like: Rows) -> list[int]:
         """So many rows with nothing under way; there may have to be more for that, the first of them `like` others."""
@@ -223,7 +219,7 @@ class Decoder:
         """One more token of each row."""
         assert self._rows is not None
         rows = self._rows
-        key = (id(rows), rows.plain, len(rows.live), rows.ids.shape[1], self._network.room)
+        key = (id(rows), rows.plain, rows.ids.shape[1], self._network.layout)
         with self._threads[1].turn(len(rows.live)):
             self._captured(key, lambda: rows.take(self._network.forward(rows.token, rows.place), self._ends))
         self._network.moved()

@@ -23,7 +23,7 @@ class Foreign:
     """A network whose rows cannot join others that are under way."""
 
     joins = False
-    room = 0
+    room = layout = 0
 
     def __init__(self, network: Any) -> None:
         self._network = network
@@ -31,9 +31,8 @@ class Foreign:
         self._pads = torch.empty(0)
         self._columns = 0
 
-    def renew(self) -> bool:
+    def renew(self) -> None:
         """Its weights are the network's own."""
-        return False
 
     def prompts(self, prompts: Sequence[array[int]], told: bool) -> Iterator[Read]:
         """All of them at once, padded on the left."""

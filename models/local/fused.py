@@ -121,15 +121,18 @@ class Fused:
         self.cursor = torch.zeros(1, dtype=torch.long, device=network.device)
         self._next = 0
         """The same number, known without asking the device."""
+        self.layout = 0
+        """Another number whenever a step reads from elsewhere than the last one did."""
 
-    def renew(self) -> bool:
-        """Takes over weights that were changed, as by training; whether there were such."""
-        made = [(id(one), one._version) for one in self._model.parameters()]
+    def renew(self) -> None:
+        """Takes over weights that were changed, as by training. (Of those that were made in torch's inference mode no
+        change is seen.)"""
+        made = [(id(one), 0 if one.is_inference() else one._version) for one in self._model.parameters()]
         if made == self._joined:
-            return False
+            return
         self._layers, self._joined = [_Layer(layer) for layer in self._model.layers], made
         self._cos = torch.empty(0)
-        return True
+        self.layout += 1
 
     # --- prompts ---
 
@@ -226,6 +229,7 @@ class Fused:
         """A ring of `room` columns, at least as many as now, for these of its rows, in this order. The new columns
         are the ones that are written next; where there is no ring yet, all rows are empty."""
         self._columns = torch.arange(room, device=rows.device)
+        self.layout += 1
         if not self.values:
             weight = self._model.embed_tokens.weight
             shape = (len(rows), self._keys, room, self._width)
@@ -254,12 +258,13 @@ class Fused:
         start = (self._next - width) % room
         # Up to the end of the ring, and from its beginning on.
         parts = [(start, 0, min(width, room - start)), (0, room - start, width)][: 2 if start + width > room else 1]
+        each = torch.equal(prompts, torch.arange(len(pads), device=prompts.device))
         # Where texts differ in length, what stands before them ends where each of them begins.
         steps = torch.arange(read.shared, device=rows.device)
         earlier = (self._next - width + pads[prompts, None] - read.shared + steps) % room  # (R, T)
         for at in range(len(self._layers)):
             for which, table in enumerate((self.keys[at], self.values[at])):
-                new = cached[at][which][prompts]
+                new = cached[at][which] if each else cached[at][which][prompts]
                 for column, first, end in parts:
                     table[rows, :, column : column + end - first] = new[:, :, first:end]
                 if before is not None:
@@ -316,6 +321,7 @@ class Fused:
             weight = self._model.embed_tokens.weight
             cos, sin = self._model.rotary_emb(weight, torch.arange(many, device=weight.device)[None])
             self._cos, self._sin = cos[0], sin[0]
+            self.layout += 1
 
     def _heads(self, layer: _Layer, hidden: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Rotated queries (N, H, D), which have the scale in them, and keys, and values (N, K, D)."""

@@ -15,15 +15,13 @@ class Captured:
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
+        self.captures = device.type == "cuda"
+        """Work is played back, so that shapes should be few, and a look at the device costs more than a token."""
         self._key: Hashable = None
         self._graph: torch.cuda.CUDAGraph | None = None
 
-    def forget(self) -> None:
-        """What the work reads is elsewhere now."""
-        self._key = None
-
     def __call__(self, key: Hashable, work: Callable[[], None]) -> None:
-        if self._device.type != "cuda":
+        if not self.captures:
             work()
         elif key != self._key:
             # The first time loads kernels and makes handles, which a capture must not.

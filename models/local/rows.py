@@ -101,9 +101,12 @@ class Rows:
         return Rows(*(table[rows] for table in self._tables()), plain=self.plain)
 
     def put(self, rows: Tensor, other: Rows) -> None:
-        """Other rows, with as much room, in place of these."""
+        """Other rows, which have one token each, in place of these."""
         for table, more in zip(self._tables(), other._tables(), strict=True):
-            table[rows] = more
+            if table is self.ids or table is self.logprobs:
+                table[rows, 0] = more[:, 0]
+            else:
+                table[rows] = more
         self.plain &= other.plain
 
     def _tables(self) -> Iterator[Tensor]:

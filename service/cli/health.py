@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from surefoot.models.failures import redacted
+from surefoot.models.local.wire import workers
 from surefoot.models.options import OPTIONS, ROLES, SECRET, Layer, Loaded, environment, merge
 from surefoot.models.registry import POCKET, options_of, taken
 from surefoot.service.display.clean import one_line
@@ -46,6 +47,7 @@ def examine(told: Layer, store: str | None) -> Iterator[Finding]:
     yield _libraries()
     yield _store(store)
     yield _folder("temp folder", Path(tempfile.gettempdir()))
+    yield _workers()
     try:
         said = merge(environment(), told)
     except SurefootError as error:
@@ -104,6 +106,18 @@ def _store(url: str | None) -> Finding:
             return Finding("store", "ok", f"{path or shown} ({store.mode}), {'has runs' if newest else 'no run yet'}")
     except SurefootError as error:
         return Finding("store", "broken", one_line(error))
+
+
+def _workers() -> Finding:
+    """Processes that hold weights for engines."""
+    try:
+        told = [
+            f"process {one['pid']}: {one['folder']}, {one['parameters']:,} parameters, {one['dtype']} on {one['device']}"
+            for one in workers()
+        ]
+    except (OSError, SurefootError) as error:
+        return Finding("workers", "broken", one_line(error))
+    return Finding("workers", "ok", "; ".join(told) or "no weights are in a process of their own now")
 
 
 def _folder(check: str, path: Path) -> Finding:
