@@ -112,7 +112,8 @@ def _workers() -> Finding:
     """Processes that hold weights for engines."""
     try:
         told = [
-            f"process {one['pid']}: {one['folder']}, {one['parameters']:,} parameters, {one['dtype']} on {one['device']}"
+            f"process {one['pid']}: {one['folder']}, "
+            f"{one['parameters']:,} parameters, {one['dtype']} on {one['device']}"
             for one in workers()
         ]
     except (OSError, SurefootError) as error:
