@@ -21,6 +21,8 @@ from surefoot.models.local.weights import Weights
 
 BLOCK = 64
 """Tokens by which the room for ids grows."""
+KEPT = 1 << 26
+"""Bytes of keys and values for which there stays room while nothing is under way."""
 LOOK = 8
 """Tokens after which whoever waits is asked what is still wanted."""
 SHARE = 8
@@ -100,6 +102,8 @@ class Decoder:
                 self._fit()
                 self._token()
             self._collect()
+            if not self._waiting and not self._places.any() and self._network.memory > KEPT:
+                self._clear()
             ended, self._ended = self._ended, []
             return ended
         except BaseException:

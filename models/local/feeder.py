@@ -89,9 +89,9 @@ class Feeder(Forked, Generic[Asked, Told]):
     # --- in the thread ---
 
     def _run(self) -> None:
-        while jobs := self._take() or self._open:
+        while (jobs := self._take()) or self._open:
             try:
-                self._feed(jobs if isinstance(jobs, list) else [])
+                self._feed(jobs)
                 self._hand_out(self._sampler.step())
                 if gone := [number for number, job in self._open.items() if job.future.cancelled()]:
                     self._sampler.drop(gone)

@@ -23,7 +23,7 @@ class Foreign:
     """A network whose rows cannot join others that are under way."""
 
     joins = False
-    room = layout = 0
+    room = layout = memory = 0
 
     def __init__(self, network: Any) -> None:
         self._network = network

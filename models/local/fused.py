@@ -221,6 +221,11 @@ class Fused:
         self.shape(rows, max(self.room, BLOCK))
 
     @property
+    def memory(self) -> int:
+        """Bytes of the ring."""
+        return 2 * len(self.keys) * self.keys[0].nbytes if self.keys else 0
+
+    @property
     def room(self) -> int:
         """W"""
         return self.values[0].shape[2] if self.values else 0
