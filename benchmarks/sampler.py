@@ -232,10 +232,10 @@ def watched() -> Iterator[list[float]]:
     spent = [0.0]
 
     def timed(work: Callable[..., Any]) -> Callable[..., Any]:
-        def run(*arguments: Any) -> Any:
+        def run(*arguments: Any, **more: Any) -> Any:
             began = time.perf_counter()
             try:
-                return work(*arguments)
+                return work(*arguments, **more)
             finally:
                 spent[0] += time.perf_counter() - began
 
@@ -310,11 +310,23 @@ def settle(options: argparse.Namespace) -> argparse.Namespace:
     return options
 
 
+def named(what: str, known: Sequence[str]) -> Callable[[str], list[str]]:
+    def read(text: str) -> list[str]:
+        found = words(text)
+        if unknown := [one for one in found if one not in known]:
+            raise argparse.ArgumentTypeError(f"there is no {what} {unknown[0]}; there are: {', '.join(known)}")
+        return found
+
+    return read
+
+
 def parser() -> argparse.ArgumentParser:
     said = command("sampler", __doc__, "of prompts, weights and samples", "few networks and rows, about a minute")
     said.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    said.add_argument("--networks", type=words, help=f"of {', '.join([*POCKET, *RANDOM])}")
-    said.add_argument("--systems", type=words, default=list(SYSTEMS), help=f"of {', '.join(SYSTEMS)}")
+    networks = [*POCKET, *RANDOM]
+    said.add_argument("--networks", type=named("network", networks), help=f"of {', '.join(networks)}")
+    known = ", ".join(SYSTEMS)
+    said.add_argument("--systems", type=named("system", SYSTEMS), default=list(SYSTEMS), help=f"of {known}")
     said.add_argument("--rows", type=numbers(1), help="samples at once")
     said.add_argument("--prompts", type=numbers(1), help="tokens of a prompt, for random networks")
     said.add_argument("--new", type=int, default=64, help="tokens of a sample, of random networks")
