@@ -40,9 +40,9 @@ class Decoder:
         self._weights = weights.network
         self._network: Fused | Foreign = (Fused if fits(weights.network) else Foreign)(weights.network)
         self._device = weights.network.device
-        self._ends = torch.zeros(weights.network.config.get_text_config().vocab_size, dtype=torch.bool)
-        self._ends[[id for id in weights.ends if id < len(self._ends)]] = True
-        self._ends = self._ends.to(self._device)
+        goes_on = torch.ones(weights.network.config.get_text_config().vocab_size, dtype=torch.bool)
+        goes_on[[id for id in weights.ends if id < len(goes_on)]] = False
+        self._goes_on = goes_on.to(self._device)
         self._last = weights.ends
         self._most = rows
         self._told = prompt_logprobs
@@ -149,7 +149,7 @@ class Decoder:
                 prompts.append(at)
         made = Rows.beginning(samples, self._device)
         which = torch.tensor(prompts, device=self._device)
-        made.take(read.logits[which], self._ends)
+        made.take(read.logits[which], self._goes_on, False)
         self._ended += self._drawn(samples, made, [row for row, on in enumerate(made.live.tolist()) if not on])
         on = made.live.nonzero().flatten()
         if not len(on):
@@ -224,8 +224,13 @@ class Decoder:
         assert self._rows is not None
         rows = self._rows
         key = (id(rows), rows.plain, rows.ids.shape[1], self._network.layout)
+        ahead = not self._captured.captures
+
+        def work() -> None:
+            rows.take(self._network.forward(rows.token, rows.place), self._goes_on, ahead)
+
         with self._threads[1].turn(len(rows.live)):
-            self._captured(key, lambda: rows.take(self._network.forward(rows.token, rows.place), self._ends))
+            self._captured(key, work)
         self._network.moved()
         under_way = self._places > 0
         self._places += under_way

@@ -17,43 +17,49 @@ PART = 1 << 16
 
 
 def pick(
-    logits: Tensor, key: Tensor, count: Tensor, heat: Tensor | None, greedy: Tensor | None
+    logits: Tensor, score: Tensor | None, key: Tensor, count: Tensor, heat: Tensor | None, greedy: Tensor | None
 ) -> tuple[Tensor, Tensor]:
     """Next tokens (R,) and their log-probabilities (R,) at the temperatures `heat` (R, 1); None is 1.
 
-    key: (R, 2), of `keys`. count: (R,), tokens that each row has. greedy: (R, 1), rows that take the likeliest; None:
-    there are no such.
+    score: (R, V), of `scores`; None: it is made here. key: (R, 2), of `key`. count: (R,), tokens that each row has.
+    greedy: (R, 1), rows that take the likeliest; None: there are no such.
 
     The largest of log p - log E with E ~ Exp(1) is a sample of p (the Gumbel-max trick). Unlike the inverse
     of the distribution function it hardly ever tips over when batching changes the last bits of the logits.
     """
     logp = torch.log_softmax(logits if heat is None else logits / heat, dim=-1)
-    size = max(1, PART // logits.shape[1]) if logits.device.type == "cpu" else len(logits)
+    whole = score is not None or logits.device.type != "cpu"
+    size = len(logits) if whole else max(1, PART // logits.shape[1])
     parts = []
     for at in range(0, len(logits), size):
         part = slice(at, at + size)
-        score = noise(key[part], count[part], logits.shape[1]).log_().neg_()
+        noised = scores(key[part], count[part, None], logits.shape[1])[:, 0] if score is None else score
         if greedy is not None:
-            score.masked_fill_(greedy[part], 0.0)
-        parts.append(score.add_(logp[part]).argmax(dim=-1))
+            noised.masked_fill_(greedy[part], 0.0)
+        parts.append(noised.add_(logp[part]).argmax(dim=-1))
     tokens = parts[0] if len(parts) == 1 else torch.cat(parts)
     return tokens, logp.gather(1, tokens[:, None])[:, 0]
 
 
+def scores(key: Tensor, count: Tensor, vocabulary: int) -> Tensor:
+    """What is added to log-probabilities (R, A, V) of rows with so many tokens (R, A)."""
+    return noise(key, count, vocabulary).log_().neg_()
+
+
 def noise(key: Tensor, count: Tensor, vocabulary: int) -> Tensor:
-    """Exp(1) noise (R, V) that depends on nothing but key, count and token, on every device alike.
+    """Exp(1) noise (R, A, V) that depends on nothing but key, count (R, A) and token, on every device alike.
 
     A counter goes through a 32-bit mixing function; each row's key differs by seed and sample, so what else
     is in the batch cannot matter. Resolution 2**-31.
     """
-    row = _mixed(key[:, :1] + count[:, None].int() * _signed(0x9E3779B1)) ^ key[:, 1:]  # (R, 1)
-    bits = _mixed(row + _steps(vocabulary, key.device)).bitwise_and_(0x7FFFFFFF)
+    row = _mixed(key[:, :1] + count.int() * _signed(0x9E3779B1)) ^ key[:, 1:]  # (R, A)
+    bits = _mixed(row[..., None] + _steps(vocabulary, key.device)).bitwise_and_(0x7FFFFFFF)
     return bits.float().add_(0.5).mul_(-(2.0**-31)).log1p_().neg_()
 
 
 @lru_cache(maxsize=8)
 def _steps(vocabulary: int, device: torch.device) -> Tensor:
-    return torch.arange(vocabulary, dtype=torch.int32, device=device)[None] * _signed(0x9E3779B1)
+    return torch.arange(vocabulary, dtype=torch.int32, device=device) * _signed(0x9E3779B1)
 
 
 def _mixed(x: Tensor) -> Tensor:

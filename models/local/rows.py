@@ -12,8 +12,11 @@ from dataclasses import dataclass, field, fields
 import torch
 from torch import Tensor
 
-from surefoot.models.local.pick import key, pick, salt
+from surefoot.models.local.pick import PART, key, pick, salt, scores
 from surefoot.models.local.sampler import Request
+
+AHEAD = 16
+"""The most tokens of each row whose scores are made at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +55,10 @@ class Rows:
     """(R, T)"""
     plain: bool = field(kw_only=True)
     """All have temperature 1."""
+    ahead: Tensor | None = field(default=None, kw_only=True)
+    """Scores of the next tokens (R, A, V): few numbers are made as fast as one."""
+    taken: int = field(default=0, kw_only=True)
+    """Tokens of those that were."""
 
     @classmethod
     def beginning(cls, samples: Sequence[Sample], device: torch.device) -> Rows:
@@ -76,17 +83,32 @@ class Rows:
             plain=all(one.temperature == 1.0 for one in requests),
         )
 
-    def take(self, logits: Tensor, ends: Tensor) -> None:
-        """One more token of each row that is not over, from logits (R, V). ends: tokens that end a sample (V,)."""
+    def take(self, logits: Tensor, goes_on: Tensor, ahead: bool) -> None:
+        """One more token of each row that is not over, from logits (R, V). goes_on: tokens that end no sample (V,).
+
+        ahead: scores may be made for several tokens at once, so that not all steps are alike.
+        """
         heat, greedy = (None, None) if self.plain else (self.heat, self.greedy)
-        token, logprob = pick(logits, self.key, self.count, heat, greedy)
+        score = self._score(logits) if ahead else None
+        token, logprob = pick(logits, score, self.key, self.count, heat, greedy)
         at = torch.where(self.live, self.count, self.ids.shape[1] - 1)[:, None]
         self.ids.scatter_(1, at, token[:, None].int())
         self.logprobs.scatter_(1, at, logprob[:, None])
         self.token.copy_(token)
         self.count.add_(self.live)
         self.place.add_(self.live)
-        self.live.logical_and_(self.count < self.limit).logical_and_(~ends[token])
+        self.live.logical_and_(self.count < self.limit).logical_and_(goes_on[token])
+
+    def _score(self, logits: Tensor) -> Tensor | None:
+        """Scores (R, V) of the next token; None where it is as well to make them for one at a time."""
+        tokens = min(AHEAD, PART // logits.numel())
+        if tokens < 2:
+            return None
+        if self.ahead is None or self.taken == self.ahead.shape[1]:
+            counts = self.count[:, None] + torch.arange(tokens, device=logits.device)
+            self.ahead, self.taken = scores(self.key, counts, logits.shape[1]), 0
+        self.taken += 1
+        return self.ahead[:, self.taken - 1]
 
     def room(self, size: int) -> None:
         """Room for so many tokens of each."""
@@ -108,6 +130,7 @@ class Rows:
             else:
                 table[rows] = more
         self.plain &= other.plain
+        self.ahead = None
 
     def _tables(self) -> Iterator[Tensor]:
-        return (getattr(self, one.name) for one in fields(self) if one.name != "plain")
+        return (getattr(self, one.name) for one in fields(self) if not one.kw_only)
