@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import functools
+import gc
 import importlib.util
 import random
 import sys
@@ -43,8 +44,9 @@ RANDOM: dict[str, dict[str, int]] = {
 }
 """Shapes of networks with random weights; keys and values have a fourth of the heads, layers three times the width."""
 SYSTEMS = ("surefoot", "surefoot-worker", "generate", "generate-static", "vllm")
-WAVES, LEAST = 2, 256
-"""Batches of each measurement, so that rows that end are followed by others, and samples of it, at least."""
+LEAST = {"hanoi-moves": 2048}
+"""Samples of a measurement, where they are quick; elsewhere 256. In any case there are two batches, so that rows that
+end are followed by others."""
 FIELDS = ("system", "network", "params", "device", "rows", "prompt")
 
 
@@ -74,7 +76,7 @@ def cases(options: argparse.Namespace, folder: Path) -> Iterator[Case]:
         weights = load_weights(place, device=options.device)
         for rows in options.rows:
             if name in POCKET:
-                questions = [ask(name, chance, number) for number in range(max(rows * WAVES, LEAST))]
+                questions = [ask(name, chance, number) for number in range(max(2 * rows, LEAST.get(name, 256)))]
                 model = PocketModel(POCKET[name])
                 prompts = [model._encode(question, keep=False).ids for question in questions]
                 yield Case(name, weights, rows, 128 if name == "word-problems" else 26, prompts, questions, place)
@@ -82,7 +84,8 @@ def cases(options: argparse.Namespace, folder: Path) -> Iterator[Case]:
             for length in options.prompts:
                 vocabulary = RANDOM[name]["vocab_size"]
                 ids = [
-                    array("i", chance.choices(range(2, vocabulary), k=length)) for _ in range(max(rows * WAVES, LEAST))
+                    array("i", chance.choices(range(2, vocabulary), k=length))
+                    for _ in range(max(2 * rows, LEAST.get(name, 256)))
                 ]
                 yield Case(name, weights, rows, options.new, ids, [], place)
 
@@ -265,6 +268,8 @@ def measure(case: Case, options: argparse.Namespace) -> list[Row]:
     for turn in range(options.repeat):
         for name in random.Random(options.seed + turn).sample(list(places), len(places)):
             sample, _ = places[name]
+            gc.collect()  # what one system left behind is not to be collected while another one works
+            gc.freeze()
             with watched() as spent:
                 synchronize(options.device)
                 began = time.perf_counter()

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
 
-TRIED = 3
+TRIED = 4
 """Turns with each number of threads, one after another."""
 KEPT = 96
 """Turns with the faster one, before both are tried again: what else the machine does changes."""
@@ -25,7 +26,8 @@ class Threads:
         self._usual = torch.get_num_threads()
         self._choices = [fixed] if fixed else sorted({1, self._usual}, reverse=True)
         self._turn = 0
-        self._seconds = [0.0] * len(self._choices)
+        self._seconds = [math.inf] * len(self._choices)
+        """The least for what there is of work; what else the machine does only ever adds to it."""
         self._best = 0
 
     @contextmanager
@@ -42,12 +44,12 @@ class Threads:
         finally:
             self._set(before)
             if trying and self._turn % TRIED:  # the first turn with so many threads starts them
-                self._seconds[which] += (time.perf_counter() - began) / size
+                self._seconds[which] = min(self._seconds[which], (time.perf_counter() - began) / size)
             self._turn += 1
             if self._turn == TRIED * len(self._choices):
                 self._best = self._seconds.index(min(self._seconds))
             elif self._turn == KEPT:
-                self._turn, self._seconds = 0, [0.0] * len(self._choices)
+                self._turn, self._seconds = 0, [math.inf] * len(self._choices)
 
     def _set(self, count: int) -> None:
         if torch.get_num_threads() != count:

@@ -8,6 +8,7 @@ It is started by the first who wants it (`surefoot.models.local.remote`), and en
 from __future__ import annotations
 
 import contextlib
+import gc
 import json
 import os
 import queue
@@ -170,6 +171,8 @@ def _serve(worker: Worker, wanted: wire.Wanted) -> None:
     except SurefootError as error:
         worker.refuse(error)
         return
+    gc.collect()
+    gc.freeze()  # what was loaded stays: to look through it again and again holds up all who ask
     network = weights.network
     sampler = Decoder(weights, rows=wanted.rows, prompt_logprobs=wanted.prompt_logprobs, threads=wanted.threads)
     holds = wire.Holds(
