@@ -21,7 +21,7 @@ from surefoot.models.local.weights import Weights
 
 BLOCK = 64
 """Tokens by which the room for ids grows."""
-KEPT = 1 << 26
+KEPT = 1 << 28
 """Bytes of keys and values for which there stays room while nothing is under way."""
 LOOK = 8
 """Tokens after which whoever waits is asked what is still wanted."""
