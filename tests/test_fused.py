@@ -76,7 +76,7 @@ def test_prompts_and_tokens_have_the_logits_that_transformers_gives(kind: str) -
     texts = [list(prompts[at]) for at in read.which]
     fused.keep(torch.arange(4))
     fused.fit(30, 0)
-    fused.join(torch.arange(4), torch.arange(4), read)
+    fused.join([0, 1, 2, 3], torch.arange(4), read)
 
     def wanted() -> torch.Tensor:
         return torch.stack([plain(torch.tensor([text])).logits[0, -1] for text in texts])

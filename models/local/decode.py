@@ -160,10 +160,9 @@ class Decoder:
             made.room(BLOCK)
         rows = self._free(len(staying), made)
         self._network.fit(max(len(one.request.prompt) for one in staying), self._usual)
-        where = torch.tensor(rows, device=self._device)
-        self._network.join(where, which[on], read)
+        self._network.join(rows, which[on], read)
         assert self._rows is not None
-        self._rows.put(where, made)
+        self._rows.put(torch.tensor(rows, device=self._device), made)
         for row, sample in zip(rows, staying, strict=True):
             self._samples[row], self._places[row], self._counts[row] = sample, len(sample.request.prompt), 1
 

@@ -61,7 +61,7 @@ class Foreign:
         found = [None if table is None else floats(table[at, int(pads[at]) :]) for at in range(len(ids))]
         yield Read(range(len(ids)), logits[:, -1], found, 0, (cache, pads))
 
-    def join(self, rows: Tensor, prompts: Tensor, read: Read) -> None:
+    def join(self, rows: Sequence[int], prompts: Tensor, read: Read) -> None:
         """Rows, all that there are, and the prompt that each goes on from."""
         self._cache, pads = read.cached
         self._cache.batch_select_indices(prompts)

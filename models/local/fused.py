@@ -256,7 +256,7 @@ class Fused:
         self.keys, self.values, self._next = [], [], 0
         self.cursor.zero_()
 
-    def join(self, rows: Tensor, prompts: Tensor, read: Read) -> None:
+    def join(self, rows: Sequence[int], prompts: Tensor, read: Read) -> None:
         """Puts what was read of prompts (indexes into it) into rows of the ring, up to the cursor."""
         before, cached, pads = read.cached
         width, room = cached[0][0].shape[2], self.room
@@ -265,15 +265,18 @@ class Fused:
         parts = [(start, 0, min(width, room - start)), (0, room - start, width)][: 2 if start + width > room else 1]
         each = torch.equal(prompts, torch.arange(len(pads), device=prompts.device))
         # Where texts differ in length, what stands before them ends where each of them begins.
-        steps = torch.arange(read.shared, device=rows.device)
+        steps = torch.arange(read.shared, device=pads.device)
+        places = torch.tensor(rows, device=pads.device)
+        # Rows that follow each other are copied at once.
+        where: Any = slice(rows[0], rows[-1] + 1) if rows == list(range(rows[0], rows[-1] + 1)) else places
         earlier = (self._next - width + pads[prompts, None] - read.shared + steps) % room  # (R, T)
         for at in range(len(self._layers)):
             for which, table in enumerate((self.keys[at], self.values[at])):
                 new = cached[at][which] if each else cached[at][which][prompts]
                 for column, first, end in parts:
-                    table[rows, :, column : column + end - first] = new[:, :, first:end]
+                    table[where, :, column : column + end - first] = new[:, :, first:end]
                 if before is not None:
-                    table[rows[:, None], :, earlier] = before[at][which].transpose(1, 2)
+                    table[places[:, None], :, earlier] = before[at][which].transpose(1, 2)
 
     # --- one more token ---
 
