@@ -54,6 +54,10 @@ def ask(goal: str, **options: Any) -> Question:
     return Question("act", goal, **options)
 
 
+def sampler_place(folder: Path) -> Path:
+    return Wanted(str(folder), "cpu", None, 256, True, None).place()
+
+
 def alive(pid: int) -> bool:
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
@@ -137,8 +141,11 @@ async def test_processes_share_one_that_ends_with_the_last_of_them(folder: Path)
         children[1].communicate()
         await asyncio.sleep(0.3)
         assert alive(pid), "one is left"
+        place = sampler_place(folder)
+        assert place.exists()
         children[2].kill()
         until(lambda: not alive(pid))
+        assert not place.exists() and not place.with_suffix(".log").exists()
     finally:
         for one in children:
             one.kill()

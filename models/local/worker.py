@@ -158,6 +158,7 @@ def main() -> None:
         worker = Worker(listener)
         try:
             _serve(worker, wanted)
+            place.with_suffix(".log").unlink(missing_ok=True)  # there is something in it where this was not reached
         finally:
             place.unlink(missing_ok=True)
 
