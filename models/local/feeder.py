@@ -102,19 +102,24 @@ class Feeder(Forked, Generic[Asked, Told]):
                 self._settle([(job, error) for job in failed])
 
     def _take(self) -> list[Job[Asked, Told]]:
-        """What waits; where nothing is under way it may wait for more. Empty and nothing open: the thread is free."""
+        """What waits, about a batch of it at a time; where nothing is under way it may wait for more. Empty and nothing
+        open: the thread is free."""
         with self._changed:
             if not self._open:
-                while (
-                    self._waiting
-                    and sum(job.count for job in self._waiting) < self._most
-                    and self._changed.wait(WINDOW)
-                ):
+                while self._waiting and self._count() < self._most and self._changed.wait(WINDOW):
                     pass
-            jobs = [job for job in self._waiting if not job.future.cancelled()]
-            self._waiting.clear()
+            jobs: list[Job[Asked, Told]] = []
+            count = 0
+            while self._waiting and count < self._most:
+                job = self._waiting.popleft()
+                if not job.future.cancelled():
+                    jobs.append(job)
+                    count += job.count
             self._busy = bool(jobs or self._open)
             return jobs
+
+    def _count(self) -> int:
+        return sum(job.count for job in self._waiting)
 
     def _feed(self, jobs: list[Job[Asked, Told]]) -> None:
         if not jobs:
