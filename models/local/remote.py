@@ -25,7 +25,7 @@ POLL = 0.002
 """Seconds for which a step waits for samples before whoever asked may add others."""
 BEGIN = 120.0
 """Seconds that a worker may take to load its weights."""
-DEATHS = 5
+DEATHS = 12
 """Deaths of the worker, one after another without a sample between them, after which it is not started again."""
 
 
