@@ -236,7 +236,7 @@ def test_what_is_drawn_beside_it_changes_nothing(case: Case) -> None:
 
 def test_samples_that_join_others_are_the_same_and_change_none(case: Case) -> None:
     longer = array("i", range(66, 120))
-    asked = [many(3, 40 + place, (PROMPT, OTHER, longer)[place % 3], 24 + 8 * (place % 4)) for place in range(12)]
+    asked = [many(3, 40 + place, (PROMPT, OTHER, longer)[place % 3], 24 + 8 * (place % 4)) for place in range(7)]
     alone = [words(sampled(case.sampler, one)) for one in asked]
     numbers = {next(_numbers): place for place in range(len(asked))}
     found: list[dict[int, tuple[int, ...]]] = [{} for _ in asked]
@@ -251,7 +251,7 @@ def test_samples_that_join_others_are_the_same_and_change_none(case: Case) -> No
 
 def test_prompts_that_begin_alike_are_sampled_as_if_they_stood_alone(case: Case) -> None:
     start = array("i", [66 + place % 20 for place in range(90)])
-    asked = [many(2, place, start + array("i", [70] * (place % 5) + [71]), 8) for place in range(24)]
+    asked = [many(2, place, start + array("i", [70] * (place % 5) + [71]), 8) for place in range(16)]
     together = sampled(case.sampler, *asked)
     alone = [one for each in asked for one in sampled(case.sampler, each)]
     assert words(together) == words(alone)

@@ -38,7 +38,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tiny.save(tmp_path_factory.mktemp("weights"))
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def model(folder: Path) -> Iterator[LocalModel]:
     made = LocalModel(folder, max_tokens=24, worker=True, device="cpu")
     yield made
@@ -129,7 +129,8 @@ def child(folder: Path, tokens: int = 24) -> subprocess.Popen[str]:
     return subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
 
-async def test_processes_share_one_that_ends_with_the_last_of_them(folder: Path) -> None:
+async def test_processes_share_one_that_ends_with_the_last_of_them(tmp_path: Path) -> None:
+    folder = tiny.save(tmp_path)
     children = [child(folder) for _ in range(3)]
     try:
         pids = {json.loads(one.stdout.readline()) for one in children}  # type: ignore[union-attr]
@@ -178,7 +179,7 @@ async def test_killed_under_load_nothing_is_lost_and_the_replies_are_the_same(fo
     def kills() -> None:
         while not done.wait(chance.uniform(0.2, 0.8)):
             pid = sampler(model).holds["pid"]
-            if len(killed) < 4 and pid not in killed and alive(pid):
+            if len(killed) < 3 and pid not in killed and alive(pid):
                 os.kill(pid, signal.SIGKILL)
                 killed.append(pid)
 
@@ -186,12 +187,12 @@ async def test_killed_under_load_nothing_is_lost_and_the_replies_are_the_same(fo
     killer.start()
     try:
         found = await every(model, questions)
-        while len(killed) < 3:
+        while len(killed) < 2:
             found = await every(model, questions)
     finally:
         done.set()
         killer.join()
-    assert ids(found) == wanted and sampler(model).deaths == len(killed) >= 3
+    assert ids(found) == wanted and sampler(model).deaths == len(killed) >= 2
     again = {reply.retries for (reply,) in found}
     assert max(again) >= 1, "a reply says that its question was begun anew"
     sampler(model).close()
