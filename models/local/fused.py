@@ -127,7 +127,8 @@ class Fused:
     def renew(self) -> None:
         """Takes over weights that were changed, as by training. (Of those that were made in torch's inference mode no
         change is seen.)"""
-        made = [(id(one), 0 if one.is_inference() else one._version) for one in self._model.parameters()]
+        read = (*self._model.parameters(), *self._head.parameters())
+        made = [(id(one), 0 if one.is_inference() else one._version) for one in read]
         if made == self._joined:
             return
         self._layers, self._joined = [_Layer(layer) for layer in self._model.layers], made
