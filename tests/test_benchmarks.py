@@ -40,10 +40,11 @@ def test_with_json_stdout_is_one_line_of_rows() -> None:
     assert done.returncode == 0, done.stderr
     (line,) = done.stdout.splitlines()
     rows = json.loads(line)["rows"]
-    assert [list(row) for row in rows] == [FIELDS] * 2
+    assert [list(row) for row in rows] == [FIELDS] * 3
     assert [(row["system"], row["shape"], row["steps"]) for row in rows] == [
         ("surefoot", "chain", 50),
         ("surefoot", "fan", 50),
+        ("surefoot", "sampled", 50),
     ]
     for row in rows:
         assert row["us_per_step"] > 0
