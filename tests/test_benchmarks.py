@@ -72,7 +72,7 @@ def test_every_system_takes_its_turn_at_every_size_up_to_its_limit(capsys: pytes
     slow = overhead.Entry("slow", "benchmarks.peers.nobody:Nobody", limit=10)
     options = overhead.parser().parse_args(["--steps", "5,50", "--repeat", "2"])
     turns = [(entry.name, shape, steps) for entry, shape, steps in overhead.rounds([overhead.OWN, slow], options)]
-    own = [("surefoot", shape, steps) for shape in ("chain", "fan") for steps in (5, 50)]
+    own = [("surefoot", shape, steps) for shape in overhead.SHAPES for steps in (5, 50)]
     assert sorted(turns) == sorted([*own, ("slow", "chain", 5)] * 2)
     assert "slow chain 50: skipped" in capsys.readouterr().err
     options = overhead.parser().parse_args(["--steps", "50", "--repeat", "1", "--no-limit"])
