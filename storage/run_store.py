@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from importlib import import_module
+from operator import attrgetter
 from pathlib import Path
 from typing import Literal, Protocol, TypedDict, Unpack, runtime_checkable
 
@@ -132,8 +133,13 @@ STORES: dict[str, str] = {}
 opens one, which takes the address and `create`."""
 
 
+def scheme(address: str | Path | None) -> str:
+    """Of an address: what stands before ://."""
+    return str(address).partition("://")[0]
+
+
 def open_store(address: str | Path | None = None, *, create: bool = True) -> RunStore:
     """The store at an address; a path, and None, are one in a file. Raises StoreError as `Store.open` does."""
-    module, _, name = STORES.get(str(address).partition("://")[0], "surefoot.storage.store:opened").partition(":")
-    found: RunStore = getattr(import_module(module), name)(address, create=create)
+    module, _, name = STORES.get(scheme(address), "surefoot.storage.store:Store.open").partition(":")
+    found: RunStore = attrgetter(name)(import_module(module))(address, create=create)
     return found

@@ -380,8 +380,3 @@ def _end(writer: Writer, engine: Engine) -> None:
 @cache
 def _version() -> str:
     return metadata.version("surefoot")
-
-
-def opened(address: str | Path | None, *, create: bool) -> Store:
-    """`Store.open`, as `run_store.open_store` calls it."""
-    return Store.open(address, create=create)

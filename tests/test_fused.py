@@ -10,10 +10,12 @@ import tiny
 import torch
 import transformers
 
+from surefoot.models.local import fused as module
+from surefoot.models.local import threads
 from surefoot.models.local.decode import Decoder
 from surefoot.models.local.foreign import Foreign
 from surefoot.models.local.fused import Fused, fits
-from surefoot.models.local.sampler import Request
+from surefoot.models.local.sampler import Drawn, Request
 from surefoot.models.local.weights import Weights
 
 SHAPE = {
@@ -122,6 +124,49 @@ def test_a_layer_that_is_no_plain_matrix_is_not_joined() -> None:
     layer = adapted.model.layers[1].self_attn
     layer.q_proj = Adapter(32, 32, bias=False)
     assert not fits(adapted)
+
+
+def test_what_is_counted_as_read_is_what_was_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "READ", 200)  # so that a group is read in several parts
+    seen = []
+    read = Fused.read
+
+    def counted(self: Fused, ids: torch.Tensor, pads: torch.Tensor | None, *more: Any, **named: Any) -> Any:
+        seen.append(ids.numel() - (0 if pads is None else int(pads.sum())))
+        return read(self, ids, pads, *more, **named)
+
+    monkeypatch.setattr(Fused, "read", counted)
+    decoder = Decoder(tiny.weights())
+    start = array("i", [66 + place % 20 for place in range(120)])
+    prompts = [start + array("i", [70] * (1 + place % 7) + [80 + place]) for place in range(30)]
+    for number, prompt in enumerate([*prompts, array("i", [70, 71, 72])]):
+        decoder.add(number, Request(prompt, 1, 3, 1))
+    told: list[Drawn] = []
+    while len(told) < 3 * 31:
+        told += decoder.step()
+    lengths = [*map(len, prompts), 3]
+    assert len(seen) > 3 and sum(seen) == sum(lengths[one.request] - one.cached for one in told)
+
+
+def test_the_faster_number_of_threads_is_found_and_the_usual_one_put_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    now, usual, used = 0.0, torch.get_num_threads(), []
+    monkeypatch.setattr(threads.time, "perf_counter", lambda: now)
+    torch.set_num_threads(2)
+    try:
+        fastest = threads.Threads()
+        for turn in range(3 * threads.KEPT):
+            with fastest.turn(10):
+                used.append(torch.get_num_threads())
+                slow = 2 if turn < threads.KEPT else 1
+                now += 3.0 if used[-1] == slow else 1.0
+            assert torch.get_num_threads() == 2
+        with threads.Threads(1).turn(1):
+            assert torch.get_num_threads() == 1
+    finally:
+        torch.set_num_threads(usual)
+    tried = 2 * threads.TRIED
+    assert set(used[:tried]) == {1, 2} and set(used[tried : threads.KEPT]) == {1}
+    assert set(used[threads.KEPT + tried : 2 * threads.KEPT]) == {2}, "what else the machine does has changed"
 
 
 def drawn(decoder: Decoder, seed: int) -> list[list[int]]:

@@ -17,6 +17,7 @@ from steps import TASK, Open, add_step
 
 from surefoot.engine import Engine
 from surefoot.models import ScriptedModel
+from surefoot.service.cli.health import _store
 from surefoot.storage import Feedback
 from surefoot.storage.errors import MissingExtra, StoreError
 from surefoot.storage.ids import run_id
@@ -411,6 +412,8 @@ def test_a_store_of_another_kind_is_opened_by_its_address(monkeypatch: pytest.Mo
     monkeypatch.setitem(STORES, "memory", f"{__name__}:in_memory")
     with closing(open_store("memory://one")) as store, Engine(ScriptedModel([]), store="memory://two") as engine:
         assert isinstance(store, MemoryStore) and isinstance(engine.store, MemoryStore)
+    found = _store("memory://three")
+    assert (found.status, found.detail) == ("ok", "memory://three (no run yet)"), "doctor opens it, too"
 
 
 def in_memory(address: str, *, create: bool) -> RunStore:

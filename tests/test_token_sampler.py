@@ -10,6 +10,7 @@ import sys
 from array import array
 from collections.abc import Callable, Collection, Hashable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import pytest
 import tiny
@@ -66,11 +67,11 @@ class ScriptedTokens:
             ids.append(id if heat > 0 else odds.index(max(odds)))
             logprobs.append(odds[ids[-1]])
             if ids[-1] == END or len(ids) == request.max_tokens:
-                why = "stop" if ids[-1] == END else "length"
+                why: Literal["stop", "length"] = "stop" if ids[-1] == END else "length"
                 prompt = request.prompt
                 told = array("f", [self.logprobs(prompt[:at])[prompt[at]] for at in range(1, len(prompt))])
                 cached = len(prompt) if index else 0
-                ended.append(Drawn(number, index, ids, logprobs, why, told, cached))  # type: ignore[arg-type]
+                ended.append(Drawn(number, index, ids, logprobs, why, told, cached))
                 del self.said[number, index]
         return ended
 
@@ -247,6 +248,13 @@ def test_samples_that_join_others_are_the_same_and_change_none(case: Case) -> No
         for one in case.sampler.step():
             found[numbers[one.request]][one.index] = tuple(one.ids)
     assert [[said[index] for index in sorted(said)] for said in found] == alone
+
+
+def test_a_long_prompt_that_ends_at_once_leaves_room_for_those_read_beside_it(case: Case) -> None:
+    long = array("i", [66 + place % 20 for place in range(140)])
+    asked = [many(2, 3, long, 1), *(many(2, 4 + place, (PROMPT, OTHER)[place % 2]) for place in range(6))]
+    together = words(sampled(case.sampler, *asked))
+    assert together == [ids for one in asked for ids in words(sampled(case.sampler, one))]
 
 
 def test_prompts_that_begin_alike_are_sampled_as_if_they_stood_alone(case: Case) -> None:

@@ -119,7 +119,7 @@ class Decoder:
 
     def _admit(self) -> None:
         """Reads the prompts of samples that wait, and gives them rows."""
-        under_way = sum(sample is not None for sample in self._samples)
+        under_way = int(np.count_nonzero(self._places))
         free = self._most - under_way
         if not self._waiting or free < 1 or (under_way and not self._network.joins):
             return
@@ -144,7 +144,7 @@ class Decoder:
         for at, ones in enumerate(alike):
             for place, one in enumerate(ones):
                 length = len(one.request.prompt)
-                cached = length if place else read.shared if at else 0
+                cached = length if place else read.shared if at or read.again else 0
                 samples.append(Sample(one.number, one.request, one.index, read.told[at], cached))
                 prompts.append(at)
         made = Rows.beginning(samples, self._device)
@@ -159,7 +159,8 @@ class Decoder:
         if self._rows is None:
             made.room(BLOCK)
         rows = self._free(len(staying), made)
-        self._network.fit(max(len(one.request.prompt) for one in staying), self._usual)
+        # What was read is as wide as the longest prompt, also where no sample of that one goes on.
+        self._network.fit(max(len(ones[0].request.prompt) for ones in alike), self._usual)
         self._network.join(rows, which[on], read)
         assert self._rows is not None
         self._rows.put(torch.tensor(rows, device=self._device), made)

@@ -32,6 +32,8 @@ class Job(Generic[Asked, Told]):
     """Samples."""
     future: asyncio.Future[Told]
     loop: asyncio.AbstractEventLoop
+    number: int | None = None
+    """Of its request; None before it has one."""
     drawn: list[Drawn] = field(default_factory=list)
     begun: float = 0.0
     """When it was handed to the sampler, in seconds of `time.perf_counter`."""
@@ -64,6 +66,8 @@ class Feeder(Forked, Generic[Asked, Told]):
         self._waiting: deque[Job[Asked, Told]] = deque()
         self._open: dict[int, Job[Asked, Told]] = {}
         """By the number of their request; only the thread looks at it."""
+        self._gone: deque[Job[Asked, Told]] = deque()
+        """Jobs that nobody waits for any more."""
         self._numbers = itertools.count()
         self._changed = threading.Condition()
         self._busy = False
@@ -84,7 +88,11 @@ class Feeder(Forked, Generic[Asked, Told]):
             if not self._busy:
                 self._busy = True
                 self._thread.submit(self._run)
-        return await job.future
+        try:
+            return await job.future
+        except asyncio.CancelledError:
+            self._gone.append(job)
+            raise
 
     # --- in the thread ---
 
@@ -93,10 +101,7 @@ class Feeder(Forked, Generic[Asked, Told]):
             try:
                 self._feed(jobs)
                 self._hand_out(self._sampler.step())
-                if gone := [number for number, job in self._open.items() if job.future.cancelled()]:
-                    self._sampler.drop(gone)
-                    for number in gone:
-                        del self._open[number]
+                self._drop()
             except BaseException as error:  # handed on to everybody who waits: it is theirs to classify
                 failed, self._open = list(self._open.values()), {}
                 self._settle([(job, error) for job in failed])
@@ -130,11 +135,19 @@ class Feeder(Forked, Generic[Asked, Told]):
             begun = [error] * len(jobs)
         for job, request in zip(jobs, begun, strict=True):
             if isinstance(request, Request):
-                number = next(self._numbers)
-                job.begun = time.perf_counter()
-                self._open[number] = job
-                self._sampler.add(number, request)
+                job.number, job.begun = next(self._numbers), time.perf_counter()
+                self._open[job.number] = job
+                self._sampler.add(job.number, request)
         self._settle([(job, one) for job, one in zip(jobs, begun, strict=True) if isinstance(one, BaseException)])
+
+    def _drop(self) -> None:
+        numbers = []
+        while self._gone:
+            job = self._gone.popleft()
+            if job.number is not None and self._open.pop(job.number, None) is not None:
+                numbers.append(job.number)
+        if numbers:
+            self._sampler.drop(numbers)
 
     def _hand_out(self, drawn: Sequence[Drawn]) -> None:
         done = []

@@ -59,7 +59,7 @@ class Foreign:
                 parts.append(logprobs_of(logits, ids[:, start + 1 : stop + 1]))
         table = torch.cat(parts, dim=1).cpu() if told else None  # (P, width - 1)
         found = [None if table is None else floats(table[at, int(pads[at]) :]) for at in range(len(ids))]
-        yield Read(range(len(ids)), logits[:, -1], found, 0, (cache, pads))
+        yield Read(range(len(ids)), logits[:, -1], found, 0, False, (cache, pads))
 
     def join(self, rows: Sequence[int], prompts: Tensor, read: Read) -> None:
         """Rows, all that there are, and the prompt that each goes on from."""

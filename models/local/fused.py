@@ -12,6 +12,7 @@ keys, G = H / K, D a head's width, E the network's, V vocabulary.
 from __future__ import annotations
 
 from array import array
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -147,10 +148,12 @@ class Fused:
                 hidden, before = self.read(ids, None, last=not told)
                 after = self.logits(hidden[:, -1])[0].log_softmax(-1)  # (V,)
                 prefix = floats(self._told(hidden, ids)[0]) if told else prefix
-            while group:
-                fits = (n for n in range(len(group), 1, -1) if n * (len(prompts[group[n - 1]]) - shared) <= READ)
-                size = next(fits, 1)
-                which, group = group[:size], group[size:]
+            begun = 0
+            while begun < len(group):
+                rest = group[begun:]
+                sizes = range(1, len(rest) + 1)  # the more, the longer the last, so that it can be halved
+                size = max(1, bisect_right(sizes, READ, key=lambda n: n * (len(prompts[rest[n - 1]]) - shared)))
+                which = rest[:size]
                 ids, pads = padded([prompts[at][shared:] for at in which], device)
                 hidden, cached = self.read(ids, pads if pads.any() else None, before, last=not told)
                 found: list[array[float] | None] = [None] * size
@@ -158,7 +161,8 @@ class Fused:
                     table, starts = self._told(hidden, ids), pads.tolist()
                     first = floats(after[ids[torch.arange(size), pads]].cpu()) if shared else array("f")
                     found = [prefix + first[at : at + 1] + floats(table[at, starts[at] :]) for at in range(size)]
-                yield Read(which, self.logits(hidden[:, -1]), found, shared, (before, cached, pads))
+                yield Read(which, self.logits(hidden[:, -1]), found, shared, begun > 0, (before, cached, pads))
+                begun += size
 
     def _told(self, hidden: Tensor, ids: Tensor) -> Tensor:
         """Log-probabilities (P, S - 1) of tokens from the second on, on the CPU."""

@@ -94,6 +94,8 @@ class LocalModel(Forked):
         self._ids, self._texts = _coder(self._weights.tokenizer)
         self._kept: OrderedDict[int, Encoded] = OrderedDict()
         """By the identity of the question, which cannot be hashed; the longest unused first."""
+        if worker and sampler is not None:
+            raise SetupError("give a sampler, or worker=True for the one of a process of its own")
         if worker:
             wanted = {"rows": max_batch, "prompt_logprobs": prompt_logprobs, "threads": threads}
             sampler = remote = _remote(self._weights.folder, device=device, dtype=dtype, **wanted)

@@ -13,8 +13,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-_TOKENS = torch.int32
-
 
 @dataclass(frozen=True, slots=True)
 class Read:
@@ -28,6 +26,8 @@ class Read:
     """Log-probabilities of their tokens from the second on, where these were asked for."""
     shared: int
     """Tokens that stand before all of them and were read once."""
+    again: bool
+    """Others were read after the same tokens before."""
     cached: Any
     """Keys and values, as the network has them."""
 
@@ -36,7 +36,7 @@ def padded(prompts: Sequence[array[int]], device: torch.device) -> tuple[Tensor,
     """Token ids (P, S), each row from the right, and how many of each row are no part of its prompt (P,)."""
     size = max(map(len, prompts))
     joined = b"".join(bytes(4 * (size - len(prompt))) + prompt.tobytes() for prompt in prompts)
-    ids = torch.frombuffer(bytearray(joined), dtype=_TOKENS).view(len(prompts), size)
+    ids = torch.frombuffer(bytearray(joined), dtype=torch.int32).view(len(prompts), size)
     pads = torch.tensor([size - len(prompt) for prompt in prompts])
     return ids.to(device).long(), pads.to(device)
 

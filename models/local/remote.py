@@ -14,6 +14,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any
 
 from surefoot.models.local import wire
 from surefoot.models.local.sampler import Drawn, Request
@@ -97,8 +98,11 @@ class WorkerSampler(Forked):
         try:
             return self._step() if self._open else []
         except (OSError, EOFError):
-            self._revive()
+            self._died_again()
             return []
+        except BaseException:
+            self._forget_all()
+            raise
 
     def _step(self) -> list[Drawn]:
         if self._connection is None:
@@ -114,14 +118,15 @@ class WorkerSampler(Forked):
             wait = 0
         return found
 
-    def _heard(self, said: tuple[str, ...]) -> list[Drawn]:
+    def _heard(self, said: tuple[Any, ...]) -> list[Drawn]:
         if said[0] == "failed":
-            self._begin_anew()
             raise RuntimeError(f"{said[1]}: {said[2]}")
         found = []
-        for one in wire.drawn(said[1], self._prompts):  # type: ignore[arg-type]
+        for one in wire.drawn(said[1], self._prompts):
             left = self._left.get(one.request)
-            if left is not None and one.index in left:  # else it was dropped, or told before the worker died
+            if left is None:  # it was dropped meanwhile
+                self._prompts.pop(one.request, None)
+            elif one.index in left:  # else it was told before the worker died
                 left.discard(one.index)
                 found.append(replace(one, retries=self._retries.get(one.request, 0)))
                 if not left:
@@ -130,20 +135,20 @@ class WorkerSampler(Forked):
             self._died = 0
         return found
 
-    def _begin_anew(self) -> None:
+    def _forget_all(self) -> None:
         connection = self._connection
         self._begin()
         self._connection = connection
 
-    def _revive(self) -> None:
-        """Has another worker do all that is open."""
+    def _died_again(self) -> None:
+        """The next step has another worker do all that is open."""
         self._died += 1
         self.deaths += 1
         if self._connection is not None:
             self._connection.close()
             self._connection = None
         if self._died > DEATHS:
-            self._begin()
+            self._forget_all()
             raise errors.ModelUnavailable(
                 f"the process with the weights in {self._wanted.folder} died {DEATHS + 1} times in a row: is there "
                 "enough memory? Fewer rows at once (max_batch) need less"
@@ -152,8 +157,6 @@ class WorkerSampler(Forked):
         for number in self._open:
             self._retries[number] = self._retries.get(number, 0) + 1
         self._asked = list(self._open)
-        with suppress(OSError, EOFError):  # the next step tries again
-            self.holds = self._connect()
 
     def close(self) -> None:
         """Leaves the worker, which ends with the last who asks it."""

@@ -67,8 +67,10 @@ class Wanted:
 
 def _home() -> Path:
     """The folder of the user's workers, which nobody else may enter. Raises SetupError where somebody else has it."""
-    above = os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir()
-    home = Path(above) / f"surefoot-{os.getuid()}"
+    above = Path(os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir())
+    if not above.is_dir():  # as in sessions that took the variable over from another user
+        above = Path(tempfile.gettempdir())
+    home = above / f"surefoot-{os.getuid()}"
     home.mkdir(mode=0o700, exist_ok=True)
     found = home.stat()
     if found.st_uid != os.getuid() or found.st_mode & 0o077:

@@ -34,7 +34,7 @@ class _Client:
     """One who asks, with a thread that listens to them and one that tells them: one who stops reading stops nobody."""
 
     connection: Connection
-    heard: queue.SimpleQueue[tuple[_Client, Any]]
+    heard: queue.SimpleQueue[tuple[_Client | None, Any]]
     """What all of them said; None: this one has gone."""
     said: queue.SimpleQueue[Any] = field(default_factory=queue.SimpleQueue)
     numbers: dict[int, int] = field(default_factory=dict)
@@ -96,7 +96,7 @@ class Worker:
                 continue
             if isinstance(said, Connection):
                 came = True
-                client = _Client(said, self._heard)  # type: ignore[arg-type]
+                client = _Client(said, self._heard)
                 client.said.put(("holds", holds))
                 client.start()
                 self._clients.add(client)

@@ -6,6 +6,7 @@ import os
 import platform
 import tempfile
 from collections.abc import Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from importlib import metadata
 from importlib.util import find_spec
@@ -18,6 +19,7 @@ from surefoot.models.options import OPTIONS, ROLES, SECRET, Layer, Loaded, envir
 from surefoot.models.registry import POCKET, options_of, taken
 from surefoot.service.display.clean import one_line
 from surefoot.storage.errors import SurefootError
+from surefoot.storage.run_store import STORES, open_store, scheme
 from surefoot.storage.sql.database import address
 from surefoot.storage.store import Store
 
@@ -91,6 +93,9 @@ def _libraries() -> Finding:
 def _store(url: str | None) -> Finding:
     """Opens the store where there is one; makes none."""
     try:
+        if scheme(url) in STORES:
+            with closing(open_store(url, create=False)) as other:
+                return Finding("store", "ok", f"{url} ({'has runs' if other.runs(1) else 'no run yet'})")
         place = address(url)
         shown = place.render_as_string(hide_password=True)
         path = Path(place.database or "") if place.drivername == "sqlite" else None
