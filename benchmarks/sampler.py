@@ -328,7 +328,7 @@ def named(what: str, known: Sequence[str]) -> Callable[[str], list[str]]:
 
 
 def parser() -> argparse.ArgumentParser:
-    said = command("sampler", __doc__, "of prompts, weights and samples", "few networks and rows, two minutes on two cores")
+    said = command("sampler", __doc__, "of prompts, weights and samples", "few networks and rows, about two minutes")
     said.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     networks = [*POCKET, *RANDOM]
     said.add_argument("--networks", type=named("network", networks), help=f"of {', '.join(networks)}")
